@@ -1,0 +1,65 @@
+"""Where things are: data, cache, weights, results. Nothing here is created by looking it up."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Nearest folder at or above the working directory that holds `notebooks/suites`; else the working directory."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks" / "suites").is_dir():
+            return folder
+    return here
+
+
+def data_root() -> Path:
+    """Folder of the data sets in their official layouts: `IQASUITE_DATA`, else `data/` of the project."""
+    return Path(os.environ.get("IQASUITE_DATA") or project_root() / "data")
+
+
+def cache_root() -> Path:
+    """Folder of what can be made again (decoded images, features, the demo set): `IQASUITE_CACHE`, else `.cache/`."""
+    return Path(os.environ.get("IQASUITE_CACHE") or project_root() / ".cache")
+
+
+def weights_roots() -> list[Path]:
+    """Folders searched for weights, in this order: `IQASUITE_WEIGHTS` (where set), then the project's `weights/`."""
+    given = os.environ.get("IQASUITE_WEIGHTS")
+    return [*([Path(given)] if given else []), project_root() / "weights"]
+
+
+def results_root(suite: str) -> Path:
+    """Folder of a suite's figures, tables and pages, made to be browsed and committed."""
+    return project_root() / "results" / suite
+
+
+def work_root(suite: str) -> Path:
+    """Folder of a suite's weights, predictions and checkpoints, never committed."""
+    return project_root() / "work" / suite
+
+
+def write_atomic(path: Path | str, content: bytes | str) -> Path:
+    """Write a whole file or nothing: into a temporary neighbour first, then renamed over `path`.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; `path` is then as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
