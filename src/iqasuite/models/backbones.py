@@ -1,0 +1,177 @@
+"""Feature maps of torchvision classifiers, and tokens made of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from iqasuite.errors import InputError
+from iqasuite.paths import weights_roots
+
+logger = logging.getLogger(__name__)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """The convolutional layers of a classifier: images (B, 3, H, W) -> feature map (B, channels, h, w).
+
+    Attributes:
+        mean, std: normalisation of inputs in [0, 1] that the weights were trained with, three numbers each.
+        channels: of the last layer's feature map.
+        stride: input pixels per position of that map, at 256 pixels.
+    """
+
+    def __init__(self, layers: nn.Sequential, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.layers, self.mean, self.std = layers.to(memory_format=torch.channels_last), tuple(mean), tuple(std)
+        last = self.shapes((256, 256), (len(layers) - 1,))[0]
+        self.channels, self.stride = last[0], round(256 / last[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.contiguous(memory_format=torch.channels_last))
+
+    def maps(self, x: Tensor, taps: tuple[int, ...]) -> list[Tensor]:
+        """Feature maps after the layers `taps` (indices, negative from the end), in the order of the layers."""
+        wanted, maps = {tap % len(self.layers) for tap in taps}, []
+        x = x.contiguous(memory_format=torch.channels_last)
+        for index, layer in enumerate(self.layers[: max(wanted) + 1]):
+            x = layer(x)
+            if index in wanted:
+                maps.append(x)
+        return maps
+
+    @torch.no_grad()
+    def shapes(self, size: tuple[int, int], taps: tuple[int, ...]) -> list[tuple[int, int, int]]:
+        """Channels, rows and columns of the maps of an image of `size` (height, width), found without computing."""
+        shadow = copy.deepcopy(self).to("meta").eval()
+        return [tuple(m.shape[1:]) for m in shadow.maps(torch.empty(1, 3, *size, device="meta"), taps)]
+
+
+def backbone(name: str, pretrained: bool = True) -> Backbone:
+    """Convolutional layers of the torchvision classifier `name`, with ImageNet weights or random ones.
+
+    Weights: `<name>.safetensors` of `IQASUITE_WEIGHTS` or `weights/` (torchvision's parameter names; `mean` and `std`
+    in its metadata as JSON lists, ImageNet's where absent), else torchvision's own download.
+
+    Raises:
+        InputError: no such classifier; a weights file that does not fit; no weights and no network.
+    """
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r} (try mobilenet_v2)")
+    model, mean, std = torchvision.models.get_model(name, weights=None), IMAGENET_MEAN, IMAGENET_STD
+    if pretrained:
+        places = [root / f"{name}.safetensors" for root in weights_roots()]
+        path = next((place for place in places if place.is_file()), None)
+        state, mean, std = _read(path) if path else (_download(name), mean, std)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            message = " ".join(str(error).split())[:300]
+            raise InputError(f"{path or name}: not the weights of {name}: {message}") from None
+    return Backbone(_layers(model, name), mean, std)
+
+
+class BackboneTokens(nn.Module):
+    """Tokens (B, N, channels) of normalised images (B, 3, H, W): positions of a classifier's feature map.
+
+    With `cells`, each map is pooled to cells × cells: the mean and the standard deviation of each cell's features, the
+    maps of all `taps` side by side. With `scales`, this is done with the image's shorter side brought to each scale,
+    and the tokens of all scales follow one another (scale, row, column).
+    """
+
+    def __init__(self, name: str, scales: tuple[int, ...] | None = None, taps: tuple[int, ...] | None = None,
+                 cells: int | None = None, freeze: bool = True, pretrained: bool = True):  # fmt: skip
+        super().__init__()
+        self.backbone = backbone(name, pretrained)
+        self.scales, self.taps = tuple(scales or (None,)), tuple(taps or (-1,))
+        n_layers = len(self.backbone.layers)
+        if any(not -n_layers <= tap < n_layers for tap in self.taps):
+            raise InputError(f"{name}: taps {self.taps}, expected layer numbers in 0…{n_layers - 1}")
+        self.cells = cells or (4 if scales or taps else None)
+        self.n_scales = len(self.scales)
+        widths = [shape[0] for shape in self.backbone.shapes((256, 256), self.taps)]
+        self.channels = 2 * sum(widths) if self.cells else widths[0]
+        self._grids: dict[tuple[int, int], tuple[int, int]] = {}
+        self.backbone.requires_grad_(not freeze)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> BackboneTokens:
+        # A few images a batch are too few for new batch norm statistics, also where the weights are tuned.
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self._tokens(_shorter_side(x, scale)) for scale in self.scales], dim=1)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        maps = self.backbone.maps(x, self.taps)
+        if self.cells:
+            maps = [part for m in maps for part in _cell_statistics(m, self.cells)]
+        return torch.cat(maps, dim=1).flatten(2).transpose(1, 2)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        if self.cells:
+            return self.cells, self.cells
+        if (height, width) not in self._grids:
+            self._grids[height, width] = self.backbone.shapes((height, width), self.taps)[0][1:]
+        return self._grids[height, width]
+
+
+def _cell_statistics(x: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B, C, cells, cells) of a map (B, C, h, w) in each cell."""
+    x = x.float()
+    mean = F.adaptive_avg_pool2d(x, cells)
+    # .1 % of the square against cancellation; the square root has no gradient at 0
+    variance = F.adaptive_avg_pool2d(x.square(), cells) - mean.square()
+    return mean, variance.clamp_min(1e-6).sqrt()
+
+
+def _shorter_side(x: Tensor, side: int | None) -> Tensor:
+    height, width = x.shape[-2:]
+    if side is None or side == min(height, width):
+        return x
+    size = (round(height * side / min(height, width)), round(width * side / min(height, width)))
+    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _layers(model: nn.Module, name: str) -> nn.Sequential:
+    if isinstance(getattr(model, "features", None), nn.Sequential):
+        return model.features
+    children = dict(model.named_children())
+    if "avgpool" not in children or "layer4" not in children:
+        raise InputError(f"backbone: {name} has no sequence of convolutional layers that can be read here")
+    first = nn.Sequential(*(children[part] for part in ("conv1", "bn1", "relu", "maxpool")))
+    return nn.Sequential(first, *(children[f"layer{i}"] for i in (1, 2, 3, 4)))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], tuple[float, ...], tuple[float, ...]]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a safetensors file: {error}") from None
+    mean = json.loads(metadata["mean"]) if "mean" in metadata else IMAGENET_MEAN
+    std = json.loads(metadata["std"]) if "std" in metadata else IMAGENET_STD
+    return state, tuple(mean), tuple(std)
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    logger.info("downloading the ImageNet weights of %s", name)
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"backbone: no weights of {name} and no download ({error}); put {name}.safetensors into "
+            f"{' or '.join(str(root) for root in weights_roots())}"
+        ) from None

@@ -1,0 +1,74 @@
+"""From logits to a distribution over votes, an expected vote and a hard vote; and an ordinal head."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def distribution(logits: Tensor) -> Tensor:
+    """Probabilities of the votes 1…5, shape (B, 5), rows summing to 1, of logits or log-probabilities (B, 5)."""
+    return logits.float().softmax(dim=-1)
+
+
+def expected_vote(logits: Tensor) -> Tensor:
+    """Mean vote under the predicted distribution, shape (B,), in [1, 5]."""
+    probabilities = distribution(logits)
+    votes = torch.arange(1, probabilities.shape[-1] + 1, device=logits.device, dtype=probabilities.dtype)
+    return probabilities @ votes
+
+
+def hard_vote(logits: Tensor, rule: str = "argmax") -> Tensor:
+    """One vote per image, int64 (B,), in 1…5.
+
+    Args:
+        logits: (B, 5).
+        rule: "argmax" (most probable vote), "median" (smallest vote with at least half of the probability at or
+            below it: the best guess for the mean absolute error) or "mean" (expected vote, rounded, halves up).
+    """
+    if rule == "argmax":
+        return distribution(logits).argmax(dim=-1) + 1
+    if rule == "median":
+        below = distribution(logits).cumsum(dim=-1)[..., :-1] < 0.5
+        return below.sum(dim=-1) + 1
+    if rule == "mean":
+        return (expected_vote(logits) + 0.5).floor().long().clamp(1, logits.shape[-1])
+    raise ValueError(f"rule is {rule!r}, expected one of argmax, median, mean")
+
+
+class OrdinalHead(nn.Module):
+    """A score and ordered thresholds: features (B, dim) -> log-probabilities of the votes (B, n_classes).
+
+    Ordered probit: vote k where the score plus a standard normal error falls between thresholds k − 1 and k.
+    The first threshold is free, each next one is a positive step above the one before.
+
+    Reference: P. McCullagh, "Regression Models for Ordinal Data", 1980.
+    """
+
+    def __init__(self, dim: int, n_classes: int = 5):
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+        self.first = nn.Parameter(torch.tensor(-(n_classes - 2) / 2))
+        self.steps = nn.Parameter(torch.full((n_classes - 2,), 0.5413))  # softplus(.5413) = 1
+
+    @property
+    def thresholds(self) -> Tensor:
+        """Increasing cut points on the score, shape (n_classes − 1,)."""
+        return torch.cat([self.first[None], self.first + F.softplus(self.steps).cumsum(0)])
+
+    def forward(self, features: Tensor) -> Tensor:
+        score = self.score(features).float()
+        return _interval_log_probabilities(self.thresholds.float() - score)
+
+
+def _interval_log_probabilities(cuts: Tensor) -> Tensor:
+    """Log-probability (B, k + 1) of a standard normal between increasing cuts (B, k), without cancellation."""
+    low, high = cuts[..., :-1], cuts[..., 1:]
+    # In the upper tail both distribution values round to 1: mirrored there, where their logarithms differ.
+    mirrored = low + high > 0
+    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
+    between = log_high + torch.log(-torch.expm1((log_low - log_high).clamp(max=-1e-6)))
+    first, last = torch.special.log_ndtr(cuts[..., :1]), torch.special.log_ndtr(-cuts[..., -1:])
+    return torch.cat([first, between, last], dim=-1).log_softmax(dim=-1)

@@ -1,0 +1,311 @@
+"""ViT-IQA: a vision transformer for small data sets that predicts one person's votes.
+
+In the order the data meets them: shifted patch tokens (or the feature map of a pre-trained network), locality
+self-attention, the transformer, the trunk (tokens -> logits) and the whole network (image -> logits).
+
+Reference: S. H. Lee, S. Lee and B. C. Song, "Vision Transformer for Small-Size Datasets", arXiv 2112.13492,
+after `vit_pytorch.vit_for_small_dataset`, whose weights can be loaded here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from vit_pytorch.vit_for_small_dataset import FeedForward
+
+from iqasuite.errors import InputError
+from iqasuite.models.backbones import BackboneTokens
+from iqasuite.models.heads import OrdinalHead
+
+SIZES = {
+    "tiny": {"dim": 128, "depth": 4, "heads": 4, "dim_head": 32, "mlp_dim": 256},
+    "small": {"dim": 384, "depth": 6, "heads": 6, "dim_head": 64, "mlp_dim": 768},
+    "paper": {"dim": 1024, "depth": 6, "heads": 16, "dim_head": 64, "mlp_dim": 2048},
+}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEADS, POOLS, SHIFTS = ("linear", "ordinal"), ("cls", "mean"), ("axes", "diagonal")
+
+
+class ShiftedPatchTokens(nn.Module):
+    """Shifted patch tokenization: the image and four shifted copies, cut into patches, normalised, projected.
+
+    `shift="axes"` moves by one pixel right, left, down, up (vit-pytorch); `shift="diagonal"` moves by half a patch
+    along the four diagonals (the paper). What moves in from outside is 0.
+    """
+
+    def __init__(self, dim: int, patch_size: int, shift: str = "axes"):
+        super().__init__()
+        step = 1 if shift == "axes" else patch_size // 2
+        axes, diagonals = ((0, 1), (0, -1), (1, 0), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1))
+        self.patch_size, self.margin = patch_size, step
+        self.shifts = [(0, 0), *((step * dy, step * dx) for dy, dx in (axes if shift == "axes" else diagonals))]
+        self.norm = nn.LayerNorm(5 * 3 * patch_size**2)
+        self.linear = nn.Linear(5 * 3 * patch_size**2, dim)
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Patch vectors (B, rows · cols, 5 · 3 · p²) of images (B, 3, H, W), copied once."""
+        height, width, m = *x.shape[-2:], self.margin
+        padded = F.pad(x, (m, m, m, m))
+        shifted = [padded[..., m - dy : m - dy + height, m - dx : m - dx + width] for dy, dx in self.shifts]
+        cut = [rearrange(s, "b c (h p) (w q) -> b h w c p q", p=self.patch_size, q=self.patch_size) for s in shifted]
+        return torch.stack(cut, dim=3).flatten(3).flatten(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        whitened = F.layer_norm(self.patches(x), self.norm.normalized_shape, eps=self.norm.eps)
+        # LayerNorm's own weight and bias go into the projection: the images need no gradient, so none is computed
+        # for the patch vectors, which are the largest tensors of the network.
+        return F.linear(whitened, self.linear.weight * self.norm.weight, self.linear(self.norm.bias))
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        return height // self.patch_size, width // self.patch_size
+
+
+class LSA(nn.Module):
+    """Locality self-attention: the softmax has a learned temperature and no token attends to itself."""
+
+    def __init__(self, dim: int, heads: int, dim_head: int, dropout: float = 0.0):
+        super().__init__()
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.tensor(dim_head**-0.5).log())
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.to_qkv = nn.Linear(dim, 3 * heads * dim_head, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = rearrange(self.to_qkv(self.norm(x)), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        return q * self.temperature.exp().to(q.dtype), k, v
+
+    def forward(self, x: Tensor, others: Tensor) -> Tensor:
+        """x: tokens (B, N, dim); others: who may be attended to, bool (N, N)."""
+        p = self.dropout.p if self.training else 0.0
+        out = F.scaled_dot_product_attention(*self.qkv(x), attn_mask=others, dropout_p=p, scale=1.0)
+        return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
+
+    def record(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the attention weights, float32 (B, heads, N, N), rows summing to 1."""
+        q, k, v = self.qkv(x)
+        dots = (q @ k.transpose(-1, -2)).float().masked_fill(~others, float("-inf"))
+        attention = dots.softmax(dim=-1)
+        out = self.dropout(attention).to(v.dtype) @ v
+        return self.to_out(rearrange(out, "b h n d -> b n (h d)")), attention
+
+
+class Transformer(nn.Module):
+    def __init__(self, dim: int, depth: int, heads: int, dim_head: int, mlp_dim: int, dropout: float = 0.0):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleList([LSA(dim, heads, dim_head, dropout), FeedForward(dim, mlp_dim, dropout)])
+            for _ in range(depth)
+        )
+
+    @staticmethod
+    def others(x: Tensor) -> Tensor:
+        return ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        others = self.others(x)
+        for attend, feed_forward in self.layers:
+            x = x + attend(x, others)
+            x = x + feed_forward(x)
+        return x
+
+    def record(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the attention weights of all layers, float32 (B, depth, heads, N, N)."""
+        others, recorded = self.others(x), []
+        for attend, feed_forward in self.layers:
+            out, attention = attend.record(x, others)
+            recorded.append(attention)
+            x = x + out
+            x = x + feed_forward(x)
+        return x, torch.stack(recorded, dim=1)
+
+
+class Trunk(nn.Module):
+    """Tokens (B, N, C) -> logits (B, n_classes): embed, add positions, put CLS in front, transform, pool, head.
+
+    Args:
+        channels: C of the tokens; None where they come embedded (B, N, dim), as shifted patch tokens do.
+        grid: rows and columns of the tokens' positions that the position embedding is learned for.
+        n_scales: how many times the grid is repeated in the tokens, one scale after the other.
+    """
+
+    def __init__(self, channels, grid, n_scales, dim, depth, heads, dim_head, mlp_dim, dropout, emb_dropout,
+                 n_classes, head, pool):  # fmt: skip
+        super().__init__()
+        self.grid, self.n_scales, self.pool = tuple(grid), n_scales, pool
+        if channels is None:
+            self.embed = nn.Identity()
+        else:
+            self.embed = nn.Linear(channels, dim)
+            self.register_buffer("token_mean", torch.zeros(channels))
+            self.register_buffer("token_std", torch.ones(channels))
+        # Embedded patch tokens start with vit-pytorch's unit normal; those of a frozen network must be heard first.
+        scale = 1.0 if channels is None else 0.02
+        self.pos_embedding = nn.Parameter(scale * torch.randn(1, 1 + grid[0] * grid[1], dim))
+        self.cls_token = nn.Parameter(scale * torch.randn(1, 1, dim))
+        self.scale_embedding = nn.Parameter(0.02 * torch.randn(n_scales, 1, dim)) if n_scales > 1 else None
+        self.dropout = nn.Dropout(emb_dropout)
+        self.transformer = Transformer(dim, depth, heads, dim_head, mlp_dim, dropout)
+        last = nn.Linear(dim, n_classes) if head == "linear" else OrdinalHead(dim, n_classes)
+        self.mlp_head = nn.Sequential(nn.LayerNorm(dim), last)
+
+    @torch.no_grad()
+    def set_token_statistics(self, tokens: Tensor) -> None:
+        """Take the mean and standard deviation of each channel from training tokens (n, N, C); inputs are then
+        standardised with them. Channels that never change keep a standard deviation of 1."""
+        std, mean = torch.std_mean(tokens.float().flatten(0, 1), dim=0)
+        self.token_mean.copy_(mean)
+        self.token_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Position embedding (1, 1 + rows · cols · scales, dim); other grids than the trained one interpolate it."""
+        cls, cells = self.pos_embedding[:, :1], self.pos_embedding[:, 1:]
+        if tuple(grid) != self.grid:
+            image = rearrange(cells, "1 (h w) d -> 1 d h w", h=self.grid[0])
+            image = F.interpolate(image.float(), size=grid, mode="bicubic", antialias=True, align_corners=False)
+            cells = rearrange(image, "1 d h w -> 1 (h w) d")
+        if self.scale_embedding is not None:
+            cells = (cells + self.scale_embedding).flatten(0, 1).unsqueeze(0)
+        return torch.cat([cls, cells], dim=1)
+
+    def begin(self, tokens: Tensor, grid: tuple[int, int] | None) -> Tensor:
+        """Embedded sequence (B, 1 + N, dim), CLS first."""
+        grid = grid or self._grid_of(tokens.shape[1])
+        if not isinstance(self.embed, nn.Identity):
+            tokens = self.embed((tokens - self.token_mean) / self.token_std)
+        x = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions(grid)
+        return self.dropout(x)
+
+    def end(self, x: Tensor) -> Tensor:
+        logits = self.mlp_head(x[:, 0] if self.pool == "cls" else x.mean(dim=1))
+        return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        return self.end(self.transformer(self.begin(tokens, grid)))
+
+    def attention(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        x, attention = self.transformer.record(self.begin(tokens, grid))
+        return self.end(x), attention
+
+    def _grid_of(self, n_tokens: int) -> tuple[int, int]:
+        cells = n_tokens // self.n_scales
+        if cells * self.n_scales == n_tokens:
+            if cells == self.grid[0] * self.grid[1]:
+                return self.grid
+            if math.isqrt(cells) ** 2 == cells:
+                return math.isqrt(cells), math.isqrt(cells)
+        raise InputError(f"trunk: {n_tokens} tokens fit no square grid × {self.n_scales} scale(s); pass grid=(rows, cols)")
+
+
+class ViTIQA(nn.Module):
+    """Image quality as one person sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
+
+    `forward(x)` is `trunk(stem(x))`; both can be used alone, so that the tokens of a frozen stem are computed once.
+    Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.data.views.normalise`).
+
+    Args:
+        size: "tiny", "small" or "paper"; None where dim, depth, heads, dim_head and mlp_dim are all given.
+            Those given besides a size replace the size's own.
+        image_size: input side in pixels (or height, width) that positions are learned for; others interpolate.
+        patch_size: side of a patch in pixels, for stem="spt".
+        dropout, emb_dropout: probabilities in the blocks and after the position embedding.
+        n_classes: steps of the vote scale; 1 gives scores (B,).
+        shift: "axes" (one pixel, vit-pytorch) or "diagonal" (half a patch, the paper), for stem="spt".
+        stem: "spt", or a torchvision classifier's name, whose feature map's positions are the tokens.
+        scales: shorter sides in pixels that the image is brought to for the stem's network; None = as it comes.
+        taps: layers of that network to read; None = the last.
+        cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
+            None = every position of the feature map, or 4 where scales or taps are given.
+        freeze_stem: leave the stem's network as it is; its batch norm is never trained.
+        pretrained: give the stem's network its ImageNet weights.
+        head: "linear", or "ordinal" (a score and ordered thresholds; returns log-probabilities).
+        pool: "cls" or "mean".
+
+    Raises:
+        InputError: an argument outside of what is listed here.
+    """
+
+    def __init__(self, *, size: str | None = "small", image_size: int | tuple[int, int] = 256, patch_size: int = 16,
+                 dim: int | None = None, depth: int | None = None, heads: int | None = None,
+                 dim_head: int | None = None, mlp_dim: int | None = None, dropout: float = 0.0,
+                 emb_dropout: float = 0.1, n_classes: int = 5, shift: str = "axes", stem: str = "spt",
+                 scales: tuple[int, ...] | None = None, taps: tuple[int, ...] | None = None, cells: int | None = None,
+                 freeze_stem: bool = True, pretrained: bool = True, head: str = "linear",
+                 pool: str = "cls"):  # fmt: skip
+        super().__init__()
+        given = {"dim": dim, "depth": depth, "heads": heads, "dim_head": dim_head, "mlp_dim": mlp_dim}
+        shape = _shape(size, {name: value for name, value in given.items() if value is not None})
+        for name, value, known in (("head", head, HEADS), ("pool", pool, POOLS), ("shift", shift, SHIFTS)):
+            if value not in known:
+                raise InputError(f"vit_iqa: {name} is {value!r}, expected one of {', '.join(known)}")
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+
+        if stem == "spt":
+            if height % patch_size or width % patch_size:
+                raise InputError(f"vit_iqa: image_size {height}×{width} is no multiple of patch_size {patch_size}")
+            self.stem = ShiftedPatchTokens(shape["dim"], patch_size, shift)
+            channels, n_scales, mean, std = None, 1, IMAGENET_MEAN, IMAGENET_STD
+        else:
+            self.stem = BackboneTokens(stem, scales, taps, cells, freeze_stem, pretrained)
+            channels, n_scales = self.stem.channels, self.stem.n_scales
+            mean, std = self.stem.backbone.mean, self.stem.backbone.std
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+        self.trunk = Trunk(channels, self.stem.grid(height, width), n_scales, **shape, dropout=dropout,
+                           emb_dropout=emb_dropout, n_classes=n_classes, head=head, pool=pool)  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.trunk(self.stem(x), self.grid(x))
+
+    def attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, 5), and attention weights float32 (B, depth, heads, N + 1, N + 1): row 0 is CLS → tokens."""
+        return self.trunk.attention(self.stem(x), self.grid(x))
+
+    def grid(self, x: Tensor) -> tuple[int, int]:
+        """Rows and columns of the tokens (of each scale) of images x."""
+        return self.stem.grid(*x.shape[-2:])
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel that inputs in [0, 1] must have been normalised with."""
+        return tuple(self.mean.tolist()), tuple(self.std.tolist())
+
+    def load_vit_pytorch(self, state: dict[str, Tensor]) -> None:
+        """Take the weights of a `vit_pytorch.vit_for_small_dataset.ViT` of the same shape.
+
+        Raises:
+            InputError: the weights are of another shape, or this network has no shifted patch tokens.
+        """
+        if not isinstance(self.stem, ShiftedPatchTokens):
+            raise InputError("load_vit_pytorch: the network's stem is not 'spt'")
+        names = {
+            "to_patch_embedding.to_patch_tokens.1.": "stem.norm.",
+            "to_patch_embedding.to_patch_tokens.2.": "stem.linear.",
+        }
+        p, own = self.stem.patch_size, {"mean": self.mean, "std": self.std}
+        for name, value in state.items():
+            renamed = [name.replace(old, ours) for old, ours in names.items() if name.startswith(old)]
+            new = renamed[0] if renamed else f"trunk.{name}"
+            if new in ("stem.norm.weight", "stem.norm.bias", "stem.linear.weight"):
+                # vit-pytorch's patch vectors are (row, column, channel); ours (channel, row, column), copied row by row
+                value = rearrange(value, "... (p q c) -> ... (c p q)", p=p, q=p)
+            own[new] = value
+        try:
+            self.load_state_dict(own)
+        except RuntimeError as error:
+            raise InputError("load_vit_pytorch: " + " ".join(str(error).split())) from None
+
+
+def _shape(size: str | None, given: dict[str, int]) -> dict[str, int]:
+    if size is not None and size not in SIZES:
+        raise InputError(f"vit_iqa: size is {size!r}, expected one of {', '.join(SIZES)} or None")
+    shape = {**(SIZES[size] if size else {}), **given}
+    missing = [name for name in SIZES["tiny"] if name not in shape]
+    if missing:
+        raise InputError(f"vit_iqa: size is None and {', '.join(missing)} not given")
+    return shape
