@@ -65,7 +65,7 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
         InputError: no such classifier; a weights file that does not fit; no weights and no network.
     """
     if name not in torchvision.models.list_models(module=torchvision.models):
-        raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r} (try mobilenet_v2)")
+        raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r}")
     model, mean, std = torchvision.models.get_model(name, weights=None), IMAGENET_MEAN, IMAGENET_STD
     if pretrained:
         places = [root / f"{name}.safetensors" for root in weights_roots()]

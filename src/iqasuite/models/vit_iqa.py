@@ -199,7 +199,7 @@ class Trunk(nn.Module):
                 return self.grid
             if math.isqrt(cells) ** 2 == cells:
                 return math.isqrt(cells), math.isqrt(cells)
-        raise InputError(f"trunk: {n_tokens} tokens fit no square grid × {self.n_scales} scale(s); pass grid=(rows, cols)")
+        raise InputError(f"trunk: {n_tokens} tokens are no square grid × {self.n_scales} scale(s); pass grid=")
 
 
 class ViTIQA(nn.Module):

@@ -1,0 +1,201 @@
+"""The training loop of the suite. There is one."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from iqasuite.errors import InputError
+from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
+from iqasuite.training.machine import accelerator_for, own_randomness, prepared, watched
+from iqasuite.training.schedule import Schedule, learning_rate
+
+__all__ = ["Result", "Schedule", "TrainingError", "fit"]
+logger = logging.getLogger(__name__)
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: the loss is not a number. The last good checkpoint is kept."""
+
+
+@dataclass
+class Result:
+    """What a training did.
+
+    Attributes:
+        history: one row an epoch: epoch (from 0), train_loss, val_loss, val_<metric>, lr, seconds, images_per_s.
+        best_epoch: whose weights the model has now; the last one where there was no validation.
+        best_value: its metric, or its validation loss without a metric; nan without validation.
+        epochs_run: rows of the history.
+        seconds: of all epochs together, those before an interruption included.
+    """
+
+    history: pd.DataFrame
+    best_epoch: int
+    best_value: float
+    epochs_run: int
+    seconds: float
+
+
+def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, seed: int = 0,
+        checkpoint: Path | str | None = None, metric: Callable[[Tensor, Tensor], float] | None = None,
+        log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+    """Train `model` and leave it with the weights that were best on `val`.
+
+    The same seed gives the same weights, also after an interruption: the model's randomness is seeded by (seed, epoch).
+
+    Args:
+        model: inputs -> outputs; parameters without `requires_grad` stay as they are.
+        train, val: see `iqasuite.training.batches`; val None = train all epochs, keep the last weights.
+        loss: (outputs, targets) -> scalar batch mean, lowered.
+        schedule: how long and how fast.
+        seed: of dropout and the like.
+        checkpoint: file written after each epoch. Where it exists, training goes on from it, or, where it is finished,
+            only the best weights are read.
+        metric: (outputs, targets) of all of val -> number, raised: picks the best epoch instead of the loss.
+        log: takes one line an epoch; where somebody is watching, a progress bar is shown besides.
+
+    Raises:
+        InputError: the checkpoint is of another training.
+        TrainingError: the loss is infinite or not a number.
+    """
+    identity = _identity(model, train, val, loss, metric, schedule, seed)
+    accelerator = accelerator_for(schedule.precision)
+    model.to(accelerator.device)
+    optimizer = _optimizer(model, schedule, accelerator.device)
+    state = {"epoch": 0, "history": [], "best": None, "best_epoch": 0, "best_value": math.nan, "finished": False}
+    if checkpoint is not None and Path(checkpoint).exists():
+        state = _resume(Path(checkpoint), identity, model, optimizer)
+    name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
+
+    with own_randomness(accelerator), prepared(accelerator, model, optimizer) as (wrapped, stepper):
+        while not state["finished"]:
+            epoch, began = state["epoch"], time.perf_counter()
+            torch.manual_seed((seed * 1_000_003 + epoch) * 1009 + accelerator.process_index)
+            watched_losses = [row["train_loss" if val is None else "val_loss"] for row in state["history"]]
+            row = {"epoch": epoch}
+            row |= _train(accelerator, wrapped, stepper, train, loss, schedule, epoch, watched_losses)
+            if val is not None:
+                row |= _validate(accelerator, wrapped, val, loss, metric, f"validation after epoch {epoch + 1}")
+            row["seconds"] = time.perf_counter() - began
+
+            value = row.get(name, math.nan)
+            if val is None:
+                state |= {"best": model.state_dict(), "best_epoch": epoch}
+            elif state["best"] is None or sign * (value - state["best_value"]) > schedule.min_delta:
+                best = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
+                state |= {"best": best, "best_epoch": epoch, "best_value": value}
+            waited = epoch - state["best_epoch"]
+            stop = schedule.patience is not None and val is not None and waited >= schedule.patience
+            finished = stop or epoch + 1 == schedule.epochs
+            state |= {"history": [*state["history"], row], "epoch": epoch + 1, "finished": finished}
+
+            if accelerator.is_main_process:
+                if checkpoint is not None:
+                    weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                    save_checkpoint(checkpoint, {"identity": identity, **weights, **state})
+                best_so_far = "" if val is None else f" (best: epoch {state['best_epoch'] + 1})"
+                log(f"epoch {epoch + 1}/{schedule.epochs}: {_line(row)}{best_so_far}")
+
+    model.load_state_dict(state["best"])
+    history = pd.DataFrame(state["history"])
+    return Result(history, state["best_epoch"], state["best_value"], len(history), float(history["seconds"].sum()))
+
+
+def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watched_losses) -> dict[str, float]:
+    """One epoch: mean training loss, last learning rate, images/s."""
+    model.train()
+    began, total, n_images, n = time.perf_counter(), 0.0, 0, accelerator.num_processes
+    steps = len(batches) // n
+    if steps == 0:
+        raise InputError(f"fit: {len(batches)} training batches for {n} processes, expected at least one each")
+    mine = islice(batches.epoch(epoch), accelerator.process_index, steps * n, n)  # every n-th batch
+    bar = tqdm(mine, f"epoch {epoch + 1}/{schedule.epochs}", steps, leave=False, disable=not watched(accelerator))
+    for step, (inputs, targets) in enumerate(bar):
+        lr = learning_rate(schedule, epoch + (step + 0.5) / steps, watched_losses)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        update = (step + 1) % schedule.accumulate == 0 or step + 1 == steps
+        with nullcontext() if update else accelerator.no_sync(model):
+            value = loss(model(inputs.to(accelerator.device)), targets.to(accelerator.device))
+            total += len(inputs) * _finite(value.item(), f"epoch {epoch + 1}, step {step + 1}, lr {lr:.3g}")
+            accelerator.backward(value / schedule.accumulate)
+        if update:
+            if schedule.grad_clip:
+                accelerator.clip_grad_norm_(model.parameters(), schedule.grad_clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        n_images += len(inputs)
+    speed = n_images * n / (time.perf_counter() - began)
+    return {"train_loss": total / n_images, "lr": lr, "images_per_s": speed}
+
+
+@torch.no_grad()
+def _validate(accelerator, model, batches, loss, metric, where) -> dict[str, float]:
+    """Mean loss and metric over all of val, whole on each process."""
+    model.eval()
+    outputs, targets, total = [], [], 0.0
+    for inputs, target in batches.epoch(0):
+        target = target.to(accelerator.device)
+        output = model(inputs.to(accelerator.device))
+        total += len(target) * loss(output, target).item()
+        outputs.append(output.float().cpu())
+        targets.append(target.cpu())
+    outputs, targets = torch.cat(outputs), torch.cat(targets)
+    row = {"val_loss": _finite(total / len(targets), where)}
+    return row | ({f"val_{metric.__name__}": float(metric(outputs, targets))} if metric else {})
+
+
+def _finite(value: float, where: str) -> float:
+    if not math.isfinite(value):
+        raise TrainingError(f"the loss is {value} at {where}: try a lower one; the last good checkpoint is kept")
+    return value
+
+
+def _optimizer(model: nn.Module, schedule: Schedule, device: torch.device) -> torch.optim.Optimizer:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
+    return optimizer(groups, lr=schedule.lr, fused=device.type in ("cpu", "cuda"))
+
+
+def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, object]:
+    """What two trainings must share for one to go on where the other stopped."""
+    shapes = [f"{name} {tuple(p.shape)} {p.requires_grad}" for name, p in model.named_parameters()]
+    signatures = {part: batches.signature() if hasattr(batches, "signature") else None
+                  for part, batches in (("train", train), ("val", val))}  # fmt: skip
+    names = {"loss": getattr(loss, "__name__", str(loss)), "metric": getattr(metric, "__name__", None)}
+    return {**asdict(schedule), "seed": seed, **names, **signatures, "parameters": shapes}
+
+
+def _resume(path: Path, identity: dict, model: nn.Module, optimizer) -> dict:
+    state = load_checkpoint(path)
+    found = state.get("identity", {})
+    for key, value in identity.items():
+        if found.get(key) != value:
+            shown = key in asdict(Schedule()) or key in ("seed", "loss", "metric")
+            what = f"{key} {found.get(key)!r}, expected {value!r}" if shown else f"other {key}"
+            raise InputError(f"{path}: checkpoint of another training ({what}); remove it to start anew")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    logger.info("%s: %s after epoch %d", path, "finished" if state["finished"] else "resumed", state["epoch"])
+    return {key: state[key] for key in ("epoch", "history", "best", "best_epoch", "best_value", "finished")}
+
+
+def _line(row: dict[str, float]) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "images_per_s"))
+    return f"{values}, {row['images_per_s']:.1f} images/s"

@@ -1,0 +1,62 @@
+"""The machine a training runs on: device, precision, its own random numbers, whether somebody looks on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+
+def accelerator_for(precision: str) -> Accelerator:
+    # Accelerate keeps the first precision of a process for good; each training has its own.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision="no")
+    if precision == "auto":
+        precision = "bf16" if computes_in_bf16(accelerator.device) else "no"
+    if precision == "no":
+        return accelerator
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=precision)
+
+
+def computes_in_bf16(device: torch.device | str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return False
+
+
+@contextmanager
+def prepared(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator[tuple[nn.Module, object]]:
+    """Model and optimiser as accelerate wants them; afterwards the model's own `forward` is back."""
+    try:
+        yield accelerator.prepare(model, optimizer)
+    finally:
+        for name in ("forward", "_original_forward"):
+            model.__dict__.pop(name, None)
+        accelerator.free_memory()
+
+
+@contextmanager
+def own_randomness(accelerator: Accelerator) -> Iterator[None]:
+    cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        yield
+
+
+def watched(accelerator: Accelerator) -> bool:
+    """Whether somebody looks on: a terminal or a live notebook, and not a batch (IQASUITE_BATCH)."""
+    if os.environ.get("IQASUITE_BATCH") or not accelerator.is_main_process:
+        return False
+    kernel = sys.modules.get("ipykernel") is not None and "IPython" in sys.modules
+    return sys.stdout.isatty() or kernel
