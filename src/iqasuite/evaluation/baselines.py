@@ -1,0 +1,194 @@
+"""What every artificial observer must be compared with: trivial baselines, one model of MOS, and the other people.
+
+All are fitted per person on the train and val parts of a fold and predict its test part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import log_ndtr, ndtr
+
+from iqasuite.data.dataset import Dataset
+from iqasuite.errors import InputError
+from iqasuite.evaluation.people import first_votes
+from iqasuite.evaluation.predictions import predictions_frame
+
+MAJORITY = "baseline: majority"
+MOS_ROUNDED = "baseline: MOS model, rounded"
+MOS_PERSONAL = "baseline: MOS model, personal thresholds"
+CEILING = "ceiling: mean of the other people"
+
+
+def thresholds_on(nuisance_name: str) -> str:
+    """Name of the baseline that sees only what the file gives away, such as "baseline: thresholds on height"."""
+    return f"baseline: thresholds on {nuisance_name}"
+
+
+def vote_shares(votes: np.ndarray) -> np.ndarray:
+    """Shares (5,) of the votes 1–5 among votes (n,)."""
+    return np.bincount(np.asarray(votes, int) - 1, minlength=5) / max(len(votes), 1)
+
+
+def majority(votes: np.ndarray, n: int) -> np.ndarray:
+    """Distributions (n, 5): everywhere the person's shares among the training votes, so the hard vote is the mode."""
+    return np.tile(vote_shares(votes), (n, 1))
+
+
+class MonotoneThresholds:
+    """Ordinal probit on one score: P(vote ≤ k | s) = Φ(t_k − a·s), with t_1 < t_2 < t_3 < t_4.
+
+    The score is standardised; slope and thresholds maximise the likelihood of the votes, with a weak penalty (on
+    the squared slope and log gaps) that keeps the thresholds finite where a vote never occurs or a score separates the
+    votes. The slope may be negative: the relation is monotone, in the direction that the votes ask for.
+
+    Attributes:
+        slope_: a; thresholds_: t_1…t_4 on the standardised score, shape (4,).
+
+    Reference: P. McCullagh, "Regression models for ordinal data", J. Royal Statistical Society B 42, 1980.
+    """
+
+    def __init__(self, penalty: float = 0.01):
+        self.penalty = penalty
+
+    def fit(self, score: np.ndarray, votes: np.ndarray) -> MonotoneThresholds:
+        """Fit on finite scores (n,) and votes 1–5 (n,).
+
+        Raises:
+            ValueError: lengths differ, no votes, a score that is not finite, a vote outside 1–5.
+        """
+        score, votes = np.asarray(score, float), np.asarray(votes, int)
+        if score.shape != votes.shape or score.ndim != 1 or len(score) == 0:
+            raise ValueError(f"score {score.shape} and votes {votes.shape}: expected two vectors of one length")
+        if not np.isfinite(score).all() or votes.min() < 1 or votes.max() > 5:
+            raise ValueError("score: expected finite numbers; votes: expected whole numbers from 1 to 5")
+        self.mean_, self.std_ = score.mean(), score.std() or 1.0
+        s = (score - self.mean_) / self.std_
+        slope = np.corrcoef(s, votes)[0, 1] if np.ptp(s) and np.ptp(votes) else 0.0
+        start = np.array([2 * slope, -1.5, 0.0, 0.0, 0.0])
+        found = minimize(self._loss, start, args=(s, votes), jac=True, method="L-BFGS-B", options={"maxiter": 500})
+        self.slope_ = float(found.x[0])
+        self.thresholds_ = found.x[1] + np.concatenate([[0.0], np.cumsum(np.exp(found.x[2:]))])
+        return self
+
+    def _loss(self, parameters: np.ndarray, s: np.ndarray, votes: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, first, log_gaps = parameters[0], parameters[1], parameters[2:]
+        gaps = np.exp(np.clip(log_gaps, -20, 5))
+        inner = first + np.concatenate([[0.0], np.cumsum(gaps)])
+        ends = np.concatenate([[-np.inf], inner, [np.inf]])
+        upper, lower = ends[votes] - slope * s, ends[votes - 1] - slope * s
+        # ln(Φ(upper) − Φ(lower)) on the side of zero where neither is rounded to 1.
+        flip = lower > 0
+        high, low = np.where(flip, -lower, upper), np.where(flip, -upper, lower)
+        log_high, log_low = log_ndtr(high), log_ndtr(low)
+        log_p = log_high + np.log1p(-np.minimum(np.exp(log_low - log_high), 1 - 1e-12))
+        by_upper = np.exp(-0.5 * upper**2 - 0.9189385332046727 - log_p)  # density at the edge over the probability
+        by_lower = np.exp(-0.5 * lower**2 - 0.9189385332046727 - log_p)
+        by_edge = np.bincount(votes, weights=-by_upper, minlength=6)
+        by_edge += np.bincount(votes - 1, weights=by_lower, minlength=6)
+        by_inner = by_edge[1:5]  # loss by each of t_1…t_4
+        gradient = np.concatenate(
+            [[(s * (by_upper - by_lower)).sum()], [by_inner.sum()], gaps * np.cumsum(by_inner[::-1])[::-1][1:]]
+        )
+        shrunk = np.array([slope, 0.0, *log_gaps])
+        return -log_p.sum() + self.penalty * (shrunk @ shrunk), gradient + 2 * self.penalty * shrunk
+
+    def predict_proba(self, score: np.ndarray) -> np.ndarray:
+        """Distributions (n, 5) for scores (n,)."""
+        s = (np.asarray(score, float) - self.mean_) / self.std_
+        below = ndtr(self.thresholds_[None, :] - self.slope_ * s[:, None])
+        p = np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))), axis=1)
+        return np.maximum(p, 0) / np.maximum(p, 0).sum(1, keepdims=True)
+
+    def predict(self, score: np.ndarray) -> np.ndarray:
+        """Whole votes (n,): the most probable one."""
+        return self.predict_proba(score).argmax(1) + 1
+
+
+def _fit_and_predict(score: pd.Series, train: pd.Series, test: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """Personal thresholds on a score (index image): the test votes (index image) that can be predicted, and their
+    distributions. Images whose score is nan get the vote shares of the training images whose score is nan."""
+    train, test = train[train.index.isin(score.index)], test[test.index.isin(score.index)]
+    old, new = score[train.index].to_numpy(float), score[test.index].to_numpy(float)
+    known, new_known = np.isfinite(old), np.isfinite(new)
+    votes = train.to_numpy()
+    p = majority(votes[~known] if (~known).any() else votes, len(test))
+    if known.any() and new_known.any():
+        p[new_known] = MonotoneThresholds().fit(old[known], votes[known]).predict_proba(new[new_known])
+    return test, p
+
+
+def others_mean(votes: pd.DataFrame, observer: str) -> pd.Series:
+    """Mean vote of everybody but `observer` on each image, index image; images that only they rated are left out."""
+    return votes[votes["observer"] != observer].groupby("image")["vote"].mean()
+
+
+def _mos_scores(mos_predictions: pd.DataFrame, fold: int) -> pd.Series:
+    rows = mos_predictions[(mos_predictions["observer"] == "") & (mos_predictions["fold"] == fold)]
+    if rows["image"].duplicated().any():
+        twice = rows.loc[rows["image"].duplicated(), "image"].iloc[0]
+        raise InputError(f"mos_predictions: image {twice!r} twice in fold {fold}, expected one model's rows")
+    return rows.set_index("image")["prediction"]
+
+
+def baseline_predictions(
+    dataset: Dataset,
+    split: pd.DataFrame,
+    fold: int,
+    mos_predictions: pd.DataFrame | None = None,
+    protocol: str = "corrected",
+) -> pd.DataFrame:
+    """Every baseline and the ceiling, for every observer, on the test part of one fold.
+
+    Majority class, monotone thresholds on the nuisance, and the mean of the other people with personal thresholds (the
+    ceiling: about what is knowable); with `mos_predictions` also one model of MOS for everybody, rounded and with
+    personal thresholds.
+
+    Args:
+        dataset: images, votes, nuisance. An observer's first vote on an image counts, repetitions do not.
+        split: split frame; train and val parts of `fold` are fitted on.
+        fold: which fold.
+        mos_predictions: predictions frame of a model of MOS (observer ""), with this fold's test images and those of
+            the other parts on which the personal thresholds are to be fitted. Give predictions that the model made for
+            images it was not trained on (its val part, or out-of-fold predictions); those for its own training images
+            are too good, and thresholds fitted on them too sharp.
+        protocol: as in the frame's column.
+
+    Returns:
+        Predictions frame, rows per method, observer and test image that the observer rated.
+
+    Raises:
+        InputError: the fold is not in the split, or `mos_predictions` lacks test images.
+    """
+    parts = split[split["fold"] == fold].set_index("image")["part"]
+    if parts.empty:
+        raise InputError(f"fold {fold}: not in the split, expected one of {sorted(split['fold'].unique())}")
+    votes = first_votes(dataset.votes)
+    mos = None if mos_predictions is None else _mos_scores(mos_predictions, fold)
+    frames = []
+    for observer in dataset.observers():
+        own = votes[votes["observer"] == observer].set_index("image")["vote"].astype(int)
+        part = parts.reindex(own.index)
+        train, test = own[part.isin(("train", "val"))], own[part == "test"]
+        if train.empty or test.empty:
+            continue
+        methods = {
+            MAJORITY: (test, majority(train.to_numpy(), len(test))),
+            thresholds_on(dataset.nuisance_name): _fit_and_predict(dataset.nuisance, train, test),
+            CEILING: _fit_and_predict(others_mean(votes, observer), train, test),
+        }
+        if mos is not None:
+            absent = sorted(set(test.index) - set(mos.index))
+            if absent:
+                raise InputError(f"mos_predictions: {len(absent)} test images of fold {fold} absent: {absent[0]!r} …")
+            methods[MOS_ROUNDED] = (test, mos[test.index].to_numpy(float))
+            methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
+        for name, (images, predicted) in methods.items():
+            values = {"probabilities": predicted} if predicted.ndim == 2 else {"scores": predicted}
+            frames.append(
+                predictions_frame(
+                    dataset.name, name, protocol, 0, fold, "test", observer, images.index, images, **values
+                )
+            )
+    return pd.concat(frames, ignore_index=True)

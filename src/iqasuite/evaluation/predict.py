@@ -1,0 +1,78 @@
+"""What a trained model says about the test part: the same file always gets the same distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from iqasuite.data.views import grid_crops, normalise
+from iqasuite.evaluation.predictions import hard_predictions, predictions_frame
+from iqasuite.models.heads import distribution
+
+__all__ = ["hard_predictions", "predict_images", "predict_tokens", "predictions_frame"]
+
+
+def _device(model: torch.nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+@torch.inference_mode()
+def predict_tokens(model: torch.nn.Module, tokens: torch.Tensor, batch_size: int = 64) -> np.ndarray:
+    """Vote distributions from tokens that a frozen stem computed once.
+
+    Args:
+        model: has `trunk`, tokens (B, N, C) -> logits (B, 5).
+        tokens: (n, N, C), or (n, views, N, C): the views' distributions are averaged.
+        batch_size: images at a time; the result does not depend on it beyond 1e-5.
+
+    Returns:
+        Distributions (n, 5), float64, rows summing to 1.
+    """
+    training = model.training
+    model.eval()
+    rows = []
+    for start in range(0, len(tokens), batch_size):
+        batch = torch.as_tensor(tokens[start : start + batch_size])
+        views = batch.flatten(0, 1) if batch.ndim == 4 else batch
+        p = distribution(model.trunk(views.to(_device(model)).float())).double().cpu()
+        rows.append(p.view(len(batch), -1, p.shape[-1]).mean(1).numpy())
+    model.train(training)
+    return np.concatenate(rows) if rows else np.empty((0, 5))
+
+
+@torch.inference_mode()
+def predict_images(
+    model: torch.nn.Module,
+    cache: Sequence,
+    indices: Sequence[int],
+    crop: int | None = None,
+    n_per_side: int = 1,
+    batch_size: int = 16,
+) -> np.ndarray:
+    """Vote distributions of images, averaged in probability over a fixed grid of crops.
+
+    Args:
+        model: images (B, 3, H, W) -> logits (B, 5), with `mean` and `std` of its inputs.
+        cache: `cache[list of indices]` gives uint8 (B, H, W, 3), as `iqasuite.data.cache.ImageCache` does.
+        indices: which images, in the order of the result.
+        crop: side of the crops in pixels; None = the whole image is the only view.
+        n_per_side: crops per side, n² in all.
+        batch_size: images at a time; the result does not depend on it beyond 1e-5.
+
+    Returns:
+        Distributions (n, 5), float64, rows summing to 1.
+    """
+    training = model.training
+    model.eval()
+    rows = []
+    for start in range(0, len(indices), batch_size):
+        chosen = list(indices[start : start + batch_size])
+        x = torch.as_tensor(np.ascontiguousarray(cache[chosen])).permute(0, 3, 1, 2)
+        views = grid_crops(x, crop, n_per_side) if crop is not None else x[:, None]
+        inputs = normalise(views.flatten(0, 1).to(_device(model)), model.mean, model.std)
+        p = distribution(model(inputs)).double().cpu()
+        rows.append(p.view(len(chosen), -1, p.shape[-1]).mean(1).numpy())
+    model.train(training)
+    return np.concatenate(rows) if rows else np.empty((0, 5))

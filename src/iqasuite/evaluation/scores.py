@@ -1,0 +1,121 @@
+"""From predictions to scores: one number with its interval per model, person and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.data.frames import SCORES, validate
+from iqasuite.errors import InputError
+from iqasuite.evaluation import resampled
+from iqasuite.evaluation.metrics import hard_votes, logistic_map
+from iqasuite.evaluation.people import content_of, natural_order
+from iqasuite.evaluation.predictions import P
+from iqasuite.evaluation.uncertainty import content_weights, interval
+
+# Weights of a block of resamples times images, so that memory does not grow with the number of images (32 MB).
+_BLOCK = 4_000_000
+
+
+def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Scores of every model, protocol and part in a predictions frame.
+
+    Predictions of all folds are pooled per observer and the metric is computed once over them. Seeds are scored one by
+    one and their scores averaged. Contents are resampled jointly for all observers, models and seeds, so the interval
+    of the mean over people holds for these people and other contents.
+
+    Args:
+        predictions: predictions frame, each image once per model, protocol, part, observer and seed.
+        contents: image -> content (or source photograph, where contents share one).
+        n_boot: resamples of contents; 0 = no intervals.
+        seed: of the resampling.
+
+    Returns:
+        Scores frame. Observers are scored with the metrics of `metrics.evaluate_votes`, models of MOS (observer "")
+        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over people for whom
+        the metric is defined, their `n` all people's votes. With few contents (below about ten) the intervals are rough.
+
+    Raises:
+        InputError: an image without content, an image predicted twice.
+    """
+    _check_once(predictions)
+    names = np.unique(content_of(predictions["image"].drop_duplicates(), contents).astype(str))
+    drawn = np.vstack([np.ones((1, len(names))), content_weights(names, n_boot, seed)])  # row 0: the sample itself
+    rows: list[dict] = []
+    keys = ["dataset", "model", "protocol", "part"]
+    for key, group in predictions.groupby(keys, sort=False):
+        fixed = dict(zip(keys, key, strict=True))
+        people: dict[str, list[np.ndarray]] = {}
+        for observer in natural_order(group["observer"]):
+            own = group[group["observer"] == observer]
+            found = _over_seeds(own, contents, names, drawn)
+            n = own["image"].nunique()
+            rows += _rows(fixed, observer, n, found, own["seed"])
+            for metric, values in found.items():
+                if observer != "":
+                    people.setdefault(metric, []).append(values)
+        votes = int((group["observer"] != "").sum() / group["seed"].nunique())
+        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group["seed"])
+    return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "score_frame")
+
+
+def _check_once(predictions: pd.DataFrame) -> None:
+    twice = predictions.duplicated(["dataset", "model", "protocol", "part", "observer", "seed", "image"])
+    if twice.any():
+        row = predictions[twice].iloc[0]
+        raise InputError(
+            f"predictions: model {row['model']!r}, observer {row['observer']!r}, part {row['part']!r} has image "
+            f"{row['image']!r} twice, expected once a seed"
+        )
+
+
+def _over_seeds(own: pd.DataFrame, contents: pd.Series, names: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+    """Each metric (1 + n_boot,), the mean over the seeds; entry 0 is the value itself."""
+    per_seed: dict[str, list[np.ndarray]] = {}
+    for _, rows in own.groupby("seed"):
+        code = np.searchsorted(names, content_of(rows["image"], contents).astype(str))
+        for metric, values in _resample(rows, drawn, code).items():
+            per_seed.setdefault(metric, []).append(values)
+    return {metric: np.mean(values, axis=0) for metric, values in per_seed.items()}
+
+
+@np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of a person's contents: nan
+def _resample(rows: pd.DataFrame, drawn: np.ndarray, code: np.ndarray) -> dict[str, np.ndarray]:
+    target, prediction = rows["target"].to_numpy(float), rows["prediction"].to_numpy(float)
+    if (rows["observer"] == "").all():
+        mapping = logistic_map(prediction, target) if len(rows) > 1 else None
+        mapped = np.full(len(rows), np.nan) if mapping is None else mapping(prediction)
+        blocks = [resampled.mos_metrics(prediction, target, mapped, w) for w in _blocks(drawn, code)]
+    else:
+        p, votes = rows[P].to_numpy(float), target.astype(int)
+        hard = hard_votes(p, prediction)
+        blocks = [resampled.vote_metrics(p, prediction, hard, votes, w) for w in _blocks(drawn, code)]
+    return {metric: np.concatenate([block[metric] for block in blocks]) for metric in blocks[0]}
+
+
+def _blocks(drawn: np.ndarray, code: np.ndarray) -> Iterator[np.ndarray]:
+    """Image weights (b, n), in blocks of resamples."""
+    size = max(1, _BLOCK // max(1, len(code)))
+    for start in range(0, len(drawn), size):
+        yield drawn[start : start + size][:, code]
+
+
+def _mean_defined(values: list[np.ndarray]) -> np.ndarray:
+    stacked = np.array(values)
+    defined = np.isfinite(stacked)
+    total = np.where(defined, stacked, 0).sum(0)
+    return np.where(defined.any(0), total / np.maximum(defined.sum(0), 1), np.nan)
+
+
+def _rows(fixed: dict, observer: str, n: int, found: dict[str, np.ndarray], seeds: pd.Series) -> list[dict]:
+    text = ",".join(str(s) for s in sorted(seeds.unique()))
+    rows = []
+    for metric, values in found.items():
+        low, high = interval(values[1:])
+        rows.append(
+            {**fixed, "observer": observer, "n": n, "metric": metric, "value": values[0], "low": low, "high": high}
+            | {"seeds": text}
+        )
+    return rows

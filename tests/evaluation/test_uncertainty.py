@@ -1,0 +1,110 @@
+"""Intervals and tests by content: against the resampling written out, and against what they promise."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from iqasuite.evaluation import metrics, resampled, uncertainty
+
+
+def clustered(rng, contents=12, each=6):
+    content = np.repeat([f"c{i:02d}" for i in range(contents)], each)
+    votes = rng.integers(1, 6, contents * each)
+    p = metrics.soft_votes(np.clip(votes + rng.integers(-1, 2, len(votes)), 1, 5), 1.0)
+    p = p * rng.uniform(0.8, 1.2, p.shape)
+    return content, votes, p / p.sum(1, keepdims=True)
+
+
+def test_every_resampled_metric_is_the_plain_one_on_the_repeated_images():
+    content, votes, p = clustered(np.random.default_rng(0))
+    weights = uncertainty.content_weights(content, 20, seed=1)
+    assert (weights.sum(1) == len(content)).all()
+    found = resampled.vote_metrics(p, p @ metrics.VOTES, metrics.hard_votes(p), votes, weights)
+    for row, repeat in enumerate(weights.astype(int)):
+        plain = metrics.evaluate_votes(np.repeat(p, repeat, 0), np.repeat(votes, repeat))
+        assert set(plain) == set(found)
+        for metric, value in plain.items():
+            assert found[metric][row] == pytest.approx(value, abs=1e-6), metric
+
+
+def test_resampled_scores_of_mos():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    mos = x + rng.normal(size=60)
+    weights = uncertainty.content_weights(np.repeat(np.arange(10), 6), 10)
+    found = resampled.mos_metrics(x, mos, x, weights)
+    for row, repeat in enumerate(weights.astype(int)):
+        for metric in ("srocc", "plcc", "krcc", "rmse", "mae"):
+            plain = metrics.METRICS[metric](np.repeat(x, repeat), np.repeat(mos, repeat))
+            assert found[metric][row] == pytest.approx(plain, abs=1e-6)
+
+
+def test_constants_are_nan_in_every_resample():
+    weights = np.ones((3, 8))
+    constant, votes = np.full(8, 2), np.arange(8) % 5 + 1
+    assert np.isnan(resampled.srocc(constant, votes, weights)).all()
+    assert np.isnan(resampled.krcc(constant, votes, weights)).all()
+    assert np.isnan(resampled.plcc(np.full(8, 0.1), votes.astype(float), weights)).all()
+    assert np.isnan(resampled.qwk(constant, constant, weights)).all()
+
+
+def test_bootstrap_is_deterministic_and_by_content():
+    content, votes, _ = clustered(np.random.default_rng(1))
+    by_content = np.repeat(np.random.default_rng(2).normal(size=12), 6)  # images of one content are all alike
+    once = uncertainty.bootstrap_by_content(by_content, content, 500, seed=4)
+    assert once == uncertainty.bootstrap_by_content(by_content, content, 500, seed=4)
+    assert once == uncertainty.bootstrap_by_content(lambda w: resampled.mean(by_content, w), content, 500, seed=4)
+    as_if_independent = uncertainty.bootstrap_by_content(by_content, np.arange(len(content)), 500, seed=4)
+    assert once[1] - once[0] > 1.7 * (as_if_independent[1] - as_if_independent[0])  # about √6
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    content = np.repeat(np.arange(30), 4)
+    hits = 0
+    for _ in range(200):
+        values = rng.normal(size=30)[content] + rng.normal(size=120)
+        low, high = uncertainty.bootstrap_by_content(values, content, 300)
+        hits += low <= 0 <= high
+    assert 0.89 <= hits / 200 <= 0.98
+
+
+def test_exact_sign_flips_are_the_enumeration():
+    rng = np.random.default_rng(0)
+    difference, content = rng.normal(0.4, 1, 24), np.repeat(np.arange(8), 3)
+    means = difference.reshape(8, 3).mean(1)
+    all_means = [np.mean(np.array(s) * means) for s in itertools.product((1, -1), repeat=8)]
+    expected = np.mean([abs(m) >= abs(means.mean()) - 1e-12 for m in all_means])
+    assert uncertainty.paired_test_by_content(difference, content) == pytest.approx(expected)
+
+
+def test_random_sign_flips_agree_with_scipy_and_hold_their_level():
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(1)
+    difference = rng.normal(0.35, 1, 20)
+    peer = permutation_test(
+        (difference, np.zeros(20)), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=20_000, rng=1
+    )
+    assert uncertainty.paired_test_by_content(difference, np.arange(20)) == pytest.approx(peer.pvalue, abs=0.015)
+    p = [uncertainty.paired_test_by_content(rng.normal(size=20), np.arange(20), n=500) for _ in range(300)]
+    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09
+    assert uncertainty.paired_test_by_content(np.zeros(20), np.arange(20)) == 1
+
+
+def test_holm_worked_by_hand():
+    np.testing.assert_allclose(uncertainty.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(uncertainty.holm([0.5, np.nan, 0.9]), [1, np.nan, 1])
+
+
+def test_a_lab_sized_bootstrap_is_quick():
+    rng = np.random.default_rng(0)
+    content, votes, p = clustered(rng, 38, 9)
+    weights = uncertainty.content_weights(content, 1000)
+    start = time.perf_counter()
+    for _ in range(10):
+        resampled.vote_metrics(p, p @ metrics.VOTES, metrics.hard_votes(p), votes, weights)
+    # 210 of them (21 people, 10 methods) are then well under a minute; measured about 8 s.
+    assert (time.perf_counter() - start) / 10 * 210 < 60
