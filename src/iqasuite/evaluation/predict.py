@@ -19,13 +19,16 @@ def _device(model: torch.nn.Module) -> torch.device:
 
 
 @torch.inference_mode()
-def predict_tokens(model: torch.nn.Module, tokens: torch.Tensor, batch_size: int = 64) -> np.ndarray:
+def predict_tokens(
+    model: torch.nn.Module, tokens: torch.Tensor, batch_size: int = 64, grid: tuple[int, int] | None = None
+) -> np.ndarray:
     """Vote distributions from tokens that a frozen stem computed once.
 
     Args:
-        model: has `trunk`, tokens (B, N, C) -> logits (B, 5).
+        model: has `trunk`: tokens (B, N, C) and their grid -> logits (B, 5).
         tokens: (n, N, C), or (n, views, N, C): the views' distributions are averaged.
         batch_size: images at a time; the result does not depend on it beyond 1e-5.
+        grid: rows and columns of the tokens; None = square.
 
     Returns:
         Distributions (n, 5), float64, rows summing to 1.
@@ -36,7 +39,7 @@ def predict_tokens(model: torch.nn.Module, tokens: torch.Tensor, batch_size: int
     for start in range(0, len(tokens), batch_size):
         batch = torch.as_tensor(tokens[start : start + batch_size])
         views = batch.flatten(0, 1) if batch.ndim == 4 else batch
-        p = distribution(model.trunk(views.to(_device(model)).float())).double().cpu()
+        p = distribution(model.trunk(views.to(_device(model)).float(), grid)).double().cpu()
         rows.append(p.view(len(batch), -1, p.shape[-1]).mean(1).numpy())
     model.train(training)
     return np.concatenate(rows) if rows else np.empty((0, 5))

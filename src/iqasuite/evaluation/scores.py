@@ -33,9 +33,10 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
         seed: of the resampling.
 
     Returns:
-        Scores frame. Observers are scored with the metrics of `metrics.evaluate_votes`, models of MOS (observer "")
-        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over people for whom
-        the metric is defined, their `n` all people's votes. With few contents (below about ten) the intervals are rough.
+        Scores frame. Observers are scored with the metrics of `metrics.evaluate_votes`; models of MOS (observer "")
+        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over the people
+        for whom the metric is defined, their `n` all people's votes. With few contents (below about ten) the
+        intervals are rough.
 
     Raises:
         InputError: an image without content, an image predicted twice.

@@ -1,0 +1,115 @@
+"""Where a ViT-IQA looks: maps of the attention that its class token pays to the image's tokens.
+
+`attn` are attention weights as `ViTIQA.attention` returns them, `(B, depth, heads, N + 1, N + 1)`, each row summing
+to 1; row 0 belongs to the class token. `grid` is the (rows, columns) of the tokens. A stem with several scales has
+k·rows·columns tokens; what goes to one place at all its scales is added. All maps are float32 arrays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+
+def _cls_rows(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """CLS→token weights as maps: (..., N + 1, N + 1) -> (..., rows, columns)."""
+    attn = attn.detach().cpu().float().numpy() if isinstance(attn, torch.Tensor) else np.asarray(attn, np.float32)
+    rows, columns = grid
+    tokens = attn.shape[-1] - 1
+    if attn.shape[-2] != attn.shape[-1] or tokens < 1 or tokens % (rows * columns):
+        raise ValueError(f"attention {attn.shape} over a grid of {rows}×{columns}: expected (..., N + 1, N + 1) tokens")
+    to_tokens = attn[..., 0, 1:]
+    return to_tokens.reshape(*to_tokens.shape[:-1], tokens // (rows * columns), rows, columns).sum(-3)
+
+
+def focus_map(attn: torch.Tensor | np.ndarray, grid: tuple[int, int], layer: int = -1) -> np.ndarray:
+    """Attention of the class token in one layer, mean over its heads.
+
+    Args:
+        attn: (B, depth, heads, N + 1, N + 1).
+        grid: rows and columns of the tokens.
+        layer: the focus layer, 0 = first, −1 = last.
+
+    Returns:
+        (B, rows, columns), each map summing to 1 − what the class token pays to itself.
+
+    Raises:
+        ValueError: the tokens do not fill the grid, or there is no such layer.
+    """
+    depth = attn.shape[-4]
+    if not -depth <= layer < depth:
+        raise ValueError(f"layer {layer}: expected {-depth} to {depth - 1}")
+    return _cls_rows(attn[..., layer, :, :, :], grid).mean(-3)
+
+
+def layer_head_maps(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Attention of the class token in every layer and head.
+
+    Args:
+        attn: (…, depth, heads, N + 1, N + 1): of one image or of a batch.
+        grid: rows and columns of the tokens.
+
+    Returns:
+        (…, depth, heads, rows, columns).
+    """
+    return _cls_rows(attn, grid)
+
+
+def upsample(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps (…, rows, columns) brought to `size` (height, width) by bilinear interpolation."""
+    maps = np.asarray(maps, np.float32)
+    flat = torch.from_numpy(np.ascontiguousarray(maps)).reshape(-1, 1, *maps.shape[-2:])
+    large = F.interpolate(flat, size=tuple(size), mode="bilinear", align_corners=False)
+    return large.reshape(*maps.shape[:-2], *size).numpy()
+
+
+def minmax(maps: np.ndarray) -> np.ndarray:
+    """Each map (…, rows, columns) stretched to [0, 1]; a constant map becomes 0. Only for looking at one map alone."""
+    maps = np.asarray(maps, np.float32)
+    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
+    return (maps - low) / np.where(high > low, high - low, 1)
+
+
+def deviation_from_mean(maps: np.ndarray) -> np.ndarray:
+    """How each AIO's map differs from the mean over the AIOs, on one scale for all that are given together.
+
+    Args:
+        maps: (aios, …, rows, columns), such as (aios, images, rows, columns).
+
+    Returns:
+        The same shape in [−1, 1]: more (+) or less (−) attention than the mean AIO pays; ±1 is the largest difference
+        anywhere in `maps`. All zero where the AIOs agree exactly.
+    """
+    maps = np.asarray(maps, np.float32)
+    difference = maps - maps.mean(0, keepdims=True)
+    largest = np.abs(difference).max()
+    return difference / largest if largest > 0 else difference
+
+
+def rank_by_disagreement(maps: np.ndarray, images: list[str] | None = None) -> pd.DataFrame:
+    """Images sorted by how much the AIOs' maps of them differ, most first.
+
+    Args:
+        maps: (aios, images, rows, columns).
+        images: their names; None = their numbers.
+
+    Returns:
+        image, difference: the mean, over pairs of AIOs, of the summed absolute difference of their maps (0 to 2).
+
+    Raises:
+        ValueError: fewer than two AIOs, or as many names as there are not images.
+    """
+    maps = np.asarray(maps, np.float64)
+    images = list(range(maps.shape[1])) if images is None else list(images)
+    if len(maps) < 2 or len(images) != maps.shape[1]:
+        raise ValueError(
+            f"{len(maps)} AIOs, {maps.shape[1]} maps, {len(images)} names: expected ≥ 2 AIOs, as many names"
+        )
+    total = np.zeros(maps.shape[1])
+    for first in range(len(maps)):
+        total += np.abs(maps[first + 1 :] - maps[first]).sum((0, 2, 3))
+    pairs = len(maps) * (len(maps) - 1) / 2
+    table = pd.DataFrame({"image": images, "difference": total / pairs})
+    return table.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
