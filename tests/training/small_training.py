@@ -1,0 +1,39 @@
+"""One small training as a program, to be killed by a test: small_training.py CHECKPOINT [SECONDS A BATCH]."""
+
+import sys
+import time
+
+import torch
+
+from iqasuite import models
+from iqasuite.training import losses
+from iqasuite.training.batches import ArrayBatches
+from iqasuite.training.loop import Schedule, fit
+
+
+class SlowBatches(ArrayBatches):
+    pause = 0.0
+
+    def epoch(self, number):
+        for batch in super().epoch(number):
+            time.sleep(self.pause)
+            yield batch
+
+
+def run(checkpoint, pause=0.0, seed=0, **changes):
+    """Train three epochs; final weights and the result."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(24, 3, 32, 32, generator=generator)
+    labels = losses.soft_labels(torch.randint(1, 6, (24,), generator=generator))
+    train, val = SlowBatches(images[:16], labels[:16], 4), ArrayBatches(images[16:], labels[16:], 8, shuffle=False)
+    train.pause = pause
+    torch.manual_seed(1)
+    model = models.create("vit_iqa", size="tiny", image_size=32, depth=2, dropout=0.1)
+    schedule = Schedule(**{"epochs": 3, "lr": 1e-3, "scheduler": "plateau", "plateau_patience": 0, **changes})
+    result = fit(model, train, val, losses.soft_cross_entropy, schedule, seed, checkpoint)
+    return model, result
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run(sys.argv[1], float(sys.argv[2]))

@@ -1,0 +1,185 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_training import run  # noqa: E402
+
+from iqasuite.errors import InputError  # noqa: E402
+from iqasuite.training.batches import ArrayBatches  # noqa: E402
+from iqasuite.training.checkpoints import load_checkpoint  # noqa: E402
+from iqasuite.training.loop import Schedule, TrainingError, fit  # noqa: E402
+from iqasuite.training.losses import soft_cross_entropy  # noqa: E402
+from iqasuite.training.machine import computes_in_bf16  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_same_seed_same_weights_and_the_callers_randomness_is_left_alone():
+    torch.manual_seed(5)
+    one, _ = run(None)
+    after = torch.get_rng_state()
+    two, _ = run(None)
+    other, _ = run(None, seed=1)
+    assert same(one, two) and not same(one, other)
+    assert torch.equal(after, torch.get_rng_state())  # both left what building the model left
+
+
+def test_killed_mid_epoch_and_resumed_gives_the_weights_of_an_uninterrupted_training(tmp_path):
+    whole, expected = run(None)
+    path, script = tmp_path / "training.pt", Path(__file__).parent / "small_training.py"
+    process = subprocess.Popen([sys.executable, str(script), str(path), "0.25"])
+    while not path.exists():
+        assert process.poll() is None, "finished before it could be killed"
+        time.sleep(0.01)
+    time.sleep(0.4)  # into the second epoch's second or third batch
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    state = load_checkpoint(path)
+    assert not state["finished"] and state["epoch"] < 3
+    resumed, result = run(path)
+    assert same(whole, resumed)
+    columns = ["epoch", "train_loss", "val_loss", "lr"]
+    pd.testing.assert_frame_equal(result.history[columns], expected.history[columns], check_exact=True)
+    assert load_checkpoint(path)["finished"]
+
+
+def test_finished_checkpoint_is_read_and_not_trained_again(tmp_path):
+    path = tmp_path / "training.pt"
+    first, result = run(path)
+    written = path.stat().st_mtime_ns
+    second, again = run(path, pause=100.0)
+    assert same(first, second) and path.stat().st_mtime_ns == written
+    pd.testing.assert_frame_equal(result.history, again.history)
+    assert (again.best_epoch, again.best_value) == (result.best_epoch, result.best_value)
+
+
+@pytest.mark.parametrize("change, word", [({"lr": 0.1}, "lr 0.001, expected 0.1"), ({"seed": 9}, "seed 0, expected 9")])
+def test_checkpoint_of_another_training_is_refused(tmp_path, change, word):
+    path = tmp_path / "training.pt"
+    run(path)
+    with pytest.raises(InputError, match=word):
+        run(path, **change)
+    path.write_bytes(b"half a checkpoint")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        run(path)
+
+
+class Line(torch.nn.Module):
+    """y = weight · x, which a test can follow by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0]))
+
+    def forward(self, x):
+        return self.weight * x
+
+
+def squared(prediction, target):
+    return (prediction - target).square().mean()
+
+
+def line_batches(target, n=8, size=4):
+    return ArrayBatches(torch.ones(n, 1), torch.full((n, 1), float(target)), size, shuffle=False)
+
+
+def test_weights_of_the_best_epoch_are_restored_and_patience_stops():
+    # Training pulls the weight from 1 to 3, validation wants 2: it gets better, then worse.
+    model, lines = Line(), []
+    schedule = Schedule(epochs=50, lr=0.1, scheduler="none", optimizer="adam", patience=3, precision="no")
+    result = fit(model, line_batches(3), line_batches(2), squared, schedule, log=lines.append)
+    history = result.history
+    assert result.best_epoch == history["val_loss"].idxmin() == len(history) - 1 - 3
+    assert result.best_value == history["val_loss"].min()
+    assert (model.weight.item() - 2) ** 2 == pytest.approx(result.best_value, abs=1e-6)
+    assert list(history) == ["epoch", "train_loss", "lr", "images_per_s", "val_loss", "seconds"]
+    assert len(lines) == len(history) == result.epochs_run and "images/s" in lines[0]
+
+
+def test_metric_is_raised_and_named_in_the_history():
+    def closeness(prediction, target):
+        return -float((prediction - target).abs().max())
+
+    schedule = Schedule(epochs=4, lr=0.1, scheduler="none", optimizer="adam", precision="no")
+    result = fit(Line(), line_batches(3), line_batches(2), squared, schedule, metric=closeness)
+    assert result.best_value == result.history["val_closeness"].max()
+
+
+def test_without_validation_the_last_weights_stay():
+    model = Line()
+    result = fit(model, line_batches(3), None, squared, Schedule(epochs=3, lr=0.1, scheduler="none", precision="no"))
+    assert result.best_epoch == 2 and result.epochs_run == 3 and model.weight > 1.4
+
+
+def test_accumulated_batches_make_the_step_of_a_large_batch():
+    settings = {"epochs": 2, "lr": 0.1, "scheduler": "none", "optimizer": "adam", "precision": "no"}
+    large, small = Line(), Line()
+    fit(large, line_batches(3, size=8), None, squared, Schedule(**settings))
+    fit(small, line_batches(3, size=2), None, squared, Schedule(**settings, accumulate=4))
+    torch.testing.assert_close(large.weight, small.weight)
+
+
+def test_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    class Breaking(ArrayBatches):
+        def epoch(self, number):
+            for x, y in super().epoch(number):
+                yield (x * float("nan") if number == 1 else x), y
+
+    path, model = tmp_path / "training.pt", Line()
+    train = Breaking(torch.ones(8, 1), torch.zeros(8, 1), 4)
+    schedule = Schedule(epochs=3, lr=0.1, scheduler="none", precision="no")
+    with pytest.raises(TrainingError, match=r"nan at epoch 2, step 1, lr 0\.1"):
+        fit(model, train, line_batches(2), squared, schedule, checkpoint=path)
+    kept = load_checkpoint(path)
+    assert kept["epoch"] == 1 and torch.isfinite(kept["model"]["weight"]).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["training.pt"]
+
+
+def test_precisions_follow_one_another_in_a_process_and_leave_the_model_as_it_was():
+    seen = []
+
+    class Seeing(torch.nn.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            seen.append(y.dtype)
+            return y
+
+    batches = ArrayBatches(torch.randn(8, 4), torch.full((8, 5), 0.2), 8)
+    for precision in ("no", "bf16", "no"):
+        model = Seeing(4, 5)
+        fit(model, batches, None, soft_cross_entropy, Schedule(epochs=1, precision=precision))
+        assert model(torch.randn(1, 4)).dtype == model.weight.dtype == torch.float32
+        assert "forward" not in model.__dict__
+    assert seen[::2] == [torch.float32, torch.bfloat16, torch.float32]
+
+
+def test_frozen_parameters_stay():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 5))
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone(), model[1].weight.clone()
+    batches = ArrayBatches(torch.randn(8, 4), torch.full((8, 5), 0.2), 4)
+    fit(model, batches, None, soft_cross_entropy, Schedule(epochs=1))
+    assert torch.equal(model[0].weight, before[0]) and not torch.equal(model[1].weight, before[1])
+
+
+def test_bf16_is_a_property_of_the_device():
+    assert computes_in_bf16("cpu") in (True, False)
+    assert computes_in_bf16("meta") is False
