@@ -1,4 +1,4 @@
-"""The lab test of H.265-compressed stills `tta_h265_lab`: 371 images from 38 sources, rated by 21 people, every cell filled.
+"""The lab test of H.265-compressed stills `tta_h265_lab`: 371 images from 38 sources, each rated by all of 21 people.
 
 Göring, Rao, Raake, "Quality Assessment of Higher Resolution Images and Videos with Remote Testing", Quality and User
 Experience 8, 2023; repository Telecommunication-Telemedia-Assessment/image_quality_test, official layout. Images are

@@ -1,4 +1,4 @@
-"""Rating playlists: one CSV file per observer and session, `Image Name,Vote,Duration,Timestamp` or the first two columns.
+"""Rating playlists: a CSV file per observer and session, `Image Name,Vote,Duration,Timestamp` or the first two columns.
 
 The form is that of the ViT-IQA individual-observer study: votes 1–5, durations in seconds, timestamps as MATLAB writes
 them (`24-Jan-2023 10:51:16`), one row per image in the order shown. `playlists/README.md` describes it for people.

@@ -22,8 +22,8 @@ def by_content(
 ) -> pd.DataFrame:
     """A split in which no content, and no source photograph, is in two parts of a fold.
 
-    The sources are dealt into `n_folds` groups of about the same number of images and the same mean MOS. Fold k tests on
-    group k, chooses on group k + 1 and trains on the rest, so that every image is tested exactly once.
+    The sources are dealt into `n_folds` groups of about the same number of images and the same mean MOS. Fold k tests
+    on group k, chooses on group k + 1 and trains on the rest, so that every image is tested exactly once.
 
     Args:
         images: images frame; the order of its rows does not matter.

@@ -1,4 +1,4 @@
-"""An endless stream of photographs compressed on the fly into the five JPEG classes: what the objective observer learns.
+"""An endless stream of photographs compressed on the fly into five JPEG classes: what the objective observer learns.
 
 Labels cost nothing (the class is the quality's, `distortions.JPEG_CLASSES`), and no two batches are alike.
 """
