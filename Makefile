@@ -1,0 +1,48 @@
+# Two commands are enough: `make demo` and `make test`. Both set up everything in .venv first.
+# What works without make (Windows, too) is in README.md.
+
+PYTHON ?= python3
+SUITE ?= demo
+# Runs at one time; empty: one for each GPU, without a GPU one for each core.
+JOBS ?=
+TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 1))")
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo suite test lab bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
+
+install: $(INSTALLED)  ## exact versions of everything into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo:  ## the demo suite, ending in results/demo/index.html
+	@$(MAKE) --no-print-directory suite SUITE=demo
+
+suite: $(INSTALLED)  ## a suite: make suite SUITE=lab [JOBS=2]
+	$(BIN)/iqasuite suite run "$(SUITE)" $(if $(JOBS),--jobs $(JOBS))
+
+test: $(INSTALLED)  ## all tests
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
+
+lab: $(INSTALLED)  ## JupyterLab in notebooks/
+	$(BIN)/jupyter lab notebooks
+
+bench: $(INSTALLED)  ## ours beside the obvious way, written to results/bench/
+	@status=0; for bench in tests/benchmarks/bench_*.py; do \
+		echo "$$bench"; $(BIN)/python "$$bench" || status=1; done; exit $$status
+
+lock: $(INSTALLED)  ## compile requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean:  ## remove what can be made again: .venv, caches, work/
+	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache work

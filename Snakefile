@@ -1,0 +1,36 @@
+# Order, resume, retries and parallel jobs of one suite. Started by `iqasuite suite run`, which checks the suite first.
+# One rule: a run is a notebook, its parameters and the runs it needs; the marker says that it is done.
+import sys
+
+from iqasuite.batch import default_jobs, marker, parameter_texts, threads_of
+from iqasuite.suite import read_suite
+
+SUITE = read_suite(config["suite"])
+RUNS = {run.name: run for run in SUITE.runs}
+PARAMETERS = parameter_texts(SUITE)
+JOBS = int(config.get("jobs") or default_jobs())
+PYTHON = sys.executable
+
+
+wildcard_constraints:
+    run="[^/]+",
+
+
+rule all:
+    input:
+        [marker(SUITE.name, run) for run in RUNS],
+
+
+rule notebook:
+    input:
+        notebook=lambda wildcards: RUNS[wildcards.run].notebook_file,
+        needs=lambda wildcards: [marker(SUITE.name, run) for run in RUNS[wildcards.run].needs],
+    output:
+        marker(SUITE.name, "{run}"),
+    params:
+        parameters=lambda wildcards: PARAMETERS[wildcards.run],
+    threads: lambda wildcards: threads_of(RUNS[wildcards.run], JOBS)
+    resources:
+        slots=1,
+    shell:
+        '"{PYTHON}" -m iqasuite run-notebook "{SUITE.path}" "{wildcards.run}" --threads {threads}'

@@ -1,0 +1,93 @@
+"""An executed notebook as HTML: code folded, formulas as plain text, no script and no network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+from markdown_it import MarkdownIt
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+TEMPLATES = Path(__file__).parent / "templates"
+FORMULA = re.compile(r"(?<![\\$`\w])(\$\$?)(?=\S)([^$`]+?)(?<=\S)\1(?!\w)")
+BANNER = "papermill-error-cell-tag"  # its red lines say again what the page says
+CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
+SYMBOLS = {
+    **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ"},
+    **{"lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "omega": "ω"},
+    **{"Delta": "Δ", "Sigma": "Σ", "Phi": "Φ", "sum": "∑", "prod": "∏", "int": "∫", "infty": "∞", "partial": "∂"},
+    **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "sim": "∼", "in": "∈"},
+    **{"times": "×", "cdot": "·", "pm": "±", "to": "→", "rightarrow": "→", "ldots": "…", "dots": "…", "mid": "|"},
+    **{"left": "", "right": "", "quad": " ", "qquad": "  ", "log": "log", "exp": "exp", "max": "max", "min": "min"},
+}
+
+
+def title(notebook: Path) -> str:
+    """First heading of a notebook, or its file's name."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        found = re.search(r"^#+\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
+        if found:
+            return found[1].strip()
+    return notebook.stem
+
+
+def body(notebook: Path) -> str:
+    """The cells of an executed notebook as HTML, without a page around them."""
+    content = nbformat.read(notebook, as_version=4)
+    content.cells = [cell for cell in content.cells if BANNER not in cell.metadata.get("tags", [])]
+    heading = notebook.stem
+    for cell in content.cells:
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^#+\s+(.+)$", cell.source, re.MULTILINE)
+            heading = headings[-1].strip() if headings else heading
+            cell.source = plain_formulas(cell.source)
+        elif cell.cell_type == "code":
+            cell.metadata.setdefault("alt", f"Figure: {heading}")
+    exporter = HTMLExporter(
+        template_name="iqasuite",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    return exporter.from_notebook_node(content)[0]
+
+
+def code_style() -> str:
+    """CSS that colours Python code, in light and dark."""
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n.highlight {{ background: none }}"
+
+
+def markdown(text: str) -> str:
+    """Markdown as HTML; raw HTML in it is shown, not obeyed."""
+    return MarkdownIt("js-default").render(text)
+
+
+def plain_formulas(text: str) -> str:
+    """Turn `$…$` outside code into readable HTML: Greek letters, operators, sub- and superscripts."""
+    parts = CODE.split(text)
+    return "".join(part if number % 2 else FORMULA.sub(_formula, part) for number, part in enumerate(parts))
+
+
+def _formula(match: re.Match) -> str:
+    text = match[2].strip().replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"\\(?:text|mathrm|mathbf|operatorname|mathit)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\(?:hat|bar|tilde)\{?(\w)\}?", "\\1\u0302", text)
+    text = re.sub(
+        r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", lambda found: " / ".join(map(_bracketed, found.groups())), text
+    )
+    text = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", text)
+    text = re.sub(r"\\([A-Za-z]+)", lambda found: SYMBOLS.get(found[1], found[1]), text)
+    text = re.sub(r"\\([,;!:{} ])", lambda found: found[1] if found[1] in "{}" else " ", text)
+    for mark, tag in (("_", "sub"), ("\\^", "sup")):
+        text = re.sub(mark + r"\{([^{}]*)\}", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(mark + r"([^\s<{&])", rf"<{tag}>\1</{tag}>", text)
+    text = text.replace("*", "∗")  # not Markdown's emphasis
+    return f'<span class="formula{" block" if match[1] == "$$" else ""}">{" ".join(text.split())}</span>'
+
+
+def _bracketed(text: str) -> str:
+    return text if re.fullmatch(r"\\?\w+", text) else f"({text})"

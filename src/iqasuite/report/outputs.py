@@ -1,0 +1,63 @@
+"""Figures and tables on their way into `results/`, each with the caption that the gallery shows under it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iqasuite.errors import InputError
+from iqasuite.paths import results_root, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CAPTIONS = "captions.json"
+
+
+def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi: int = 110) -> Path:
+    """Write `results/<suite>/figures/<run>/<name>.png` and remember its caption.
+
+    Args:
+        caption: one or two sentences that say what is seen; also the picture's text for those who cannot see it.
+        dpi: pixels per inch.
+
+    Returns:
+        The file's path. The figure stays open.
+    """
+    image = io.BytesIO()
+    fig.savefig(
+        image, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None}, pil_kwargs={"optimize": True}
+    )
+    return _save(results_root(suite) / "figures" / run, f"{name}.png", caption, image.getvalue())
+
+
+def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: str, index: bool = False) -> Path:
+    """Write `results/<suite>/tables/<run>/<name>.csv` and remember its caption.
+
+    Args:
+        caption: one or two sentences that say what the rows are.
+        index: whether the frame's index is a column of the table.
+
+    Returns:
+        The file's path.
+    """
+    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame.to_csv(index=index).encode())
+
+
+def captions(folder: Path) -> dict[str, str]:
+    """Captions of a run's figures or tables by name, in the order in which they were saved."""
+    path = folder / CAPTIONS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _save(folder: Path, file: str, caption: str, content: bytes) -> Path:
+    name = file.rpartition(".")[0]
+    if not name or "/" in name or "\\" in name:
+        raise InputError(f"name of a figure or table: found {name!r}; expected a file's name without folders")
+    path = write_atomic(folder / file, content)
+    known = captions(folder) | {name: " ".join(caption.split())}
+    write_atomic(folder / CAPTIONS, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    return path

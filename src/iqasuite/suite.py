@@ -1,0 +1,325 @@
+"""Suites: which notebooks run with which parameters, read from YAML and checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from iqasuite.errors import InputError
+from iqasuite.parameters import Parameter, declared_parameters, fits
+from iqasuite.paths import project_root
+
+SUITE_KEYS = ("suite", "title", "description", "parameters", "highlights", "runs")
+RUN_KEYS = ("name", "notebook", "needs", "foreach", "parameters", "cores")
+GIVEN = ("suite", "run")  # every notebook that declares them is told these two
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # becomes a file name
+RANGE = re.compile(r"(\D*)(\d+)\.\.(\D*)(\d+)")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of one notebook."""
+
+    name: str
+    notebook: str  # stem of the file in notebooks/
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # what this run's entry gives
+    foreach: Mapping[str, Any] = field(default_factory=dict)  # its values of the entry's foreach variables
+    needs: tuple[str, ...] = ()  # names of the runs that come before
+    template: str = ""  # the entry's name before its foreach variables were filled in
+    cores: int | None = None  # None: its share; 0: all of the machine's
+
+    @property
+    def notebook_file(self) -> Path:
+        """Path of the notebook relative to the project's root."""
+        return Path("notebooks") / f"{self.notebook}.ipynb"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A batch of runs in the order of its file."""
+
+    name: str
+    title: str
+    description: str
+    parameters: Mapping[str, Any]  # given to every run whose notebook declares them
+    runs: tuple[Run, ...]
+    highlights: tuple[str, ...]  # "run/figure" or "run/table", shown first
+    path: Path
+
+    def run(self, name: str) -> Run:
+        """The run of that name; InputError lists the nearest ones where there is none."""
+        for run in self.runs:
+            if run.name == name:
+                return run
+        raise InputError(f"{self.path.name}: no run {name!r}{_nearest(name, [run.name for run in self.runs])}")
+
+    def groups(self) -> dict[str, list[Run]]:
+        """Runs by the entry that they came from, in the order of the file."""
+        groups: dict[str, list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault(run.template, []).append(run)
+        return groups
+
+
+def suites_folder() -> Path:
+    """Where the suites' files are."""
+    return project_root() / "notebooks" / "suites"
+
+
+def known_suites() -> list[str]:
+    """Names of the suites in `notebooks/suites`."""
+    return sorted(path.stem for path in suites_folder().glob("*.yaml"))
+
+
+def read_suite(name_or_path: str | Path) -> Suite:
+    """Read a suite and expand its runs.
+
+    Args:
+        name_or_path: name of a file in `notebooks/suites` without its ending, or a path that ends in .yaml.
+
+    Returns:
+        The suite, `foreach` multiplied out and the patterns in `needs` resolved to names of runs.
+
+    Raises:
+        InputError: unknown suite, broken YAML, unknown or duplicate keys and runs, needs that match nothing or run in
+            a circle.
+    """
+    path = _suite_path(name_or_path)
+    content = _read_yaml(path)
+    where = path.name
+    _check_keys(content, SUITE_KEYS, where)
+    name = content.get("suite")
+    if name != path.stem:
+        raise InputError(f"{where}: suite is {name!r}; expected the file's own name, {path.stem!r}")
+    entries = _typed(content, "runs", list, where, required=True)
+    if not entries:
+        raise InputError(f"{where}: runs is empty; expected at least one run")
+    runs = [run for number, entry in enumerate(entries, 1) for run in _expand(entry, f"{where}: runs[{number}]")]
+    return Suite(
+        name=_valid_name(name, f"{where}: suite"),
+        title=_typed(content, "title", str, where) or name,
+        description=_typed(content, "description", str, where) or "",
+        parameters=_typed(content, "parameters", dict, where) or {},
+        runs=tuple(_resolve_needs(runs, where)),
+        highlights=tuple(_typed(content, "highlights", list, where) or ()),
+        path=path,
+    )
+
+
+def check(suite: Suite) -> dict[str, dict[str, Any]]:
+    """Compare what a suite gives with what its notebooks declare, and return what each run gets.
+
+    Returns:
+        Parameters by name of the run: the suite's where the notebook declares them, then the run's foreach values,
+        then the run's own.
+
+    Raises:
+        InputError: a notebook does not exist; a parameter is not declared or has another type; a parameter of the
+            suite is declared by no notebook; a highlight names no run.
+    """
+    notebooks = {run.notebook: run.notebook_file for run in suite.runs}
+    declared = {name: declared_parameters(project_root() / file) for name, file in notebooks.items()}
+    where = suite.path.name
+    for parameter in suite.parameters:
+        if not any(parameter in parameters for parameters in declared.values()):
+            known = {name for parameters in declared.values() for name in parameters}
+            raise InputError(
+                f"{where}: parameters.{parameter}: no notebook of the suite declares it{_nearest(parameter, known)}"
+            )
+    for highlight in suite.highlights:
+        run_name, _, item = str(highlight).partition("/")
+        if not item:
+            raise InputError(f"{where}: highlights: found {highlight!r}; expected 'run/figure' or 'run/table'")
+        suite.run(run_name)
+    return {run.name: _parameters_of(suite, run, declared[run.notebook]) for run in suite.runs}
+
+
+def _parameters_of(suite: Suite, run: Run, declared: Mapping[str, Parameter]) -> dict[str, Any]:
+    where = f"{suite.path.name}: run {run.name}"
+    given = {name: value for name, value in suite.parameters.items() if name in declared}
+    given |= {name: value for name, value in run.foreach.items() if name in declared}
+    given |= run.parameters
+    given |= {name: value for name, value in zip(GIVEN, (suite.name, run.name), strict=True) if name in declared}
+    file = run.notebook_file.as_posix()
+    for name, value in given.items():
+        if name not in declared:
+            raise InputError(
+                f"{where}: parameter {name!r} is not declared in {file}{_nearest(name, declared)}"
+            )
+        if not fits(value, declared[name].annotation):
+            raise InputError(
+                f"{where}: parameter {name!r}: found {value!r} ({type(value).__name__}); "
+                f"expected {declared[name].annotation} as {file} declares it"
+            )
+    return given
+
+
+def _suite_path(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")):
+        path = Path(text)
+        if not path.is_file():
+            raise InputError(f"{text}: no such file")
+        return path
+    path = suites_folder() / f"{text}.yaml"
+    if text not in known_suites():
+        known = ", ".join(known_suites()) or f"none in {suites_folder()}"
+        raise InputError(f"unknown suite {text!r}; known: {known}")
+    return path
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers (1e-3 is a number), and duplicate keys are errors."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = sorted({key for key in keys if keys.count(key) > 1}, key=str)
+        if twice:
+            raise InputError(f"line {node.start_mark.line + 1}: key {twice[0]!r} stands twice in one mapping")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def _read_yaml(path: Path) -> dict:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: not readable as YAML in UTF-8: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name}: found {type(content).__name__}; expected keys {', '.join(SUITE_KEYS)}")
+    return content
+
+
+def _expand(entry: Any, where: str) -> list[Run]:
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: found {entry!r}; expected a mapping with {', '.join(RUN_KEYS)}")
+    _check_keys(entry, RUN_KEYS, where)
+    template = _typed(entry, "name", str, where, required=True)
+    where = f"{where} ({template})"
+    foreach = {
+        variable: _values(values, f"{where}: foreach.{variable}")
+        for variable, values in (_typed(entry, "foreach", dict, where) or {}).items()
+    }
+    parameters = _typed(entry, "parameters", dict, where) or {}
+    needs = _typed(entry, "needs", list, where) or []
+    runs = []
+    for combination in itertools.product(*foreach.values()):
+        values = dict(zip(foreach, combination, strict=True))
+        runs.append(
+            Run(
+                name=_valid_name(_fill(template, values), f"{where}: name"),
+                notebook=_typed(entry, "notebook", str, where, required=True).removesuffix(".ipynb"),
+                parameters={key: _fill(value, values) for key, value in parameters.items()},
+                foreach=values,
+                needs=tuple(str(_fill(need, values)) for need in needs),
+                template=template,
+                cores=_cores(entry.get("cores"), where),
+            )
+        )
+    return runs
+
+
+def _cores(value: Any, where: str) -> int | None:
+    if value is None or value == "all":
+        return None if value is None else 0
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise InputError(f"{where}: cores: found {value!r}; expected a number above 0, or all")
+
+
+def _values(values: Any, where: str) -> list[Any]:
+    """Foreach values: a list, in which (or instead of which) "user1..user21" and "0..4" stand for all between."""
+    expanded: list[Any] = []
+    for value in values if isinstance(values, list) else [values]:
+        match = RANGE.fullmatch(value) if isinstance(value, str) else None
+        if match and match[1] == match[3]:
+            numbers = range(int(match[2]), int(match[4]) + 1)
+            expanded += [f"{match[1]}{number}" if match[1] else number for number in numbers]
+        elif isinstance(value, (str, int, float)):
+            expanded.append(value)
+        else:
+            raise InputError(
+                f"{where}: found {value!r}; expected a list of texts and numbers, or a range like user1..user21"
+            )
+    if not expanded:
+        raise InputError(f"{where}: no values; expected at least one")
+    return expanded
+
+
+def _fill(value: Any, values: Mapping[str, Any]) -> Any:
+    """Put foreach values where their {names} stand; a value that is nothing but one name keeps the value's own type."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("{") and value[1:-1] in values and value.endswith("}"):
+        return values[value[1:-1]]
+    for name, filling in values.items():
+        value = value.replace(f"{{{name}}}", str(filling))
+    return value
+
+
+def _resolve_needs(runs: list[Run], where: str) -> list[Run]:
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{where}: two runs are named {name!r}; put every foreach variable into the name")
+    resolved = []
+    for run in runs:
+        found: list[str] = []
+        for pattern in run.needs:
+            matches = [name for name in names if name != run.name and fnmatchcase(name, pattern)]
+            if not matches:
+                raise InputError(
+                    f"{where}: run {run.name}: needs {pattern!r}, which no other run matches{_nearest(pattern, names)}"
+                )
+            found += [name for name in matches if name not in found]
+        resolved.append(replace(run, needs=tuple(found)))
+    try:
+        graphlib.TopologicalSorter({run.name: run.needs for run in resolved}).prepare()
+    except graphlib.CycleError as error:
+        raise InputError(f"{where}: runs need each other in a circle: {' → '.join(error.args[1])}") from None
+    return resolved
+
+
+def _valid_name(name: Any, where: str) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InputError(
+            f"{where}: found {name!r}; expected letters, digits, '_', '-' and '.', with every {{variable}} in foreach"
+        )
+    return name
+
+
+def _check_keys(mapping: Mapping, known: Iterable[str], where: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}{_nearest(key, known)}; expected {', '.join(known)}")
+
+
+def _typed(mapping: Mapping, key: str, kind: type, where: str, required: bool = False) -> Any:
+    value = mapping.get(key)
+    if value is None and not required:
+        return None
+    if not isinstance(value, kind):
+        words = {list: "a list", dict: "a mapping", str: "a text"}
+        found = "nothing" if value is None else repr(value)
+        raise InputError(f"{where}: {key}: found {found}; expected {words[kind]}")
+    return value
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
