@@ -1,0 +1,204 @@
+"""Figures that show pixels (of the demo set only) and where artificial observers (AIOs) look. Data in, Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from iqasuite.evaluation.metrics import VOTES
+from iqasuite.evaluation.people import natural_order
+from iqasuite.explain.attention import minmax, upsample
+from iqasuite.report.style import DIVERGING, PALETTE, VERMILLION, new_figure, rows_axis, small_multiples, styled
+
+HEAT = "inferno"
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def _blank(ax: Axes) -> None:
+    ax.set(xticks=[], yticks=[])
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def _over(ax: Axes, image: np.ndarray, heat: np.ndarray, **colours) -> object:
+    """`heat` (rows, columns), interpolated to the image's size, over the gray image (H, W, 3)."""
+    ax.imshow(_gray(image), cmap="gray", vmin=0, vmax=255)
+    drawn = ax.imshow(upsample(heat, image.shape[:2]), alpha=0.6, **colours)
+    _blank(ax)
+    return drawn
+
+
+@styled
+def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], rows: Sequence[str] = ()) -> Figure:
+    """Images in rows and columns, such as one photograph in the five JPEG classes.
+
+    Args:
+        images: rows of uint8 images (H, W, 3).
+        columns: a title for each column; rows: a label for each row (may be empty).
+    """
+    side = min(2.0, 10 / len(columns))
+    fig = new_figure(side * len(columns) + 0.3, side * len(images) + 0.4)
+    axes = fig.subplots(len(images), len(columns), squeeze=False)
+    for row, line in enumerate(images):
+        for column, image in enumerate(line):
+            ax = axes[row, column]
+            ax.imshow(image, interpolation="nearest" if image.shape[0] < 150 else "antialiased")
+            _blank(ax)
+            if row == 0:
+                ax.set_title(columns[column], fontsize=9)
+            if column == 0 and len(rows):
+                ax.set_ylabel(rows[row], fontsize=8)
+    return fig
+
+
+@styled
+def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) -> Figure:
+    """Attention of every layer (rows) and head (columns) for one image, each map stretched to its own range.
+
+    Args:
+        maps: (depth, heads, rows, columns).
+        image: the view they belong to, uint8 (H, W, 3); None = maps alone.
+    """
+    depth, heads = maps.shape[:2]
+    columns = heads + (image is not None)
+    side = min(1.3, 10.5 / columns)
+    fig = new_figure(side * columns + 0.6, side * depth + 0.6)
+    axes = fig.subplots(depth, columns, squeeze=False)
+    for layer in range(depth):
+        if image is not None:
+            axes[layer, 0].set_axis_off()
+        for head in range(heads):
+            ax = axes[layer, head + (image is not None)]
+            ax.imshow(minmax(maps[layer, head]), cmap=HEAT, vmin=0, vmax=1, interpolation="bilinear")
+            _blank(ax)
+            if layer == 0:
+                ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
+            if head == 0:
+                ax.set_ylabel(f"layer {layer + 1}", fontsize=8)
+    if image is not None:
+        axes[0, 0].set_axis_on()
+        axes[0, 0].imshow(image)
+        _blank(axes[0, 0])
+        axes[0, 0].set_title("image", fontsize=8)
+    fig.supxlabel("each map from its least (dark) to its most attended place (bright)", fontsize=8)
+    return fig
+
+
+@styled
+def attention_across_aios(
+    images: Sequence[np.ndarray], maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
+) -> Figure:
+    """The image and, beside it, what each AIO attends to; all maps of one row share one scale.
+
+    Args:
+        images: uint8 views (H, W, 3), one a row.
+        maps: (aios, images, rows, columns).
+        aios: names of the AIOs; names: of the images (may be empty).
+    """
+    fig, axes = _rows_of_images(images, aios, names)
+    for row, image in enumerate(images):
+        low, high = maps[:, row].min(), maps[:, row].max()
+        for column in range(len(aios)):
+            drawn = _over(axes[row, column + 1], image, maps[column, row], cmap=HEAT, vmin=low, vmax=high)
+    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[low, high])
+    bar.ax.set_yticklabels(["least", "most"])
+    bar.set_label("attention, per row")
+    return fig
+
+
+@styled
+def attention_comparison(
+    images: Sequence[np.ndarray], deviation: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
+) -> Figure:
+    """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure.
+
+    Args:
+        images: uint8 views (H, W, 3), one a row.
+        deviation: (aios, images, rows, columns) in [−1, 1], of `deviation_from_mean`.
+        aios: names of the AIOs; names: of the images (may be empty).
+    """
+    fig, axes = _rows_of_images(images, aios, names)
+    for row, image in enumerate(images):
+        for column in range(len(aios)):
+            drawn = _over(axes[row, column + 1], image, deviation[column, row], cmap=DIVERGING + "_r", vmin=-1, vmax=1)
+    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[-1, 0, 1])
+    bar.ax.set_yticklabels(["less", "like the mean", "more"])
+    bar.set_label("attention against the mean AIO")
+    return fig
+
+
+def _rows_of_images(images: Sequence, aios: Sequence[str], names: Sequence[str]) -> tuple[Figure, np.ndarray]:
+    columns = len(aios) + 1
+    side = min(1.9, 10 / columns)
+    fig = new_figure(side * columns + 1.0, side * len(images) + 0.4)
+    axes = fig.subplots(len(images), columns, squeeze=False)
+    for row, image in enumerate(images):
+        axes[row, 0].imshow(image)
+        _blank(axes[row, 0])
+        if len(names):
+            axes[row, 0].set_ylabel(names[row], fontsize=7)
+    for ax, title in zip(axes[0], ("image", *(f"AIO {aio}" for aio in aios)), strict=True):
+        ax.set_title(title, fontsize=9)
+    return fig, axes
+
+
+@styled
+def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figure:
+    """What each person's AIO predicts for a few images: probability of each vote, the person's own vote framed.
+
+    Args:
+        predictions: predictions frame of one model's AIOs; `target` is the person's vote.
+        images: which ones, one panel each.
+    """
+    aios = natural_order(predictions["observer"])
+    panel = (2.2, 0.28 * len(aios) + 0.45)
+    fig, axes = small_multiples(len(images), 4, panel, sharey=True)
+    for ax, image in zip(axes, images, strict=True):
+        own = predictions[predictions["image"] == image].drop_duplicates("observer").set_index("observer").reindex(aios)
+        drawn = ax.imshow(own[["p1", "p2", "p3", "p4", "p5"]].to_numpy(float), vmin=0, vmax=1, aspect="auto")
+        for row, vote in enumerate(own["target"]):
+            if np.isfinite(vote):
+                ax.add_patch(Rectangle((vote - 1.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.8))
+        ax.set(xticks=range(5), xticklabels=VOTES, yticks=range(len(aios)), yticklabels=aios)
+        ax.set_title(image.rpartition("/")[2][:34], fontsize=8)
+        ax.tick_params(length=0)
+    fig.supxlabel("vote (framed: the person's own)", fontsize=9)
+    fig.colorbar(drawn, ax=axes, label="predicted probability", shrink=0.9)
+    return fig
+
+
+@styled
+def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
+    """How much each perturbation changes attention, one line of dots per AIO.
+
+    Args:
+        table: rows of `perturbation_study`, with a column `aio` (and any number of images).
+        value: column to show: difference, change or centre_share.
+    """
+    labels = {
+        "difference": "summed absolute difference of the attention maps",
+        "change": "change of the summed attention (min–max maps)",
+        "centre_share": "share of attention in the central 96 px",
+    }
+    rows = table if value == "centre_share" else table[table["perturbation"] != "none"]
+    kinds, aios = list(pd.unique(rows["perturbation"])), natural_order(rows["aio"])
+    fig = new_figure(8, 1.0 + 0.42 * len(kinds))
+    ax = fig.subplots()
+    rows_axis(ax, kinds)
+    for number, aio in enumerate(aios):
+        mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(kinds)
+        offset = 0.4 * (number / max(1, len(aios) - 1) - 0.5)
+        ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, color=PALETTE[number % len(PALETTE)], label=f"AIO {aio}")
+    ax.set_xlabel(labels.get(value, value))
+    if len(aios) <= 12:
+        fig.legend(loc="outside upper center", ncols=min(6, len(aios)))
+    return fig

@@ -1,0 +1,101 @@
+"""How every figure looks: one size of type, colours that colour-blind readers can tell apart, no global settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+
+import matplotlib
+import matplotlib.pyplot  # noqa: F401  (Jupyter learns how to show a Figure when pyplot is imported)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# M. Okabe & K. Ito, "Color universal design", 2008.
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+PALETTE = (BLUE, VERMILLION, PURPLE, ORANGE, SKY, "#000000")
+GRAY, LIGHT = "#767676", "#d9d9d9"
+CEILING_COLOUR = GREEN
+SEQUENTIAL, DIVERGING = "cividis", "PuOr"
+
+_RC = {
+    "figure.dpi": 110,
+    "savefig.dpi": 110,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "figure.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "image.cmap": SEQUENTIAL,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within it, new figures look like the suite's; afterwards everything is as before."""
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """A drawing function that draws within `style()`."""
+
+    @wraps(draw)
+    def within(*args, **kwargs) -> Figure:
+        with style():
+            return draw(*args, **kwargs)
+
+    return within
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches whose parts never overlap; not registered with pyplot."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def small_multiples(n: int, per_row: int, panel: tuple[float, float], **shared) -> tuple[Figure, list[Axes]]:
+    """A figure with `n` equal panels of `panel` (width, height) inches, at most `per_row` in a row."""
+    columns = min(n, per_row)
+    rows = -(-n // columns)
+    fig = new_figure(columns * panel[0], rows * panel[1] + 0.5)
+    axes = list(fig.subplots(rows, columns, squeeze=False, **shared).flat)
+    for spare in axes[n:]:
+        spare.set_axis_off()
+    return fig, axes[:n]
+
+
+def rows_axis(ax: Axes, names: list[str]) -> None:
+    """One row per name, the first on top, with faint lines to follow."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(True, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def bands(ax: Axes, n: int) -> None:
+    """Every other one of `n` rows shaded, for rows that hold several dots each."""
+    ax.grid(False)
+    for row in range(0, n, 2):
+        ax.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", zorder=0, linewidth=0)
+
+
+def signed(number: float, digits: int = 2) -> str:
+    """A number with its sign, a true minus where it is negative: "+0.41", "−0.34"."""
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
+def dots(ax: Axes, value, y, low, high, colour: str, marker: str = "o", label: str | None = None, hollow: bool = False):
+    """Values at heights `y` with horizontal 95 % intervals."""
+    ax.hlines(y, low, high, color=colour, linewidth=1.2, alpha=0.8)
+    face = "white" if hollow else colour
+    return ax.scatter(value, y, s=26, color=face, edgecolor=colour, marker=marker, label=label, zorder=3, linewidth=1.2)

@@ -1,0 +1,102 @@
+"""Scores as tables to read: numbers with their intervals, methods beside each other, Markdown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.errors import InputError
+from iqasuite.evaluation.people import natural_order
+
+COLUMNS = ("accuracy", "qwk", "mae", "srocc")
+
+
+def with_interval(value: float, low: float = np.nan, high: float = np.nan, digits: int = 2) -> str:
+    """A number and its 95 % interval: "0.63 [0.60, 0.66]"; "0.63" without an interval, "–" where not defined."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}".replace("-", "−")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return text
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]".replace("-", "−")
+
+
+def method_table(
+    scores: pd.DataFrame,
+    metrics: tuple[str, ...] = COLUMNS,
+    observer: str = "mean",
+    digits: int = 3,
+    intervals: bool = True,
+) -> pd.DataFrame:
+    """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
+
+    Args:
+        scores: scores frame of one dataset and part.
+        metrics: columns; the first sorts (highest first).
+        observer: "mean" over people, a person, or "" for models of MOS.
+        digits: after the point.
+        intervals: with 95 % intervals.
+
+    Raises:
+        InputError: no such rows, or a method with several rows (several parts, protocols or data sets).
+    """
+    rows = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
+    if rows.empty:
+        raise InputError(f"scores: no rows of observer {observer!r} with metrics {metrics}")
+    if rows.duplicated(["model", "metric"]).any():
+        twice = rows[rows.duplicated(["model", "metric"])].iloc[0]["model"]
+        raise InputError(f"scores: {twice!r} several times, expected one part, protocol and data set")
+    text = _texts(rows, digits, intervals).pivot(index="model", columns="metric", values="text")
+    first = rows[rows["metric"] == metrics[0]].set_index("model")["value"]
+    group = {"baseline": 1, "ceiling": 2}
+    order = sorted(text.index, key=lambda m: (group.get(m.partition(":")[0], 0), -first.get(m, -np.inf)))
+    table = text.reindex(index=order, columns=[m for m in metrics if m in text]).fillna("–")
+    return table.rename_axis(columns=None).reset_index()
+
+
+def observer_table(
+    scores: pd.DataFrame, metric: str = "accuracy", digits: int = 2, intervals: bool = True
+) -> pd.DataFrame:
+    """Observers (rows, the mean last) × methods (columns) as text.
+
+    Args:
+        scores: scores frame of one dataset and part.
+        metric: which one.
+        digits: after the point.
+        intervals: with 95 % intervals.
+
+    Raises:
+        InputError: a method with several rows for a person.
+    """
+    rows = scores[(scores["metric"] == metric) & (scores["observer"] != "")]
+    if rows.duplicated(["model", "observer"]).any():
+        twice = rows[rows.duplicated(["model", "observer"])].iloc[0]["model"]
+        raise InputError(f"scores: {twice!r} several times, expected one part, protocol and data set")
+    text = _texts(rows, digits, intervals).pivot(index="observer", columns="model", values="text").fillna("–")
+    people = natural_order(rows.loc[rows["observer"] != "mean", "observer"])
+    group = {"baseline": 1, "ceiling": 2}
+    columns = sorted(text.columns, key=lambda m: group.get(m.partition(":")[0], 0))
+    order = [*people, *(["mean"] if "mean" in text.index else [])]
+    return text.loc[order, columns].rename_axis(columns=None).reset_index()
+
+
+def _texts(rows: pd.DataFrame, digits: int, intervals: bool) -> pd.DataFrame:
+    columns = ["value", "low", "high"] if intervals else ["value"]
+    return rows.assign(text=[with_interval(*numbers, digits=digits) for numbers in rows[columns].to_numpy(float)])
+
+
+def to_markdown(frame: pd.DataFrame, digits: int = 3) -> str:
+    """The frame as a Markdown table without its index: numbers right-aligned with `digits`, nan as "–", "|" escaped."""
+    numeric = [pd.api.types.is_numeric_dtype(frame[c]) for c in frame]
+
+    def cell(value: object) -> str:
+        if isinstance(value, (float, np.floating)):
+            return with_interval(float(value), digits=digits)
+        return str(value).replace("|", "\\|").replace("\n", " ")
+
+    lines = [
+        "| " + " | ".join(cell(str(c)) for c in frame) + " |",
+        "| " + " | ".join("---:" if n else "---" for n in numeric) + " |",
+        *("| " + " | ".join(map(cell, row)) + " |" for row in frame.itertuples(index=False)),
+    ]
+    return "\n".join(lines) + "\n"

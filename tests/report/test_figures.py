@@ -1,0 +1,164 @@
+"""Every figure is drawn from small data and says what it should; how it looks is for eyes."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from iqasuite.report import figures
+from iqasuite.report.score_figures import _looks
+from iqasuite.report.style import CEILING_COLOUR, GRAY
+
+PEOPLE = [f"Obs{n}" for n in range(1, 12)]
+
+
+@pytest.fixture(scope="module")
+def rng():
+    return np.random.default_rng(0)
+
+
+def votes(rng, people=3, sessions=2, n=30):
+    frames = []
+    for observer in PEOPLE[:people]:
+        for session in range(1, sessions + 1):
+            frame = pd.DataFrame({"observer": observer, "session": session, "position": range(1, n + 1)})
+            frames.append(frame.assign(image=[f"i{k}" for k in range(n)], vote=rng.integers(1, 6, n)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def scores(people=3):
+    rows = []
+    models = ["aio", "aio too", "baseline: majority", "baseline: thresholds on height", "ceiling: others"]
+    for k, model in enumerate(models):
+        for observer in [*PEOPLE[:people], "mean"]:
+            for metric in ("accuracy", "qwk", "mae"):
+                value = np.nan if (k, metric) == (2, "qwk") else 0.3 + 0.1 * k
+                rows.append((model, observer, metric, value, value - 0.05, value + 0.05))
+    return pd.DataFrame(rows, columns=["model", "observer", "metric", "value", "low", "high"])
+
+
+def texts(fig):
+    return " ".join(t.get_text() for t in fig.findobj(matplotlib.text.Text))
+
+
+def drawn(fig):
+    assert isinstance(fig, Figure)
+    fig.canvas.draw()
+    return fig
+
+
+def test_nothing_global_is_left_behind():
+    before = dict(matplotlib.rcParams)
+    drawn(figures.confusion_map(np.eye(5, dtype=int)))
+    assert dict(matplotlib.rcParams) == before
+    assert not matplotlib.pyplot.get_fignums()
+
+
+@pytest.mark.parametrize("people", [1, 3, 9])
+def test_rating_figures(rng, people):
+    table = votes(rng, people)
+    mos = table.groupby("image")["vote"].mean()
+    fig = drawn(figures.votes_histogram(table))
+    assert "session 2" in texts(fig) and f"{PEOPLE[people - 1]} (mean" in texts(fig)
+    assert sum(len(ax.patches) for ax in fig.axes) == people * 2 * 5
+    drawn(figures.votes_over_mos(table, mos))
+    own = pd.DataFrame({"observer": PEOPLE[:people], "bias": 0.1, "inconsistency": 0.5})
+    drawn(figures.bias_plot(own))
+    drawn(figures.agreement_plot(own.assign(srocc=0.9, low=0.8, high=0.95)))
+    both = [own.assign(metric=m, value=0.6, low=0.5, high=0.7) for m in ("accuracy", "qwk")]
+    drawn(figures.retest_plot(pd.concat(both)))
+
+
+def test_nuisance_counts_images_that_give_nothing_away(rng):
+    nuisance = pd.Series([10.0, 50.0, np.nan, 90.0], index=list("abcd"))
+    fig = drawn(figures.nuisance_plot(nuisance, "jpeg_quality", pd.Series([1.0, 2.0, 3.0, 4.0], index=list("abcd"))))
+    assert "3 images, SROCC 1.000; 1 images give nothing away" in texts(fig) and "JPEG quality" in texts(fig)
+
+
+def test_baselines_are_gray_and_the_ceiling_is_marked():
+    looks = _looks(["aio", "baseline: majority", "ceiling: others"])
+    assert looks["baseline: majority"]["colour"] == GRAY and looks["ceiling: others"]["colour"] == CEILING_COLOUR
+    assert looks["aio"]["colour"] not in (GRAY, CEILING_COLOUR)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "qwk", "mae"])
+def test_score_figures(metric):
+    fig = drawn(figures.observer_scores(scores(), metric))
+    assert "ceiling: others" in texts(fig)
+    fig = drawn(figures.method_scores(scores(), (metric, "accuracy")))
+    order = [t.get_text() for t in fig.axes[0].get_yticklabels()]
+    assert order[0] == ("aio" if metric == "mae" else "ceiling: others")
+
+
+def test_specificity_and_bias():
+    rows = [
+        {"observer": o, "metric": m, "against": a, "gain": 0.1, "low": 0, "high": 0.2, "p_holm": p}
+        for o, p in zip(PEOPLE[:3], (0.01, 0.2, 0.04), strict=True)
+        for m in ("accuracy", "mae")
+        for a in ("mean of others", "best other")
+    ]
+    fig = drawn(figures.specificity_plot(pd.DataFrame(rows)))
+    assert "not significant" in texts(fig)
+    drawn(figures.specificity_plot(pd.DataFrame(rows), "mae"))
+    for people in (2, 3, 11):
+        bias = pd.DataFrame({"observer": PEOPLE[:people], "bias": np.linspace(-1, 1, people)})
+        fig = drawn(figures.bias_scatter(bias, bias.assign(bias=bias["bias"] / 2)))
+    assert "r = 1.00 over 11 people" in texts(fig)
+
+
+def test_history_with_and_without_validation():
+    history = pd.DataFrame({"epoch": range(5), "train_loss": np.arange(5.0), "lr": 1e-4})
+    assert len(drawn(figures.history_plot(history)).axes) == 2
+    fig = figures.history_plot(history.assign(val_loss=[3.0, 2, 1, 2, 3], val_qwk=0.5))
+    assert len(drawn(fig).axes) == 3 and "epoch 2" in texts(fig)
+
+
+@pytest.mark.parametrize("people", [2, 9])
+def test_confusion_figures(rng, people):
+    names = PEOPLE[:people]
+    matrices = {(a, o): rng.integers(0, 9, (5, 5)) for a in names for o in names}
+    fig = drawn(figures.confusion_grid(matrices))
+    assert len(fig.axes) == people**2
+    framed = [ax for ax in fig.axes if ax.patches]
+    assert len(framed) == people
+    cells = fig.axes[0].texts
+    assert len(cells) == (25 if people == 2 else 1)
+    fig = drawn(figures.confusion_map(matrices["Obs1", "Obs2"], "Obs1", "Obs2"))
+    assert "AIO Obs1" in texts(fig) and str(matrices["Obs1", "Obs2"].sum()) in texts(fig)
+    table = [{"aio": a, "observer": o, "metric": "accuracy", "value": rng.random(), "n": 9} for a, o in matrices]
+    fig = drawn(figures.cross_comparison_map(pd.DataFrame(table)))
+    assert len(fig.axes[0].patches) == people
+
+
+def test_confusion_rows_are_the_persons_votes():
+    counts = np.zeros((5, 5), int)
+    counts[0, 4] = 7  # voted 1, predicted 5: top right
+    ax = drawn(figures.confusion_map(counts)).axes[0]
+    assert ax.images[0].get_array()[0, 4] == 1
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_attention_figures(rng):
+    images = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
+    maps = rng.random((3, 2, 8, 8))
+    drawn(figures.attention_across_aios(images, maps, PEOPLE[:3], ["a", "b"]))
+    fig = drawn(figures.attention_comparison(images, maps - maps.mean(0), PEOPLE[:3]))
+    heat = [im for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6]
+    assert len(heat) == 6 and {im.get_clim() for im in heat} == {(-1, 1)}
+    drawn(figures.attention_layers_heads(rng.random((2, 4, 8, 8)), images[0]))
+    drawn(figures.attention_layers_heads(rng.random((6, 16, 8, 8))))
+    drawn(figures.image_grid([images, images], ["class 1", "class 2"], ["x", "y"]))
+    table = pd.DataFrame({"perturbation": ["none", "gray"] * 2, "aio": ["Obs1"] * 2 + ["Obs2"] * 2, "difference": 0.1})
+    drawn(figures.perturbation_plot(table))
+
+
+def test_vote_distributions_frame_the_own_vote():
+    p = np.full((4, 5), 0.2)
+    frame = pd.DataFrame(p, columns=["p1", "p2", "p3", "p4", "p5"])
+    frame = frame.assign(
+        observer=["Obs1", "Obs2"] * 2, image=["x/a.png"] * 2 + ["x/b.png"] * 2, target=[1, 5, np.nan, 3]
+    )
+    fig = drawn(figures.vote_distributions(frame, ["x/a.png", "x/b.png"]))
+    assert [len(ax.patches) for ax in fig.axes[:2]] == [2, 1]
+    assert fig.axes[0].patches[1].get_x() == 3.5 and "a.png" in texts(fig)
