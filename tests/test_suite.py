@@ -1,4 +1,4 @@
-"""Suites are expanded and checked before anything runs; every error says where, what was found and what was expected."""
+"""Suites are expanded and checked before anything runs; errors say where, what was found, what was expected."""
 
 import pytest
 

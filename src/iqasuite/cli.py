@@ -105,13 +105,12 @@ def build_gallery(name: SuiteName) -> None:
 @data_app.command("list")
 def list_data() -> None:
     """List the data sets and whether they are here."""
-    from iqasuite.data.dataset import known
     from iqasuite.paths import cache_root, data_root
 
-    for name in known():
-        folder = cache_root() / name if name == "demo" else data_root() / name
+    folders = {"demo": cache_root() / "demo", "tta_h265_lab": data_root() / "tta_h265_lab"}
+    for name, folder in folders.items():
         state = "here" if folder.is_dir() else "made on first use" if name == "demo" else "not here"
-        typer.echo(f"{name:16} {state:18} {folder}")
+        typer.echo(f"{name:14} {state:18} {folder}")
 
 
 @data_app.command("make-demo")

@@ -15,11 +15,13 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from iqasuite.data.frames import validate
 from iqasuite.parameters import declared_parameters
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
 from iqasuite.report.outputs import captions
 from iqasuite.report.provenance import read_runs
+from iqasuite.report.tables import method_table
 from iqasuite.suite import GIVEN, Run, Suite, check, read_suite
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -189,31 +191,22 @@ def _highlight(entry: str, root: Path) -> Item | None:
     return None
 
 
-def _scores(path: Path) -> Item | None:
-    """Means over people on the test part, methods × metrics with 95 % intervals, from a scores frame in a file."""
+def _scores(path: Path) -> list[Item]:
+    """Means over people on the test part, methods × metrics with 95 % intervals, a table for each data set."""
     if not path.is_file():
-        return None
-    scores = pd.read_csv(path, keep_default_na=False, na_values=["nan", "NaN"])
-    scores = scores[(scores["part"] == "test") & (scores["observer"] == "mean")].copy()
-    metrics = [metric for metric in METRICS if metric in set(scores["metric"])]
-    if scores.empty or not metrics:
-        return None
-    scores[["value", "low", "high"]] = scores[["value", "low", "high"]].apply(pd.to_numeric, errors="coerce")
-    keys = ["model", *(["protocol"] if scores["protocol"].nunique() > 1 else [])]
-    cells = {
-        (*row[:-4], row[-4]): f"{row[-3]:.3f}" + (f" [{row[-2]:.3f}, {row[-1]:.3f}]" if row[-2] == row[-2] else "")
-        for row in scores[[*keys, "metric", "value", "low", "high"]].itertuples(index=False)
-    }
-    first = scores[scores["metric"] == metrics[0]].set_index(keys)["value"].to_dict()
-    kind = {"baseline": 1, "ceiling": 2}
-    names = sorted(
-        {key[:-1] for key in cells},
-        key=lambda name: (kind.get(name[0].partition(":")[0], 0), -first.get(name if len(name) > 1 else name[0], 0.0)),
-    )
-    rows = [[*name, *(cells.get((*name, metric), "–") for metric in metrics)] for name in names]
-    columns = [*keys, *(metric.replace("_", " ") for metric in metrics)]
-    caption = "Mean over the people, test part, with 95 % intervals by content."
-    return Item("scores", caption, path.name, columns, rows, [False] * len(keys) + [True] * len(metrics))
+        return []
+    scores = validate(pd.read_csv(path), "scores", path.name)
+    scores = scores[(scores["part"] == "test") & (scores["observer"] == "mean") & scores["metric"].isin(METRICS)]
+    several = scores.groupby(["dataset", "model"])["protocol"].transform("nunique") > 1
+    labelled = scores["model"].where(~several, scores["model"] + " (" + scores["protocol"] + ")")
+    items = []
+    for dataset, rows in scores.assign(model=labelled).groupby("dataset", sort=False):
+        table = method_table(rows, METRICS)
+        caption = f"{dataset}: mean over the people, test part, with 95 % intervals by content."
+        columns = [str(column).replace("_", " ") for column in table.columns]
+        numeric = [False] + [True] * (len(columns) - 1)
+        items.append(Item("scores", caption, path.name, columns, table.to_numpy().tolist(), numeric))
+    return items
 
 
 def _facts(cards: list[Card]) -> list[tuple[str, str]]:

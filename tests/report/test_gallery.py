@@ -1,0 +1,179 @@
+"""A suite's pages: everything reachable by relative links, nothing from the network, failed runs visible."""
+
+import json
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import pytest
+
+from iqasuite.errors import InputError
+from iqasuite.report import gallery, notebook_page, outputs, provenance
+
+RUNS = """
+title: Small & simple
+description: Two runs, *one* that fails. <script>alert(1)</script>
+highlights: [good/votes, good/table]
+runs:
+  - {name: good, notebook: first, parameters: {epochs: 7}}
+  - {name: bad, notebook: first}
+  - {name: later, notebook: first, needs: [bad]}
+"""
+
+
+def leave(run, suite="small", error="", figure=True):
+    """What a run leaves in results/: provenance, executed notebook, a figure and a table."""
+    described = provenance.record(run, {}) | {
+        "status": "failed" if error else "ok",
+        "error": error,
+        "wall_notebook_s": 65.0,
+        "overhead_s": 2.0,
+    }
+    provenance.write_run(suite, described)
+    notebook = nbformat.v4.new_notebook()
+    image = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# Does it run?\n\nWith $p_k \\le \\frac{1}{n}$ and `$HOME`."),
+        nbformat.v4.new_code_cell("draw()", outputs=[image]),
+    ]
+    folder = Path("results") / suite / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, folder / f"{run}.ipynb")
+    if figure:
+        figure, axes = plt.subplots(figsize=(2, 1))
+        axes.plot([1, 2])
+        outputs.save_figure(figure, suite, run, "votes", "How often each\n vote was given & why.")
+        plt.close(figure)
+        outputs.save_table(pd.DataFrame({"method": ["a"], "qwk": [0.5]}), suite, run, "table", "Scores.")
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r'(?:src|href)="([^"]*)"', page.read_text())
+
+
+@pytest.fixture
+def small(project):
+    project.notebook("first", "epochs: int = 3  # passes\n")
+    project.suite(RUNS)
+    leave("good")
+    leave("bad", error="InputError: votes.csv, line 3: vote 6; expected 1 to 5", figure=False)
+    return project.root / "results" / "small"
+
+
+def test_all_links_are_relative_and_lead_somewhere(small):
+    index = gallery.build("small")
+    pages = [index, *small.glob("notebooks/*.html")]
+    assert len(pages) == 3
+    for page in pages:
+        for link in links(page):
+            if not link.startswith(("#", "data:")):
+                assert not re.match(r"[a-z]+:|/", link), link
+                assert (page.parent / link).exists(), link
+
+
+def test_no_script_no_network_and_no_path_of_the_machine(small):
+    gallery.build("small")
+    for page in small.rglob("*.html"):
+        text = page.read_text()
+        assert "<script" not in text and "@import" not in text and "url(" not in text
+    for file in small.rglob("*"):
+        assert not file.is_file() or str(small.parents[1]).encode() not in file.read_bytes()
+
+
+def test_index_shows_states_parameters_captions_and_highlights(small):
+    text = gallery.build("small").read_text()
+    for shown in ("1 ok, 1 failed, 1 not run", "1 min 05 s", "vote 6; expected 1 to 5", "Small &amp; simple"):
+        assert shown in text
+    assert text.count('alt="How often each vote was given &amp; why."') == 2  # highlight and card
+    assert "<b>epochs</b> 7" in text and "<b>run</b>" not in text
+
+
+def test_readme_for_code_hosts(small):
+    gallery.build("small")
+    text = (small / "README.md").read_text()
+    assert text.startswith("# Small & simple\n")
+    assert "![How often each vote was given & why.](figures/good/votes.png)" in text
+    assert "| method | qwk |\n| --- | ---: |\n| a | 0.500 |" in text
+    assert "| [bad](notebooks/bad.ipynb) | Does it run? | failed: InputError: votes.csv, line 3" in text
+    assert "| later | Does it run? | not run | – |" in text
+
+
+def test_scores_are_means_over_people_on_the_test_part(small):
+    row = {"dataset": "demo", "protocol": "corrected", "part": "test", "n": 9, "metric": "accuracy", "seeds": "0"}
+    rows = [
+        row | {"model": "ceiling: others", "observer": "mean", "value": 0.7, "low": 0.6, "high": 0.8},
+        row | {"model": "baseline: majority", "observer": "mean", "value": 0.3, "low": None, "high": None},
+        row | {"model": "vit_iqa/aio", "observer": "mean", "value": 0.6, "low": 0.5, "high": 0.7},
+        row | {"model": "vit_iqa/aio", "observer": "Obs1", "value": 0.1, "low": 0.0, "high": 0.2},
+        row | {"model": "vit_iqa/aio", "observer": "mean", "part": "val", "value": 0.2, "low": 0.0, "high": 0.2},
+    ]
+    pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
+    gallery.build("small")
+    text = (small / "README.md").read_text()
+    expected = [
+        "| vit_iqa/aio | 0.600 [0.500, 0.700] |",
+        "| baseline: majority | 0.300 |",
+        "| ceiling: others | 0.700 [0.600, 0.800] |",
+    ]
+    assert "\n".join(expected) in text
+
+
+def test_a_large_group_is_folded_and_light(project):
+    project.notebook("first", "k: int = 0  # number\n")
+    project.suite('runs:\n  - {name: "r{k}", notebook: first, foreach: {k: 1..14}}')
+    for k in range(1, 14):
+        leave(f"r{k}", error="ValueError: no" if k == 5 else "")
+    root = project.root / "results" / "small"
+    text = gallery.build("small").read_text()
+    assert "14 runs of <code>r{k}</code>" in text and "12 ok, 1 failed, 1 not run" in text
+    assert sorted(path.stem for path in root.glob("notebooks/*.html")) == ["r1", "r5"]
+    assert sorted(path.stem for path in root.glob("notebooks/*.ipynb")) == ["r1", "r5"]
+    assert sorted(path.name for path in root.glob("figures/*")) == ["r1", "r5"]
+    assert len(list(project.root.glob("work/small/figures/*/votes.png"))) == 11
+    assert gallery.build("small").read_text() == text  # again: nothing changes
+
+
+def test_what_belongs_to_no_run_is_removed(small):
+    leave("old")
+    gallery.build("small")
+    assert not [path for path in small.rglob("old*")]
+
+
+def test_before_anything_ran(project):
+    project.notebook("first", "epochs: int = 3  # passes\n")
+    project.suite(RUNS)
+    assert "3 not run" in gallery.build("small").read_text()
+
+
+def test_captions_keep_their_order_and_names_have_no_folders(project):
+    for name in ("b", "a", "b"):
+        outputs.save_table(pd.DataFrame({"x": [1]}), "small", "one", name, f"Table {name}")
+    assert list(outputs.captions(project.root / "results/small/tables/one")) == ["b", "a"]
+    with pytest.raises(InputError, match="'../a'"):
+        outputs.save_table(pd.DataFrame(), "small", "one", "../a", "")
+
+
+def test_a_figure_is_the_same_file_each_time(project):
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    first = outputs.save_figure(figure, "small", "one", "a", "A line.").read_bytes()
+    assert outputs.save_figure(figure, "small", "one", "a", "A line.").read_bytes() == first
+    plt.close(figure)
+    assert json.loads((project.root / "results/small/figures/one/captions.json").read_text()) == {"a": "A line."}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("costs $5", "costs $5"),
+        ("`$a$` and ```\n$b$\n```", "`$a$` and ```\n$b$\n```"),
+        ("$\\alpha^2$", '<span class="formula">α<sup>2</sup></span>'),
+        ("$x_{ij} \\le \\frac{1}{n+1}$", '<span class="formula">x<sub>ij</sub> ≤ 1 / (n+1)</span>'),
+        ("$\\mathrm{MOS} < 3$", '<span class="formula">MOS &lt; 3</span>'),
+        ("$$a * b$$", '<span class="formula block">a ∗ b</span>'),
+    ],
+)
+def test_formulas_are_readable_without_a_script(text, expected):
+    assert notebook_page.plain_formulas(text) == expected

@@ -1,0 +1,56 @@
+"""The smoke suite, every notebook once, in a copy of the tree: what a newcomer's first `make suite` does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from iqasuite.suite import known_suites, read_suite
+
+COPIED = ("Snakefile", "notebooks", "playlists", "weights")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_smoke_suite_runs_from_end_to_end(repository, tmp_path, monkeypatch):
+    if not list(repository.glob("notebooks/*.ipynb")):
+        pytest.skip("there are no notebooks yet")
+    for name in COPIED:
+        source = repository / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        elif source.is_file():
+            shutil.copy(source, tmp_path / name)
+    environment = {key: value for key, value in os.environ.items() if key not in ("IQASUITE_DATA", "IQASUITE_CACHE")}
+    done = subprocess.run(
+        [sys.executable, "-m", "iqasuite", "suite", "run", "smoke"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    monkeypatch.chdir(tmp_path)
+    results = tmp_path / "results" / "smoke"
+    for run in read_suite("smoke").runs:
+        described = json.loads((results / "runs" / f"{run.name}.json").read_text())
+        assert described["status"] == "ok"
+        assert (results / "notebooks" / f"{run.name}.html").is_file()
+    assert (results / "scores.csv").is_file() and (results / "README.md").is_file()
+    for file in results.rglob("*"):
+        assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
+
+
+def test_smoke_runs_every_notebook_of_the_demo(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    assert "smoke" in known_suites()
+    folder = repository / "notebooks" / "suites"
+    used = {
+        name: {run["notebook"] for run in yaml.safe_load((folder / f"{name}.yaml").read_text())["runs"]}
+        for name in ("smoke", "demo")
+    }
+    assert used["demo"] <= used["smoke"]
