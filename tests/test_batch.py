@@ -121,7 +121,9 @@ def test_outputs_lose_paths_and_widgets(project):
     output = nbformat.v4.new_output("display_data", data)
     batch._clean_output(output)
     assert output["data"] == {"text/plain": "./a", "image/png": "ab/cd"}
-    error = nbformat.v4.new_output("error", ename="E", evalue=f"{project.root}/b", traceback=[f"in {project.root}/c.py"])
+    error = nbformat.v4.new_output(
+        "error", ename="E", evalue=f"{project.root}/b", traceback=[f"in {project.root}/c.py"]
+    )
     batch._clean_output(error)
     assert error["evalue"] == "./b" and error["traceback"] == ["in ./c.py"]
 
