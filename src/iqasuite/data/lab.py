@@ -118,8 +118,8 @@ def _votes(table: pd.DataFrame, log_path: Path) -> pd.DataFrame:
     """Votes by stem; position, timestamp and duration from the raw log where it agrees with every vote.
 
     It does for all 21 people (user_ID n is column `user<n>`; of the two images that somebody rated twice, the first
-    rating counts). The log has only the time of each vote: `duration` is the time since the vote before, viewing
-    included, nan for the first.
+    rating counts, while the published means count both). The log has only the time of each vote: `duration` is the
+    time since the vote before, viewing included, nan for the first.
     """
     users = [name for name in table.columns if re.fullmatch(r"user\d+", name)]
     if "image_name" not in table.columns or not users:

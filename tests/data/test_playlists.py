@@ -1,0 +1,151 @@
+import math
+
+import pandas as pd
+import pytest
+
+from iqasuite.data.playlists import read_playlist, read_playlists, write_playlist
+from iqasuite.errors import InputError
+
+HEADER = "Image Name,Vote,Duration,Timestamp\n"
+ROW = "a.png,3,0.90555,24-Jan-2023 10:51:16\n"
+
+
+def refusal(path, content: str | bytes, **options) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(InputError) as error:
+        read_playlist(path, **options)
+    message = str(error.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    return message
+
+
+def test_four_columns(tmp_path):
+    path = tmp_path / "Obs7.csv"
+    path.write_text(HEADER + ROW + "b.png,5,0.0008762,06-Feb-2023 09:00:01\n\n")
+    votes = read_playlist(path, session=2)
+    assert votes["observer"].tolist() == ["Obs7", "Obs7"] and votes["session"].tolist() == [2, 2]
+    assert votes["position"].tolist() == [1, 2] and votes["vote"].tolist() == [3, 5]
+    assert votes["duration"].tolist() == [0.90555, 0.0008762]
+    assert votes["timestamp"].tolist() == [pd.Timestamp("2023-01-24 10:51:16"), pd.Timestamp("2023-02-06 09:00:01")]
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_two_columns_and_windows_files(tmp_path, start):
+    path = tmp_path / "Obs0.csv"
+    path.write_bytes((start + "Image Name,Vote\r\nä.png,3\r\nb.png,1\r\n").encode())
+    votes = read_playlist(path)
+    assert votes["image"].tolist() == ["ä.png", "b.png"] and votes["vote"].tolist() == [3, 1]
+    assert votes["duration"].isna().all() and votes["timestamp"].isna().all()
+
+
+@pytest.mark.parametrize("vote", ["0", "6", "2.5", "good", "", "nan", "inf"])
+def test_vote_outside_the_scale(tmp_path, vote):
+    message = refusal(tmp_path / "p.csv", HEADER + ROW + f"b.png,{vote},1,24-Jan-2023 10:51:17\n")
+    assert "line 3, column Vote" in message and f"found {vote!r}" in message and "1 to 5" in message
+
+
+def test_duplicate_vote(tmp_path):
+    message = refusal(tmp_path / "p.csv", HEADER + ROW + ROW.replace("a.png", "b.png") + ROW)
+    assert (
+        "line 4" in message and "'a.png' rated a second time (first in line 2)" in message and "expected one" in message
+    )
+
+
+def test_unknown_image(tmp_path):
+    message = refusal(tmp_path / "p.csv", HEADER + ROW, known_images={"x.png", "y.png"})
+    assert "line 2" in message and "'a.png' unknown" in message and "expected one of the set's 2" in message
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_empty_file(tmp_path, content):
+    message = refusal(tmp_path / "p.csv", content)
+    assert "line 1" in message and "(none)" in message and "expected Image Name,Vote" in message
+
+
+def test_no_rows(tmp_path):
+    message = refusal(tmp_path / "p.csv", HEADER)
+    assert "no votes" in message and "line 2" in message and "expected at least one row" in message
+
+
+def test_latin_1(tmp_path):
+    message = refusal(tmp_path / "p.csv", (HEADER + ROW + "bär.png,3,1,24-Jan-2023 10:51:16\n").encode("latin-1"))
+    assert "line 3" in message and "0xe4 is not UTF-8" in message and "expected the file saved as UTF-8" in message
+
+
+@pytest.mark.parametrize(
+    "header", ["image,vote", "Image Name;Vote;Duration;Timestamp", "Vote,Image Name", "Image Name"]
+)
+def test_wrong_columns(tmp_path, header):
+    message = refusal(tmp_path / "p.csv", f"{header}\na.png,3\n")
+    assert "line 1" in message and header in message and "expected Image Name,Vote,Duration,Timestamp" in message
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("b.png,3,1", "3 fields; expected 4"),
+        (",3,1,24-Jan-2023 10:51:16", "no image name"),
+        ("b.png,3,-1,24-Jan-2023 10:51:16", "column Duration: found '-1'"),
+        ("b.png,3,soon,24-Jan-2023 10:51:16", "column Duration: found 'soon'"),
+        ("b.png,3,1,2023-01-24", "column Timestamp: found '2023-01-24'"),
+        ("b.png,3,1,31-Feb-2023 10:51:16", "column Timestamp: found '31-Feb-2023 10:51:16'"),
+        ("b.png,3,1,24-Foo-2023 10:51:16", "column Timestamp"),
+    ],
+)
+def test_broken_row(tmp_path, row, words):
+    message = refusal(tmp_path / "p.csv", f"{HEADER}{ROW}{row}\n")
+    assert "line 3" in message and words in message
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match="none.csv: cannot be read"):
+        read_playlist(tmp_path / "none.csv")
+
+
+def test_written_and_read_again(tmp_path):
+    path = tmp_path / "Obs1" / "Obs1_1.csv"
+    path.parent.mkdir()
+    path.write_text(HEADER + ROW + "b.png,5,,\n" + "c.png,1,12.5,01-Dec-2022 23:59:59\n")
+    votes = read_playlist(path, "Obs1")
+    content = path.read_text()
+    write_playlist(votes.sample(frac=1, random_state=0), path)
+    assert path.read_text() == content
+    short = votes.assign(duration=math.nan, timestamp=pd.NaT)
+    assert write_playlist(short, tmp_path / "short.csv").read_text() == "Image Name,Vote\na.png,3\nb.png,5\nc.png,1\n"
+    with pytest.raises(InputError, match="votes of 2 sessions"):
+        write_playlist(pd.concat([votes, votes.assign(session=2)]), path)
+    assert path.read_text() == content
+
+
+def test_folder_of_playlists(tmp_path):
+    for name in ("Obs1/Obs1_1.csv", "Obs1/Obs1_4_selfacc.csv", "Obs10/Obs10_1.csv", "Obs2/Obs2_3.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(HEADER + ROW)
+    votes = read_playlists(tmp_path)
+    found = list(zip(votes["observer"], votes["session"], strict=True))
+    assert found == [("Obs1", 1), ("Obs1", 4), ("Obs2", 3), ("Obs10", 1)]
+    assert set(read_playlists(tmp_path, ["Obs2"])["observer"]) == {"Obs2"}
+    with pytest.raises(InputError, match="observer 'Obs3' unknown; expected one of Obs1, Obs2, Obs10"):
+        read_playlists(tmp_path, ["Obs3"])
+    with pytest.raises(InputError, match="line 2: image 'a.png' unknown"):
+        read_playlists(tmp_path, known_images=["b.png"])
+    (tmp_path / "Obs2" / "mine.csv").write_text(HEADER + ROW)
+    with pytest.raises(InputError, match="mine.csv: name of a playlist; expected Obs2_<session>.csv"):
+        read_playlists(tmp_path)
+
+
+def test_folder_without_playlists(tmp_path):
+    with pytest.raises(InputError, match="no playlists"):
+        read_playlists(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        read_playlists(tmp_path / "none")
+
+
+def test_real_playlists_agree_with_themselves_as_published(aio_root):
+    votes = read_playlists(aio_root / "Obs_iterative", [f"Obs{i}" for i in range(1, 6)])
+    assert (votes.groupby(["observer", "session"]).size() == 300).all()
+    first, repeated = votes[votes["session"] == 1], votes[votes["session"] == 4]
+    both = first.merge(repeated, on=["observer", "image"], suffixes=("", "_again"))
+    agreement = (both["vote"] == both["vote_again"]).groupby(both["observer"]).mean()
+    assert agreement.round(3).tolist() == [0.580, 0.623, 0.727, 0.567, 0.470]
+    assert len(read_playlist(aio_root / "Test" / "Obs0.csv")) == 300
