@@ -38,7 +38,7 @@ class Dataset:
         absent: names that belong to the official set and are not here.
         simulated: the observers are made by code.
         licence, citation: of the set.
-        truth: simulated sets only: observer, image, expected_vote (before noise and rounding), quality.
+        truth: simulated sets only: observer, image, expected_vote (before noise, clipping, rounding), quality.
     """
 
     name: str

@@ -87,7 +87,8 @@ def read_playlists(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with a folder of playlists per observer")
-    present = sorted((p.name for p in folder.iterdir() if p.is_dir()), key=lambda name: (len(name), name))
+    folders = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    present = sorted(folders, key=lambda name: (len(name), name))
     wanted = present if observers is None else list(observers)
     for name in wanted:
         if name not in present:
