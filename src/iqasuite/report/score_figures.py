@@ -22,7 +22,7 @@ from iqasuite.report.style import (
 )
 
 LABELS = {
-    "accuracy": "accuracy (share of votes predicted exactly)",
+    "accuracy": "accuracy (share of exact votes)",
     "qwk": "quadratic-weighted kappa",
     "mae": "mean absolute error (votes)",
     "mse_hard": "mean squared error of the most probable vote",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 
 import matplotlib
-import matplotlib.pyplot  # noqa: F401  (Jupyter learns how to show a Figure when pyplot is imported)
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -57,9 +57,18 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return within
 
 
+class NotebookFigure(Figure):
+    """A Figure that Jupyter shows as a picture without pyplot and its list of open figures."""
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.savefig(image, format="png", bbox_inches="tight")
+        return image.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches whose parts never overlap; not registered with pyplot."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """An empty figure of this size in inches whose parts never overlap."""
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def small_multiples(n: int, per_row: int, panel: tuple[float, float], **shared) -> tuple[Figure, list[Axes]]:
