@@ -73,6 +73,29 @@ def test_no_token_attends_to_itself_and_rows_sum_to_one():
     torch.testing.assert_close(attention.sum(-1), torch.ones(2, 4, 4, 17))
 
 
+def test_half_precision_stays_near_float32_in_outputs_and_gradients():
+    _, model = peer_and_ours()
+    x, gradients = torch.randn(4, 3, 64, 64), []
+    exact = model(x)
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            logits = model(x)
+        logits.float().log_softmax(1)[:, 0].sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.testing.assert_close(logits.float(), exact, atol=0.05, rtol=0.05)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        attention = model.attention(x)[1]
+    assert attention.dtype == torch.float32 and (attention.diagonal(dim1=-2, dim2=-1) == 0).all()
+
+
+def test_last_block_for_cls_alone_gives_the_same_first_token():
+    model = ViTIQA(size="tiny", image_size=64).eval()
+    x = model.trunk.begin(model.stem(torch.randn(2, 3, 64, 64)), None)
+    torch.testing.assert_close(model.trunk.transformer.first(x), model.trunk.transformer(x)[:, :1], atol=1e-5, rtol=0)
+
+
 def test_positions_are_the_learned_ones_at_the_trained_size_and_interpolated_elsewhere():
     model = ViTIQA(size="tiny", image_size=64).eval()
     assert torch.equal(model.trunk.positions((4, 4)), model.trunk.pos_embedding)

@@ -20,10 +20,12 @@ from vit_pytorch.vit_for_small_dataset import FeedForward
 from iqasuite.errors import InputError
 from iqasuite.models.backbones import BackboneTokens
 from iqasuite.models.heads import OrdinalHead
+from iqasuite.models.reduction import TokenReduction
+from iqasuite.models.spectrum import JoinedTokens, SpectrumTokens
 
 SIZES = {
     "tiny": {"dim": 128, "depth": 4, "heads": 4, "dim_head": 32, "mlp_dim": 256},
-    "small": {"dim": 384, "depth": 6, "heads": 6, "dim_head": 64, "mlp_dim": 768},
+    "small": {"dim": 512, "depth": 4, "heads": 8, "dim_head": 64, "mlp_dim": 1024},
     "paper": {"dim": 1024, "depth": 6, "heads": 16, "dim_head": 64, "mlp_dim": 2048},
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -55,6 +57,8 @@ class ShiftedPatchTokens(nn.Module):
         return torch.stack(cut, dim=3).flatten(3).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # the projection would round them later, after the copies
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         whitened = F.layer_norm(self.patches(x), self.norm.normalized_shape, eps=self.norm.eps)
         # LayerNorm's own weight and bias go into the projection: the images need no gradient, so none is computed
         # for the patch vectors, which are the largest tensors of the network.
@@ -76,23 +80,41 @@ class LSA(nn.Module):
         self.to_qkv = nn.Linear(dim, 3 * heads * dim_head, bias=False)
         self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
 
-    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = rearrange(self.to_qkv(self.norm(x)), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        return q * self.temperature.exp().to(q.dtype), k, v
+    def project(self, x: Tensor, n_queries: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the first tokens, keys and values of all: each (B, heads, n, dim_head)."""
+        x, inner = self.norm(x), self.to_qkv.out_features // 3
+        of_q, of_kv = self.to_qkv.weight.split([inner, 2 * inner])
+        q = F.linear(x[:, :n_queries], of_q * self.temperature.exp())  # fewer products than on the queries or the dots
+        k, v = F.linear(x, of_kv).chunk(2, dim=-1)
+        return tuple(rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in (q, k, v))
 
-    def forward(self, x: Tensor, others: Tensor) -> Tensor:
-        """x: tokens (B, N, dim); others: who may be attended to, bool (N, N)."""
-        p = self.dropout.p if self.training else 0.0
-        out = F.scaled_dot_product_attention(*self.qkv(x), attn_mask=others, dropout_p=p, scale=1.0)
+    def forward(self, x: Tensor, n_queries: int | None = None) -> Tensor:
+        """Tokens (B, N, dim) -> what the first n_queries of them (None = all) gather, (B, n_queries, dim)."""
+        n = n_queries or x.shape[1]
+        q, k, v = self.project(x, n)
+        if x.device.type == "cpu" and q.dtype != torch.float32:
+            # torch's fused kernel takes twice as long as the two products in half precision on a CPU.
+            out = self.dropout(self.weights(q, k)) @ v
+        else:
+            others = ~torch.eye(n, x.shape[1], dtype=torch.bool, device=x.device)
+            p = self.dropout.p if self.training else 0.0
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=others, dropout_p=p, scale=1.0)
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
 
-    def record(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    def record(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, with the attention weights, float32 (B, heads, N, N), rows summing to 1."""
-        q, k, v = self.qkv(x)
-        dots = (q @ k.transpose(-1, -2)).float().masked_fill(~others, float("-inf"))
-        attention = dots.softmax(dim=-1)
-        out = self.dropout(attention).to(v.dtype) @ v
+        q, k, v = self.project(x, x.shape[1])
+        attention = self.weights(q, k).float()
+        out = self.dropout(attention.to(v.dtype)) @ v
         return self.to_out(rearrange(out, "b h n d -> b n (h d)")), attention
+
+    @staticmethod
+    def weights(q: Tensor, k: Tensor) -> Tensor:
+        """Attention weights (B, heads, N, N) with an empty diagonal."""
+        dots = q @ k.transpose(-1, -2)
+        # In place and outside of the graph: where the softmax gives 0, so is the gradient.
+        dots.detach().diagonal(dim1=-2, dim2=-1).fill_(float("-inf"))
+        return dots.softmax(dim=-1)
 
 
 class Transformer(nn.Module):
@@ -103,22 +125,26 @@ class Transformer(nn.Module):
             for _ in range(depth)
         )
 
-    @staticmethod
-    def others(x: Tensor) -> Tensor:
-        return ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-
     def forward(self, x: Tensor) -> Tensor:
-        others = self.others(x)
         for attend, feed_forward in self.layers:
-            x = x + attend(x, others)
+            x = x + attend(x)
             x = x + feed_forward(x)
         return x
 
+    def first(self, x: Tensor) -> Tensor:
+        """The first token of `forward`, (B, 1, dim): the last block is computed for it alone."""
+        for attend, feed_forward in self.layers[:-1]:
+            x = x + attend(x)
+            x = x + feed_forward(x)
+        attend, feed_forward = self.layers[-1]
+        x = x[:, :1] + attend(x, n_queries=1)
+        return x + feed_forward(x)
+
     def record(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, with the attention weights of all layers, float32 (B, depth, heads, N, N)."""
-        others, recorded = self.others(x), []
+        recorded = []
         for attend, feed_forward in self.layers:
-            out, attention = attend.record(x, others)
+            out, attention = attend.record(x)
             recorded.append(attention)
             x = x + out
             x = x + feed_forward(x)
@@ -129,21 +155,22 @@ class Trunk(nn.Module):
     """Tokens (B, N, C) -> logits (B, n_classes): embed, add positions, put CLS in front, transform, pool, head.
 
     Args:
-        channels: C of the tokens; None where they come embedded (B, N, dim), as shifted patch tokens do.
+        channels: widths of the groups of channels that make up C (see `TokenReduction`); None where tokens come
+            embedded (B, N, dim), as shifted patch tokens do.
+        components: principal components kept of each group; None = all its channels.
         grid: rows and columns of the tokens' positions that the position embedding is learned for.
         n_scales: how many times the grid is repeated in the tokens, one scale after the other.
     """
 
-    def __init__(self, channels, grid, n_scales, dim, depth, heads, dim_head, mlp_dim, dropout, emb_dropout,
-                 n_classes, head, pool):  # fmt: skip
+    def __init__(self, channels, components, grid, n_scales, dim, depth, heads, dim_head, mlp_dim, dropout,
+                 emb_dropout, n_classes, head, pool):  # fmt: skip
         super().__init__()
         self.grid, self.n_scales, self.pool = tuple(grid), n_scales, pool
         if channels is None:
             self.embed = nn.Identity()
         else:
-            self.embed = nn.Linear(channels, dim)
-            self.register_buffer("token_mean", torch.zeros(channels))
-            self.register_buffer("token_std", torch.ones(channels))
+            self.reduce = TokenReduction(channels, components)
+            self.embed = nn.Linear(self.reduce.channels, dim)
         # Embedded patch tokens start with vit-pytorch's unit normal; those of a frozen network must be heard first.
         scale = 1.0 if channels is None else 0.02
         self.pos_embedding = nn.Parameter(scale * torch.randn(1, 1 + grid[0] * grid[1], dim))
@@ -153,14 +180,6 @@ class Trunk(nn.Module):
         self.transformer = Transformer(dim, depth, heads, dim_head, mlp_dim, dropout)
         last = nn.Linear(dim, n_classes) if head == "linear" else OrdinalHead(dim, n_classes)
         self.mlp_head = nn.Sequential(nn.LayerNorm(dim), last)
-
-    @torch.no_grad()
-    def set_token_statistics(self, tokens: Tensor) -> None:
-        """Take the mean and standard deviation of each channel from training tokens (n, N, C); inputs are then
-        standardised with them. Channels that never change keep a standard deviation of 1."""
-        std, mean = torch.std_mean(tokens.float().flatten(0, 1), dim=0)
-        self.token_mean.copy_(mean)
-        self.token_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Position embedding (1, 1 + rows · cols · scales, dim); other grids than the trained one interpolate it."""
@@ -177,16 +196,18 @@ class Trunk(nn.Module):
         """Embedded sequence (B, 1 + N, dim), CLS first."""
         grid = grid or self._grid_of(tokens.shape[1])
         if not isinstance(self.embed, nn.Identity):
-            tokens = self.embed((tokens - self.token_mean) / self.token_std)
-        x = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions(grid)
-        return self.dropout(x)
+            tokens = self.embed(self.reduce(tokens))
+        positions = self.positions(grid).to(tokens.dtype)  # under autocast all of the sequence is in its precision
+        cls = (self.cls_token + positions[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
+        return self.dropout(torch.cat([cls, tokens + positions[:, 1:]], dim=1))
 
     def end(self, x: Tensor) -> Tensor:
         logits = self.mlp_head(x[:, 0] if self.pool == "cls" else x.mean(dim=1))
         return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
 
     def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
-        return self.end(self.transformer(self.begin(tokens, grid)))
+        x = self.begin(tokens, grid)
+        return self.end(self.transformer.first(x) if self.pool == "cls" else self.transformer(x))
 
     def attention(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         x, attention = self.transformer.record(self.begin(tokens, grid))
@@ -216,11 +237,15 @@ class ViTIQA(nn.Module):
         dropout, emb_dropout: probabilities in the blocks and after the position embedding.
         n_classes: steps of the vote scale; 1 gives scores (B,).
         shift: "axes" (one pixel, vit-pytorch) or "diagonal" (half a patch, the paper), for stem="spt".
-        stem: "spt", or a torchvision classifier's name, whose feature map's positions are the tokens.
+        stem: "spt"; a torchvision classifier's name, whose feature map's positions are the tokens; "spectrum", whose
+            tokens tell the sharpness of patches; or several of the latter two joined by "+" on one grid of cells.
         scales: shorter sides in pixels that the image is brought to for the stem's network; None = as it comes.
         taps: layers of that network to read; None = the last.
         cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
             None = every position of the feature map, or 4 where scales or taps are given.
+        components: principal components of the tokens' channels that the trunk sees, fitted by `trunk.reduce.fit`
+            on training tokens, for other stems than "spt"; None = all channels.
+        spectrum_patch: side in pixels of the patches of the stem "spectrum".
         freeze_stem: leave the stem's network as it is; its batch norm is never trained.
         pretrained: give the stem's network its ImageNet weights.
         head: "linear", or "ordinal" (a score and ordered thresholds; returns log-probabilities).
@@ -235,7 +260,8 @@ class ViTIQA(nn.Module):
                  dim_head: int | None = None, mlp_dim: int | None = None, dropout: float = 0.0,
                  emb_dropout: float = 0.1, n_classes: int = 5, shift: str = "axes", stem: str = "spt",
                  scales: tuple[int, ...] | None = None, taps: tuple[int, ...] | None = None, cells: int | None = None,
-                 freeze_stem: bool = True, pretrained: bool = True, head: str = "linear",
+                 components: int | None = None, spectrum_patch: int = 240, freeze_stem: bool = True,
+                 pretrained: bool = True, head: str = "linear",
                  pool: str = "cls"):  # fmt: skip
         super().__init__()
         given = {"dim": dim, "depth": depth, "heads": heads, "dim_head": dim_head, "mlp_dim": mlp_dim}
@@ -251,13 +277,13 @@ class ViTIQA(nn.Module):
             self.stem = ShiftedPatchTokens(shape["dim"], patch_size, shift)
             channels, n_scales, mean, std = None, 1, IMAGENET_MEAN, IMAGENET_STD
         else:
-            self.stem = BackboneTokens(stem, scales, taps, cells, freeze_stem, pretrained)
-            channels, n_scales = self.stem.channels, self.stem.n_scales
-            mean, std = self.stem.backbone.mean, self.stem.backbone.std
+            self.stem, mean, std = _frozen_stem(stem, scales, taps, cells, freeze_stem, pretrained, spectrum_patch)
+            channels, n_scales = getattr(self.stem, "groups", (self.stem.channels,)), self.stem.n_scales
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
-        self.trunk = Trunk(channels, self.stem.grid(height, width), n_scales, **shape, dropout=dropout,
-                           emb_dropout=emb_dropout, n_classes=n_classes, head=head, pool=pool)  # fmt: skip
+        grid = self.stem.grid(height, width)
+        self.trunk = Trunk(channels, components, grid, n_scales, **shape, dropout=dropout, emb_dropout=emb_dropout,
+                           n_classes=n_classes, head=head, pool=pool)  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk(self.stem(x), self.grid(x))
@@ -299,6 +325,20 @@ class ViTIQA(nn.Module):
             self.load_state_dict(own)
         except RuntimeError as error:
             raise InputError("load_vit_pytorch: " + " ".join(str(error).split())) from None
+
+
+def _frozen_stem(stem: str, scales, taps, cells, freeze: bool, pretrained: bool, spectrum_patch: int):
+    """The stem made of other networks than patch tokens, and the mean and standard deviation of its inputs."""
+    names = stem.split("+")
+    together = len(names) > 1 or "spectrum" in names
+    cells = cells or (6 if together else None)
+    networks = {n: BackboneTokens(n, scales, taps, cells, freeze, pretrained) for n in names if n != "spectrum"}
+    statistics = [(n.backbone.mean, n.backbone.std) for n in networks.values()] or [(IMAGENET_MEAN, IMAGENET_STD)]
+    if any(other != statistics[0] for other in statistics):
+        raise InputError(f"vit_iqa: stem {stem!r} joins networks whose weights want different input statistics")
+    mean, std = statistics[0]
+    stems = [networks.get(n) or SpectrumTokens(spectrum_patch, cells, mean, std) for n in names]
+    return (JoinedTokens(stems, cells) if len(stems) > 1 else stems[0]), mean, std
 
 
 def _shape(size: str | None, given: dict[str, int]) -> dict[str, int]:

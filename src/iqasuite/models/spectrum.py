@@ -1,0 +1,163 @@
+"""Sharpness seen in the spectrum of patches: tokens that tell how an image was encoded and enlarged.
+
+A picture that was encoded small and shown large has no energy above its own sampling rate; coding takes more away and
+adds blocks. Both stand in the power spectrum of a patch, whatever the patch shows. `PatchSpectrum` computes it,
+`SharpnessEncoder` learns from photographs that we encode ourselves (`data.encoding_stream`) to read it, and
+`SpectrumTokens` puts both in front of a transformer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_FLOOR = 1e-7  # of the spectral power: about that of rounding to 8 bits
+
+
+class PatchSpectrum(nn.Module):
+    """Log power of patches (n, 3, p, p), RGB in [0, 1], in rings of spatial frequency: (n, channels).
+
+    Luma in all directions, in the horizontal and in the vertical sectors; both chroma channels in all directions. The
+    patch has its mean taken off and a Hann window put on. No parameters.
+
+    Args:
+        patch_size: p in pixels.
+        n_rings: log-spaced from 2 cycles per patch to the Nyquist frequency; empty ones are left out.
+    """
+
+    def __init__(self, patch_size: int, n_rings: int = 40):
+        super().__init__()
+        self.patch_size = patch_size
+        window = torch.hann_window(patch_size, periodic=False)
+        fy, fx = torch.meshgrid(torch.fft.fftfreq(patch_size), torch.fft.rfftfreq(patch_size), indexing="ij")
+        radius, angle = torch.hypot(fy, fx).flatten(), torch.atan2(fy.abs(), fx).flatten()
+        edges = torch.logspace(math.log10(2 / patch_size), math.log10(0.5), n_rings + 1)
+        ring = torch.bucketize(radius, edges) - 1
+        everywhere = torch.ones_like(angle, dtype=torch.bool)
+        sectors = (everywhere, angle < math.pi / 8, angle > 3 * math.pi / 8)
+        averages = [_ring_averages(ring, n_rings, sector) for sector in sectors]
+        self.register_buffer("window", window[:, None] * window[None], persistent=False)
+        self.register_buffer("luma_rings", torch.cat(averages).T.contiguous(), persistent=False)
+        self.register_buffer("chroma_rings", averages[0].T.contiguous(), persistent=False)
+        self.register_buffer("colours", torch.tensor(_RGB_TO_YCC), persistent=False)
+        self.channels = self.luma_rings.shape[1] + 2 * self.chroma_rings.shape[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.einsum("dc,nchw->ndhw", self.colours, x.float())
+        x = (x - x.mean(dim=(2, 3), keepdim=True)) * self.window
+        power = torch.view_as_real(torch.fft.rfft2(x)).square().sum(dim=-1).flatten(2)
+        rings = (power[:, 0] @ self.luma_rings, power[:, 1] @ self.chroma_rings, power[:, 2] @ self.chroma_rings)
+        return torch.cat(rings, dim=1).add(_FLOOR).log()
+
+
+def _ring_averages(ring: Tensor, n_rings: int, sector: Tensor) -> Tensor:
+    """Rows of weights (rings that are not empty, frequencies) that average the power in each ring of a sector."""
+    weights = (ring == torch.arange(n_rings)[:, None]) & sector
+    weights = weights[weights.any(dim=1)].float()
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+class SharpnessEncoder(nn.Module):
+    """Reads a spectrum: (…, channels) -> features (…, dim). `read(features)` says how the patch was encoded.
+
+    Attributes:
+        channel_mean, channel_std: of the spectra, taken from the training stream (`set_statistics`).
+        target_mean, target_std: of what `read` predicts.
+    """
+
+    def __init__(self, channels: int, dim: int = 64, hidden: int = 256, n_targets: int = 2, dropout: float = 0.1):
+        super().__init__()
+        self.dim = dim
+        self.layers = nn.Sequential(
+            nn.Linear(channels, hidden), nn.GELU(), nn.Dropout(dropout),
+            nn.Linear(hidden, hidden), nn.GELU(),
+            nn.Linear(hidden, dim), nn.GELU(),
+        )  # fmt: skip
+        self.reader = nn.Linear(dim, 2 * n_targets)
+        for name, n in (("channel", channels), ("target", n_targets)):
+            self.register_buffer(f"{name}_mean", torch.zeros(n))
+            self.register_buffer(f"{name}_std", torch.ones(n))
+
+    @torch.no_grad()
+    def set_statistics(self, spectra: Tensor, targets: Tensor) -> None:
+        """Standardise spectra (…, channels) and targets (…, n_targets) as these are distributed."""
+        for name, values in (("channel", spectra), ("target", targets)):
+            std, mean = torch.std_mean(values.flatten(0, -2).float(), dim=0)
+            getattr(self, f"{name}_mean").copy_(mean)
+            getattr(self, f"{name}_std").copy_(std.clamp_min(1e-6))
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        return self.layers((spectra - self.channel_mean) / self.channel_std)
+
+    def standardised(self, spectra: Tensor) -> Tensor:
+        """Means and log-variances (…, 2 · n_targets) of the standardised targets."""
+        return self.reader(self.forward(spectra))
+
+    def read(self, spectra: Tensor) -> Tensor:
+        """Targets (n, n_targets) of images from the spectra of their patches (n, patches, channels): the patches'
+        estimates, each weighted with its precision."""
+        mean, log_variance = self.standardised(spectra).float().chunk(2, dim=-1)
+        weight = torch.exp(-log_variance.clamp(-5, 3))
+        pooled = (mean * weight).sum(dim=1) / weight.sum(dim=1)
+        return pooled * self.target_std + self.target_mean
+
+
+class SpectrumTokens(nn.Module):
+    """Tokens (B, cells², 2 · dim) of normalised images (B, 3, H, W): sharpness features of the patches in each cell.
+
+    The image is cut into patches that do not overlap; each cell has the mean and the standard deviation over its
+    patches. Frozen: what the encoder knows comes from `data.encoding_stream`.
+
+    Args:
+        patch_size: in pixels; images must be at least that large.
+        cells: side of the grid of tokens.
+        mean, std: the images' normalisation, undone here.
+    """
+
+    def __init__(self, patch_size: int, cells: int, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.spectrum = PatchSpectrum(patch_size)
+        self.encoder = SharpnessEncoder(self.spectrum.channels)
+        self.cells, self.n_scales, self.channels = cells, 1, 2 * self.encoder.dim
+        self.register_buffer("image_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> SpectrumTokens:
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = self.spectrum.patch_size
+        x = x.float() * self.image_std + self.image_mean
+        patches = x.unfold(2, p, p).unfold(3, p, p)  # (B, 3, rows, columns, p, p)
+        rows, columns = patches.shape[2:4]
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+        features = self.encoder(self.spectrum(patches)).unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
+        mean = F.adaptive_avg_pool2d(features, self.cells)
+        variance = F.adaptive_avg_pool2d(features.square(), self.cells) - mean.square()
+        return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(2).transpose(1, 2)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        return self.cells, self.cells
+
+
+class JoinedTokens(nn.Module):
+    """Several stems on the same grid of cells, the channels of their tokens side by side; scales become channels."""
+
+    def __init__(self, stems: Sequence[nn.Module], cells: int):
+        super().__init__()
+        self.stems, self.cells, self.n_scales = nn.ModuleList(stems), cells, 1
+        self.groups = tuple(stem.channels * stem.n_scales for stem in stems)
+        self.channels = sum(self.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = [stem(x).unflatten(1, (stem.n_scales, -1)).transpose(1, 2).flatten(2) for stem in self.stems]
+        return torch.cat(tokens, dim=2)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        return self.cells, self.cells
