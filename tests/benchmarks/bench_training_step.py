@@ -79,12 +79,27 @@ def compare(size: str, batch: int, steps: int, rounds: int) -> dict:
         row |= {f"{way}_images_per_s": batch / seconds, f"{way}_peak_mib": max(run["peak_mib"] for run in found)}
     pairs = zip(runs["plain"], runs["ours"], strict=True)
     ratios = [statistics.median(p["seconds"]) / statistics.median(o["seconds"]) for p, o in pairs]
-    return row | {
+    return row | matmul_rates() | {
         "speedup": row["ours_images_per_s"] / row["plain_images_per_s"],
         "speedup_lowest_round": min(ratios),
         "speedup_highest_round": max(ratios),
         "memory_ratio": row["ours_peak_mib"] / row["plain_peak_mib"],
     }
+
+
+def matmul_rates() -> dict:
+    """Best rates of matrix products in 10⁹ operations/s: what the machine's arithmetic alone allows as a speed-up."""
+    import torch
+
+    rates = {}
+    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b, fastest = torch.ones(2048, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype), float("inf")
+        for _ in range(20):
+            began = time.perf_counter()
+            a @ b
+            fastest = min(fastest, time.perf_counter() - began)
+        rates[f"{name}_gflops"] = 2 * 2048 * 1024 * 1024 / fastest / 1e9
+    return rates
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def views(monkeypatch):
     module = types.ModuleType("iqasuite.data.views")
     module.random_crops = lambda x, size, generator, flip=True: x[..., :size, :size]
     module.grid_crops = lambda x, size, n: x[:, None, :, :size, :size].repeat(1, n * n, 1, 1, 1)
-    module.normalise = lambda x, mean, std: (x / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    module.normalise = lambda x, mean, std: (x / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[0]
     monkeypatch.setitem(sys.modules, "iqasuite.data.views", module)
     monkeypatch.setattr("iqasuite.data.views", module, raising=False)
 
