@@ -154,10 +154,15 @@ def _decoded(paths: list[Path], size: tuple[int, int]) -> Iterator[np.ndarray]:
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), 2 * workers):
-            yield from pool.map(lambda path: _resized(path, size), paths[start : start + 2 * workers])
+            yield from pool.map(lambda path: shown(path, size), paths[start : start + 2 * workers])
 
 
-def _resized(path: Path, size: tuple[int, int]) -> np.ndarray:
+def shown(path: Path | str, size: tuple[int, int]) -> np.ndarray:
+    """An image file as it is shown at `size` (height, width): uint8 (height, width, 3), bicubic, anti-aliased.
+
+    Raises:
+        InputError: the file is missing or no image.
+    """
     image = read_image(path)
     if image.shape[:2] == size:
         return image

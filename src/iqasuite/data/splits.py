@@ -57,6 +57,33 @@ def by_content(
     return validate(pd.concat(frames), "split")
 
 
+def kept_split(
+    path: Path | str, images: pd.DataFrame, n_folds: int = 5, seed: int = 0, sources: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The split saved at `path`; where there is none it is made by `by_content`, audited and saved first.
+
+    So all runs of a suite share one split, whichever comes first.
+
+    Raises:
+        InputError: the saved split has other images, other folds, or shares contents or sources between parts.
+    """
+    if not Path(path).exists():
+        save_split(by_content(images, n_folds, seed, sources), path)
+    split = read_split(path)
+    folds = split["fold"].nunique()
+    if set(split["image"]) != set(images["image"]) or folds != n_folds:
+        raise InputError(
+            f"{path}: split of {split['image'].nunique()} images in {folds} folds; expected these {len(images)} in "
+            f"{n_folds} (remove the file to make it anew)"
+        )
+    leaks = audit(split, images, sources)
+    if len(leaks):
+        worst = leaks.iloc[0]
+        raise InputError(f"{path}: {len(leaks)} leaks, the first: {worst['kind']}, {worst['image_a']} ({worst['part_a']}) "
+                         f"and {worst['image_b']} ({worst['part_b']})")  # fmt: skip
+    return split
+
+
 def part(split: pd.DataFrame, fold: int, name: str) -> list[str]:
     """Images of a part ("train", "val", "test") of a fold, in the split's order.
 

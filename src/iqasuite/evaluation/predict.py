@@ -10,12 +10,43 @@ import torch
 from iqasuite.data.views import grid_crops, normalise
 from iqasuite.evaluation.predictions import hard_predictions, predictions_frame
 from iqasuite.models.heads import distribution
+from iqasuite.training.inputs import PixelInputs, StoredInputs
 
-__all__ = ["hard_predictions", "predict_images", "predict_tokens", "predictions_frame"]
+__all__ = ["hard_predictions", "predict", "predict_images", "predict_tokens", "predictions_frame"]
 
 
 def _device(model: torch.nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def predict(model: torch.nn.Module, inputs: PixelInputs | StoredInputs, images: Sequence[str]) -> np.ndarray:
+    """Vote distributions of images that reach the model as they did in training, averaged over their fixed views.
+
+    Args:
+        model: as trained by `iqasuite.training.aio`.
+        inputs: pixels, or what the frozen part of the model made of them.
+        images: names, in the order of the result.
+
+    Returns:
+        Distributions (n, 5), float64, rows summing to 1.
+    """
+    if isinstance(inputs, PixelInputs):
+        indices = [inputs.images[image] for image in images]
+        return predict_images(model, inputs.cache, indices, inputs.crop, inputs.views)
+    return _predict_stored(inputs.network(model), inputs, images)
+
+
+@torch.inference_mode()
+def _predict_stored(network: torch.nn.Module, inputs: StoredInputs, images: Sequence[str], batch: int = 64):
+    training = network.training
+    network.eval()
+    rows = []
+    for start in range(0, len(images), batch):
+        stored = inputs.tokens(images[start : start + batch]).to(_device(network))
+        p = distribution(network(stored.flatten(0, 1))).double().cpu()
+        rows.append(p.view(*stored.shape[:2], -1).mean(1).numpy())
+    network.train(training)
+    return np.concatenate(rows) if rows else np.empty((0, 5))
 
 
 @torch.inference_mode()

@@ -133,11 +133,12 @@ class SpectrumTokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         p = self.spectrum.patch_size
-        x = x.float() * self.image_std + self.image_mean
-        patches = x.unfold(2, p, p).unfold(3, p, p)  # (B, 3, rows, columns, p, p)
-        rows, columns = patches.shape[2:4]
-        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-        features = self.encoder(self.spectrum(patches)).unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
+        with torch.autocast(x.device.type, enabled=False):  # powers of ten decades want float32
+            x = x.float() * self.image_std + self.image_mean
+            patches = x.unfold(2, p, p).unfold(3, p, p)  # (B, 3, rows, columns, p, p)
+            rows, columns = patches.shape[2:4]
+            features = self.encoder(self.spectrum(patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)))
+        features = features.unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
         mean = F.adaptive_avg_pool2d(features, self.cells)
         variance = F.adaptive_avg_pool2d(features.square(), self.cells) - mean.square()
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(2).transpose(1, 2)

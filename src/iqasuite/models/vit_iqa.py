@@ -201,17 +201,21 @@ class Trunk(nn.Module):
         cls = (self.cls_token + positions[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
         return self.dropout(torch.cat([cls, tokens + positions[:, 1:]], dim=1))
 
-    def end(self, x: Tensor) -> Tensor:
-        logits = self.mlp_head(x[:, 0] if self.pool == "cls" else x.mean(dim=1))
+    def end(self, features: Tensor) -> Tensor:
+        logits = self.mlp_head(features)
         return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+    def features(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """What the head is given, (B, dim)."""
         x = self.begin(tokens, grid)
-        return self.end(self.transformer.first(x) if self.pool == "cls" else self.transformer(x))
+        return self.transformer.first(x)[:, 0] if self.pool == "cls" else self.transformer(x).mean(dim=1)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        return self.end(self.features(tokens, grid))
 
     def attention(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         x, attention = self.transformer.record(self.begin(tokens, grid))
-        return self.end(x), attention
+        return self.end(x[:, 0] if self.pool == "cls" else x.mean(dim=1)), attention
 
     def _grid_of(self, n_tokens: int) -> tuple[int, int]:
         cells = n_tokens // self.n_scales

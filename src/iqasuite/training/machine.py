@@ -55,8 +55,13 @@ def own_randomness(accelerator: Accelerator) -> Iterator[None]:
 
 
 def watched(accelerator: Accelerator) -> bool:
+    """Whether this process shows a progress bar."""
+    return accelerator.is_main_process and interactive()
+
+
+def interactive() -> bool:
     """Whether somebody looks on: a terminal or a live notebook, and not a batch (IQASUITE_BATCH)."""
-    if os.environ.get("IQASUITE_BATCH") or not accelerator.is_main_process:
+    if os.environ.get("IQASUITE_BATCH"):
         return False
     kernel = sys.modules.get("ipykernel") is not None and "IPython" in sys.modules
     return sys.stdout.isatty() or kernel

@@ -1,0 +1,174 @@
+"""How a data set's images reach a network: as cached pixels, or as what its frozen part makes of them, stored.
+
+Three ways, told apart by what is trained: all of the network (`PixelInputs`), the trunk behind a frozen stem, or the
+head behind a frozen trunk (`StoredInputs`). Each gives batches for the training loop and says which module they go to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from iqasuite.data.cache import open_cache, shown
+from iqasuite.data.dataset import Dataset, file_hash
+from iqasuite.data.views import grid_crops, normalise
+from iqasuite.errors import InputError
+from iqasuite.paths import cache_root
+from iqasuite.training.batches import ArrayBatches, ImageBatches
+from iqasuite.training.machine import computes_in_bf16, interactive
+
+logger = logging.getLogger(__name__)
+
+
+class PixelInputs:
+    """Images from the decode-once cache: random crops to train on, a fixed grid of crops to validate on.
+
+    Args:
+        dataset: its images are brought to `size`.
+        size: (height, width) in pixels at which they are shown.
+        crop: side of the crops in pixels; None = whole images.
+        views: crops a side of the fixed grid.
+    """
+
+    def __init__(self, dataset: Dataset, size: tuple[int, int], crop: int | None = None, views: int = 1):
+        self.images = {image: i for i, image in enumerate(dataset.images["image"])}
+        self.cache = open_cache([dataset.path(image) for image in self.images], size)
+        self.crop, self.views = crop, views
+
+    def network(self, model: nn.Module) -> nn.Module:
+        """What is trained: all of the model."""
+        return model
+
+    def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
+                train: bool) -> ImageBatches:  # fmt: skip
+        """Batches of these images with these targets (n, 5)."""
+        indices = [self.images[image] for image in images]
+        return ImageBatches(self.cache, indices, targets, batch_size, seed, self.crop, train, model.mean, model.std,
+                            views=self.views)  # fmt: skip
+
+
+class StoredInputs:
+    """What the frozen part of a model makes of every image, computed once and stored in half precision.
+
+    Args:
+        arrays: (n images, views, …).
+        images: names, in the order of the arrays.
+        part: "trunk" (arrays are tokens (N, C)) or "head" (arrays are the trunk's features (dim,)).
+        drop: share of the tokens replaced by their mean in training, as patches that nobody looked at.
+    """
+
+    def __init__(self, arrays: np.ndarray, images: Sequence[str], part: str, drop: float = 0.0):
+        self.arrays, self.images = arrays, {image: i for i, image in enumerate(images)}
+        self.part, self.drop = part, drop
+
+    def network(self, model: nn.Module) -> nn.Module:
+        """What is trained: the part of the model that follows what is stored."""
+        return model.trunk if self.part == "trunk" else model.trunk.mlp_head
+
+    def tokens(self, images: Sequence[str]) -> Tensor:
+        """Stored arrays (n, views, …), float32."""
+        return torch.from_numpy(self.arrays[[self.images[image] for image in images]].astype(np.float32))
+
+    def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
+                train: bool) -> ArrayBatches:  # fmt: skip
+        """Batches of all views of these images, each with its image's target (n, 5)."""
+        stored = self.tokens(images)
+        targets = torch.as_tensor(targets).repeat_interleave(stored.shape[1], dim=0)
+        augment = self._augment(model) if train and self.part == "trunk" else None
+        return ArrayBatches(stored.flatten(0, 1), targets, batch_size, train, seed, augment)
+
+    def _augment(self, model: nn.Module):
+        mean, (rows, columns), n_scales = model.trunk.reduce.mean.cpu(), model.trunk.grid, model.trunk.n_scales
+
+        def augment(tokens: Tensor, generator: torch.Generator) -> Tensor:
+            flipped = tokens.unflatten(1, (n_scales, rows, columns)).flip(3).flatten(1, 3)
+            mirror = torch.rand(len(tokens), 1, 1, generator=generator) < 0.5
+            tokens = torch.where(mirror, flipped, tokens)
+            unseen = torch.rand(*tokens.shape[:2], 1, generator=generator) < self.drop
+            return torch.where(unseen, mean, tokens)
+
+        return augment
+
+
+def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop: float = 0.0) -> StoredInputs:
+    """Tokens of the frozen stem for every image shown at `size`, from the cache folder where they are there already.
+
+    Raises:
+        InputError: the stem is trained, so its tokens change.
+    """
+    if any(p.requires_grad for p in model.stem.parameters()):
+        raise InputError("stem_tokens: the stem is trained; freeze it (freeze_stem=True) or train on pixels")
+    images = dataset.images["image"].tolist()
+
+    def tokens_of(image: str) -> np.ndarray:
+        pixels = torch.from_numpy(shown(dataset.path(image), size)).permute(2, 0, 1)[None]
+        x = normalise(pixels.to(model.mean.device), model.mean, model.std)
+        return model.stem(x).float().cpu().numpy()
+
+    key = _key("stem", model.stem, [size, *(file_hash(dataset.path(image)) for image in images)])
+    return StoredInputs(_stored(key, model.stem, images, tokens_of), images, "trunk", drop)
+
+
+def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
+    """The trunk's features before the head, of every image's fixed views, for training the head alone."""
+    network = nn.ModuleList([model.stem, model.trunk])
+    images = list(inputs.images)
+
+    def features_of(image: str) -> np.ndarray:
+        pixels = torch.from_numpy(inputs.cache[[inputs.images[image]]]).permute(0, 3, 1, 2)
+        views = grid_crops(pixels, inputs.crop, inputs.views)[0] if inputs.crop else pixels
+        x = normalise(views.to(model.mean.device), model.mean, model.std)
+        return model.trunk.features(model.stem(x), model.grid(x)).float().cpu().numpy()
+
+    key = _key("trunk", network, [str(inputs.cache.path.name), inputs.crop, inputs.views])
+    return StoredInputs(_stored(key, network, images, features_of), images, "head")
+
+
+def _key(kind: str, network: nn.Module, described: list) -> str:
+    digest = hashlib.sha256(json.dumps([kind, repr(network), described]).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _stored(key: str, network: nn.Module, images: Sequence[str], compute) -> np.ndarray:
+    """float16 array (n, views, …) of what `compute(image)` gives for each image, from disk or made now."""
+    folder = cache_root() / "tokens"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{key}.npy"
+    with FileLock(f"{path}.lock"):  # a batch's jobs want the same tokens at the same time: one of them computes
+        if not path.exists():
+            logger.info("computing what the frozen network makes of %d images", len(images))
+            _compute(path, network, images, compute)
+    return np.load(path, mmap_mode="r")
+
+
+def _compute(path: Path, network: nn.Module, images: Sequence[str], compute) -> None:
+    unfinished, training = path.with_suffix(".part"), network.training
+    network.eval()
+    try:
+        array = None
+        device = next(network.parameters()).device
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))
+        with torch.inference_mode(), precision:
+            for i, image in enumerate(tqdm(images, "tokens", leave=False, disable=not interactive())):
+                row = compute(image)
+                if array is None:
+                    shape = (len(images), *row.shape)
+                    array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+                array[i] = np.clip(row, -6e4, 6e4)
+        array.flush()
+        unfinished.replace(path)
+    finally:
+        network.train(training)
+        unfinished.unlink(missing_ok=True)

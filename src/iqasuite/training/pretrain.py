@@ -1,0 +1,111 @@
+"""Learning before anybody has voted: objective labels that photographs give for nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from iqasuite.data.encoding_stream import EncodingStream
+from iqasuite.data.stream import JPEGStream
+from iqasuite.models.spectrum import SpectrumTokens
+from iqasuite.training.batches import ArrayBatches, StreamBatches
+from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.losses import create as create_loss
+
+logger = logging.getLogger(__name__)
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Share of images whose most probable class is the target's."""
+    return (outputs.argmax(dim=1) == targets.argmax(dim=1)).float().mean().item()
+
+
+def pretrain_on_jpeg(model: nn.Module, photographs: list[Path], held_out: list[Path], schedule: Schedule, *,
+                     crop: int = 256, batch_size: int = 32, steps: int = 100, native: bool = True, loss: str = "soft_cross_entropy",
+                     sigma: float = 0.49, seed: int = 0, checkpoint: Path | None = None,
+                     log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+    """The objective observer AIO0: the five JPEG classes, from an endless stream of compressed crops.
+
+    Args:
+        model: images -> (B, 5) logits.
+        crop: side of the crops in pixels.
+        photographs, held_out: to learn from, and to pick the best epoch on (none in common).
+        schedule, batch_size, steps: `steps` batches make an epoch.
+        native: see `JPEGStream`; False is the authors' way.
+        loss, sigma: `losses.create`, and the softness of the labels in classes.
+    """
+    stream = JPEGStream(photographs, crop, seed, native)
+    check = JPEGStream(held_out, crop, seed + 1, native)
+    train = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
+    val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
+    return fit(model, train, val, create_loss(loss), schedule, seed, checkpoint, accuracy, log)
+
+
+def gaussian_nll(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood, up to constants, of targets (…, k) under means and log-variances (…, 2k)."""
+    mean, log_variance = outputs.float().chunk(2, dim=-1)
+    log_variance = log_variance.clamp(-5, 3)
+    return ((mean - targets).square() * torch.exp(-log_variance) + log_variance).mean()
+
+
+class _Reader(nn.Module):
+    """The encoder as `fit` trains it: spectra -> means and log-variances of the standardised targets."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        return self.encoder.standardised(spectra)
+
+
+def pretrain_on_encodings(stem: SpectrumTokens, photographs: list[Path], held_out: list[Path], schedule: Schedule, *,
+                          samples: int = 8000, batch_size: int = 256, seed: int = 0, checkpoint: Path | None = None,
+                          log: Callable[[str], None] = logger.info) -> tuple[Result, Tensor, Tensor]:  # fmt: skip
+    """Teach the spectrum stem how photographs were encoded: upscaling factor and loss of coding.
+
+    Args:
+        stem: its encoder is trained in place and frozen again.
+        photographs, held_out: to learn from, and to pick the best epoch on (none in common).
+        samples: encoded parts to learn from, four patches each; a tenth as many to validate on.
+
+    Returns:
+        What the training did; estimates and truth (n, 2) of `encoding_stream.TARGETS` on the held-out photographs.
+    """
+    patch = stem.spectrum.patch_size
+    spectra, targets = _spectra(EncodingStream(photographs, patch, seed=seed), stem.spectrum, samples)
+    spectra_val, targets_val = _spectra(EncodingStream(held_out, patch, seed=seed + 1), stem.spectrum, samples // 10)
+    encoder = stem.encoder
+    encoder.set_statistics(spectra, targets)
+
+    def standardised(values: Tensor) -> Tensor:
+        each_patch = ((values - encoder.target_mean) / encoder.target_std)[:, None]
+        return each_patch.expand(-1, spectra.shape[1], -1)
+
+    def blurred(values: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(values.shape, generator=generator)
+        return values + 0.05 * encoder.channel_std.cpu() * noise  # other coders, other cameras
+
+    train = ArrayBatches(spectra, standardised(targets), batch_size, True, seed, blurred)
+    val = ArrayBatches(spectra_val, standardised(targets_val), batch_size, False, seed)
+    reader = _Reader(encoder.requires_grad_(True))
+    result = fit(reader, train, val, gaussian_nll, schedule, seed, checkpoint, log=log)
+    encoder.requires_grad_(False).eval()
+    with torch.inference_mode():
+        return result, encoder.read(spectra_val.to(encoder.channel_mean.device)).cpu(), targets_val
+
+
+def _spectra(stream: EncodingStream, spectrum: nn.Module, samples: int, batch: int = 64) -> tuple[Tensor, Tensor]:
+    def steps() -> Iterator[tuple[Tensor, Tensor]]:
+        for step in range(-(-samples // batch)):
+            patches, targets = stream.batch(batch, step)
+            x = patches.flatten(0, 1).float().div(255).to(spectrum.window.device)
+            yield spectrum(x).cpu().unflatten(0, patches.shape[:2]), targets
+
+    with torch.inference_mode():
+        spectra, targets = zip(*steps(), strict=True)
+    return torch.cat(spectra)[:samples].clone(), torch.cat(targets)[:samples].clone()
