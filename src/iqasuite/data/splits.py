@@ -79,8 +79,8 @@ def kept_split(
     leaks = audit(split, images, sources)
     if len(leaks):
         worst = leaks.iloc[0]
-        raise InputError(f"{path}: {len(leaks)} leaks, the first: {worst['kind']}, {worst['image_a']} ({worst['part_a']}) "
-                         f"and {worst['image_b']} ({worst['part_b']})")  # fmt: skip
+        pair = f"{worst['image_a']} ({worst['part_a']}) and {worst['image_b']} ({worst['part_b']})"
+        raise InputError(f"{path}: {len(leaks)} leaks, the first a shared {worst['kind']}: {pair}")
     return split
 
 

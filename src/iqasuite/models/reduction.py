@@ -26,6 +26,7 @@ class TokenReduction(nn.Module):
         self.channels = sum(self.widths)
         self.register_buffer("mean", torch.zeros(sum(groups)))
         self.register_buffer("std", torch.ones(sum(groups)))
+        self.register_buffer("fitted", torch.tensor(False))
         for i, (width, kept) in enumerate(zip(self.groups, self.widths, strict=True)):
             if kept < width:
                 self.register_buffer(f"basis_{i}", torch.eye(width, kept))
@@ -50,6 +51,7 @@ class TokenReduction(nn.Module):
                 basis = vectors[:, -self.widths[i] :].flip(1)
                 basis = basis * basis.sum(dim=0).sign()  # an eigenvector's sign is arbitrary: choose one
                 getattr(self, f"basis_{i}").copy_(basis / (part @ basis).std())
+        self.fitted.fill_(True)
 
     def forward(self, tokens: Tensor) -> Tensor:
         parts = ((tokens - self.mean) / self.std).split(self.groups, dim=-1)

@@ -22,6 +22,7 @@ from iqasuite.report.rating_figures import (
 )
 from iqasuite.report.score_figures import (
     bias_scatter,
+    estimates_plot,
     history_plot,
     method_scores,
     observer_scores,
@@ -39,6 +40,7 @@ __all__ = [
     "confusion_grid",
     "confusion_map",
     "cross_comparison_map",
+    "estimates_plot",
     "history_plot",
     "image_grid",
     "method_scores",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -204,4 +206,22 @@ def history_plot(history: pd.DataFrame) -> Figure:
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(True)
+    return fig
+
+
+@styled
+def estimates_plot(truth: np.ndarray, estimates: np.ndarray, names: Sequence[str]) -> Figure:
+    """Estimated against true values, one panel for each quantity, with the rank correlation.
+
+    Args:
+        truth, estimates: (n, quantities).
+        names: of the quantities, with their units.
+    """
+    fig = new_figure(4.4 * len(names), 4.0)
+    axes = np.atleast_1d(fig.subplots(1, len(names)))
+    for ax, name, true, estimated in zip(axes, names, truth.T, estimates.T, strict=True):
+        ax.axline((true.mean(), true.mean()), slope=1, color=GRAY, linestyle="--", linewidth=0.8)
+        ax.scatter(true, estimated, s=6, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
+        srocc = pd.Series(true).corr(pd.Series(estimated), method="spearman")
+        ax.set(title=f"{name}: SROCC {srocc:.3f}, n = {len(true)}", xlabel="true", ylabel="estimated")
     return fig

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from iqasuite.data.dataset import Dataset
 from iqasuite.data.splits import part
 from iqasuite.errors import InputError
+from iqasuite.models import create
+from iqasuite.models.weights import load_weights
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
@@ -69,6 +71,23 @@ class Stage:
     n_val: int
 
 
+def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
+    """The network of a weights file; with "scratch" all that is not a frozen stem begins anew, at random.
+
+    Raises:
+        InputError: no such file, or weights of another architecture.
+    """
+    model, card = load_weights(path)
+    if strategy != "scratch":
+        return model
+    torch.manual_seed(seed)
+    fresh = create(card["architecture"], **card["arguments"] | {"pretrained": False})
+    if not any(p.requires_grad for p in model.stem.parameters()):
+        fresh.stem = model.stem
+    fresh.card = dict(model.card)
+    return fresh
+
+
 def first_votes(dataset: Dataset, observer: str) -> pd.DataFrame:
     """Votes frame of one person (or of everybody), each image's first vote of each person only.
 
@@ -91,7 +110,7 @@ def targets_of(votes: pd.DataFrame, sigma: float) -> tuple[list[str], Tensor]:
 
 def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset: Dataset, split: pd.DataFrame,
                    fold: int, observer: str, plan: Plan, schedule: Schedule, seed: int = 0,
-                   checkpoints: Path | None = None,
+                   checkpoints: Path | None = None, chosen: Callable[[], None] | None = None,
                    log: Callable[[str], None] = logger.info) -> list[Stage]:  # fmt: skip
     """Train `model` into the AIO of `observer` (or of `EVERYBODY`) on one fold; its weights change in place.
 
@@ -102,6 +121,8 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         plan, schedule: how; `schedule.epochs` is the most for each stage.
         seed: of order, augmentation and dropout.
         checkpoints: folder where unfinished stages are kept; None = nowhere.
+        chosen: called when the epochs have been chosen and before the refit, while the model has not yet learnt from
+            the validation part.
         log: takes one line an epoch.
 
     Returns:
@@ -126,19 +147,23 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         result = fit(network, training, validation, create_loss(plan.loss), schedule, seed, path, log=log)
         return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
 
-    def batches(chosen: pd.DataFrame, images: list[str], training: bool):
-        chosen = chosen[chosen["image"].isin(images)]
-        if chosen.empty:
+    def batches(votes: pd.DataFrame, images: list[str], training: bool):
+        votes = votes[votes["image"].isin(images)]
+        if votes.empty:
             raise InputError(f"observer {observer!r}, fold {fold}: no votes on the {len(images)} images of a part")
-        return inputs.batches(model, *targets_of(chosen, plan.sigma), plan.batch_size, seed, training)
+        return inputs.batches(model, *targets_of(votes, plan.sigma), plan.batch_size, seed, training)
 
+    if isinstance(inputs, StoredInputs) and inputs.part == "trunk" and not model.trunk.reduce.fitted:
+        model.trunk.reduce.fit(inputs.tokens(train).flatten(0, 1), seed)
     start = copy.deepcopy(network.state_dict())
     names = {session: f"{observer}_{fold}" + ("" if session is None else f"_session{session}") for session in sessions}
     stages = [stage(names[session], session, train, val, schedule) for session in sessions]
+    if chosen:
+        chosen()
     if plan.refit and plan.protocol == "corrected":
         network.load_state_dict(start)
-        for session, chosen in zip(sessions, list(stages), strict=True):
-            epochs = chosen.result.best_epoch + 1
+        for session, first in zip(sessions, list(stages), strict=True):
+            epochs = first.result.best_epoch + 1
             again = replace(schedule, epochs=epochs, patience=None, warmup=min(schedule.warmup, epochs / 2))
             stages.append(stage(f"{names[session]}_refit", session, train + val, [], again))
     return stages

@@ -69,6 +69,7 @@ class StoredInputs:
     def __init__(self, arrays: np.ndarray, images: Sequence[str], part: str, drop: float = 0.0):
         self.arrays, self.images = arrays, {image: i for i, image in enumerate(images)}
         self.part, self.drop = part, drop
+        self.crop, self.views = None, arrays.shape[1]
 
     def network(self, model: nn.Module) -> nn.Module:
         """What is trained: the part of the model that follows what is stored."""
@@ -97,6 +98,23 @@ class StoredInputs:
             return torch.where(unseen, mean, tokens)
 
         return augment
+
+
+def inputs_for(model: nn.Module, dataset: Dataset, tune: str, size: tuple[int, int], crop: int | None = None,
+               views: int = 1, drop: float = 0.0) -> PixelInputs | StoredInputs:  # fmt: skip
+    """How images reach a model of which `tune` is trained: "all" of it, its "trunk" or its "head".
+
+    Args:
+        size: (height, width) in pixels at which images are shown.
+        crop, views: of `PixelInputs`; not for "trunk", whose stem sees whole images.
+        drop: of `StoredInputs`, for "trunk".
+    """
+    if tune == "trunk":
+        return stem_tokens(model, dataset, size, drop)
+    if tune not in ("all", "head"):
+        raise InputError(f"tune is {tune!r}, expected one of all, trunk, head")
+    pixels = PixelInputs(dataset, size, crop, views)
+    return pixels if tune == "all" else trunk_features(model, pixels)
 
 
 def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop: float = 0.0) -> StoredInputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import time
@@ -179,7 +180,10 @@ def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, obje
     signatures = {part: batches.signature() if hasattr(batches, "signature") else None
                   for part, batches in (("train", train), ("val", val))}  # fmt: skip
     names = {"loss": getattr(loss, "__name__", str(loss)), "metric": getattr(metric, "__name__", None)}
-    return {**asdict(schedule), "seed": seed, **names, **signatures, "parameters": shapes}
+    start = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        start.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
+    return {**asdict(schedule), "seed": seed, **names, **signatures, "parameters": shapes, "start": start.hexdigest()}
 
 
 def _resume(path: Path, identity: dict, model: nn.Module, optimizer) -> dict:

@@ -25,9 +25,9 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
 
 
 def pretrain_on_jpeg(model: nn.Module, photographs: list[Path], held_out: list[Path], schedule: Schedule, *,
-                     crop: int = 256, batch_size: int = 32, steps: int = 100, native: bool = True, loss: str = "soft_cross_entropy",
-                     sigma: float = 0.49, seed: int = 0, checkpoint: Path | None = None,
-                     log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+                     crop: int = 256, batch_size: int = 32, steps: int = 100, native: bool = True,
+                     loss: str = "soft_cross_entropy", sigma: float = 0.49, seed: int = 0,
+                     checkpoint: Path | None = None, log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
     """The objective observer AIO0: the five JPEG classes, from an endless stream of compressed crops.
 
     Args:
