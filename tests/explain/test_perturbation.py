@@ -35,9 +35,19 @@ def test_centre_share_of_an_even_map_is_its_area():
 
 
 def test_attention_leaves_a_covered_centre(image):
-    table, maps = perturbation.perturbation_study(attend, image)
-    table = table.set_index("perturbation")
+    versions = perturbation.perturbed(image)
+    maps = dict(zip(versions, attend(np.stack(list(versions.values()))), strict=True))
+    table = perturbation.changes(maps, image.shape[:2]).set_index("perturbation")
     assert table.loc["none", "change"] == 0 and table.loc["none", "difference"] == 0
     assert table.loc["centre covered", "centre_share"] < 1e-3 < table.loc["none", "centre_share"]
     assert table.loc["centre covered", "difference"] > 5 * table.loc["gray", "difference"]
-    assert set(maps) == set(table.index) and maps["gray"].shape == (16, 16)
+    assert list(maps) == list(table.index)
+
+
+def test_lengths_grow_with_the_view():
+    large = np.random.default_rng(0).integers(0, 256, (512, 640, 3), dtype=np.uint8)
+    gray = (perturbation.perturbed(large)["centre covered"] == 128).all(-1)
+    assert gray[160:352, 224:416].all() and gray[:150].mean() < 0.01
+    even = {"none": np.ones((4, 5)), "centre covered": np.ones((4, 5))}
+    share = perturbation.changes(even, large.shape[:2])["centre_share"]
+    assert share.iloc[0] == pytest.approx(192**2 / (512 * 640))

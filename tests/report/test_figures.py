@@ -152,7 +152,9 @@ def test_attention_figures(rng):
     drawn(figures.attention_across_aios(images, maps, PEOPLE[:3], ["a", "b"]))
     fig = drawn(figures.attention_comparison(images, maps - maps.mean(0), PEOPLE[:3]))
     heat = [im for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6]
-    assert len(heat) == 6 and {im.get_clim() for im in heat} == {(-1, 1)}
+    assert len(heat) == 6 and len({im.get_clim() for im in heat}) == 1  # one scale for all of them
+    low, high = heat[0].get_clim()
+    assert -low == high and np.mean(np.abs(maps - maps.mean(0)) > high) <= 0.02
     drawn(figures.attention_layers_heads(rng.random((2, 4, 8, 8)), images[0]))
     drawn(figures.attention_layers_heads(rng.random((6, 16, 8, 8))))
     drawn(figures.image_grid([images, images], ["class 1", "class 2"], ["x", "y"]))
@@ -169,3 +171,31 @@ def test_vote_distributions_frame_the_own_vote():
     fig = drawn(figures.vote_distributions(frame, ["x/a.png", "x/b.png"]))
     assert [len(ax.patches) for ax in fig.axes[:2]] == [2, 1]
     assert fig.axes[0].patches[1].get_x() == 3.5 and "a.png" in texts(fig)
+
+
+def test_attention_figures_do_without_pixels(rng):
+    maps = rng.random((3, 2, 8, 8))
+    fig = drawn(figures.attention_across_aios(None, maps, PEOPLE[:3], ["a", "b"]))
+    assert "image" not in texts(fig) and "AIO Obs1" in texts(fig)
+    assert len(drawn(figures.attention_comparison(None, maps - maps.mean(0), PEOPLE[:3])).axes) == 7  # and the scale
+
+
+def test_disagreement_plot_writes_the_marked_ranks(rng):
+    ranking = pd.DataFrame({"rank": range(1, 7), "image": list("abcdef"), "difference": rng.random(6)})
+    ranking = ranking.assign(mos=rng.uniform(1, 5, 6), distortion=["blur", "jpeg"] * 3)
+    words = texts(drawn(figures.disagreement_plot(ranking, [1, 4]))).split()
+    assert {"1", "4", "blur", "jpeg"} <= set(words)
+
+
+def test_gains_plot_puts_the_largest_gain_on_top():
+    rows = [("b", "accuracy", -0.1, -0.2, 0.0, 0.5), ("a", "accuracy", 0.2, 0.1, 0.3, 0.01)]
+    table = pd.DataFrame(rows, columns=["against", "metric", "gain", "low", "high", "p_holm"])
+    fig = drawn(figures.gains_plot(table, "aio"))
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["against a", "against b"]
+    assert "not significant" in texts(fig)
+
+
+def test_bias_of_two_people_has_no_correlation():
+    two = pd.DataFrame({"observer": ["Obs1", "Obs2"], "bias": [0.1, -0.2]})
+    words = texts(drawn(figures.bias_scatter(two, two)))
+    assert "2 people" in words and "nan" not in words

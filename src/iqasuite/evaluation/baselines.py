@@ -159,7 +159,7 @@ def baseline_predictions(
         Predictions frame, rows per method, observer and test image that the observer rated.
 
     Raises:
-        InputError: the fold is not in the split, or `mos_predictions` lacks test images.
+        InputError: the fold is not in the split, or `mos_predictions` lacks test images, or all others.
     """
     parts = split[split["fold"] == fold].set_index("image")["part"]
     if parts.empty:
@@ -182,6 +182,8 @@ def baseline_predictions(
             absent = sorted(set(test.index) - set(mos.index))
             if absent:
                 raise InputError(f"mos_predictions: {len(absent)} test images of fold {fold} absent: {absent[0]!r} …")
+            if not train.index.isin(mos.index).any():
+                raise InputError(f"mos_predictions: no train or val images of fold {fold} to fit thresholds on")
             methods[MOS_ROUNDED] = (test, mos[test.index].to_numpy(float))
             methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
         for name, (images, predicted) in methods.items():

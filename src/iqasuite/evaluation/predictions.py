@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.frames import PREDICTIONS
+from iqasuite.data.frames import PREDICTIONS, validate
+from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import VOTES, hard_votes
 
 P = ["p1", "p2", "p3", "p4", "p5"]
@@ -52,3 +54,72 @@ def predictions_frame(
 def hard_predictions(predictions: pd.DataFrame) -> np.ndarray:
     """Whole votes (n,) of a predictions frame: most probable vote, or the rounded prediction without a distribution."""
     return hard_votes(predictions[P].to_numpy(float), predictions["prediction"])
+
+
+def read_predictions(folder: Path | str, dataset: str, split: pd.DataFrame | None = None) -> pd.DataFrame:
+    """All predictions of one data set that runs have left in a folder.
+
+    Args:
+        folder: holds a CSV file per run, each a predictions frame.
+        dataset: rows of other data sets are left out.
+        split: where given, every row must be in that part of that fold: predictions of an older split are an error.
+
+    Returns:
+        Predictions frame, files in the order of their names.
+
+    Raises:
+        InputError: no files or no rows of the data set, a file that is no predictions frame, an image predicted twice
+            by one model, protocol, seed and observer within a fold, a row that does not agree with the split.
+    """
+    files = sorted(Path(folder).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
+    frames = {file.name: _read(file) for file in files}
+    frames = {name: frame[frame["dataset"] == dataset] for name, frame in frames.items()}
+    frames = {name: frame for name, frame in frames.items() if len(frame)}
+    if not frames:
+        raise InputError(f"{folder}: {len(files)} prediction files, none of data set {dataset!r}; expected one or more")
+    together = pd.concat(frames, names=["file", None]).reset_index("file").reset_index(drop=True)
+    twice = together.duplicated(["model", "protocol", "seed", "fold", "observer", "image"])
+    if twice.any():
+        row = together[twice].iloc[0]
+        raise InputError(
+            f"{Path(folder) / row['file']}: model {row['model']!r}, observer {row['observer']!r}, fold {row['fold']}: "
+            f"image {row['image']!r} is predicted a second time, expected once a seed"
+        )
+    if split is not None:
+        known = pd.MultiIndex.from_frame(split[["image", "fold", "part"]])
+        strange = ~pd.MultiIndex.from_frame(together[["image", "fold", "part"]]).isin(known)
+        if strange.any():
+            row = together[strange].iloc[0]
+            raise InputError(
+                f"{Path(folder) / row['file']}: image {row['image']!r} as part {row['part']} of fold {row['fold']}, "
+                "which the split does not say; expected predictions made with this split (run them again)"
+            )
+    return together.drop(columns="file")
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(file, dtype={"observer": str, "image": str, "model": str})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not a CSV table ({error}); expected a predictions frame") from error
+    return validate(frame, "predictions", str(file))
+
+
+def mean_of_aios(predictions: pd.DataFrame, mos: pd.Series) -> pd.DataFrame:
+    """The AIOs of one model as a panel: the mean of their expected votes predicts MOS.
+
+    Args:
+        predictions: predictions frame of one model's AIOs on one part.
+        mos: index image.
+
+    Returns:
+        Predictions frame with observer "" and model "<model>, mean of the AIOs"; distributions averaged.
+
+    Reference: L. Fotio Tiotsop et al., "Mimicking individual media quality perception with neural network based
+    artificial observers", ACM TOMM 18, 2022.
+    """
+    keys = ["dataset", "model", "protocol", "seed", "fold", "part", "image"]
+    aios = predictions[predictions["observer"] != ""]
+    panel = aios.groupby(keys, sort=False)[["prediction", *P]].mean().reset_index()
+    panel = panel.assign(observer="", target=panel["image"].map(mos), model=panel["model"] + ", mean of the AIOs")
+    return validate(panel, "predictions", "mean_of_aios")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from PIL import Image
 from iqasuite.data.distortions import gaussian_blur, jpeg
 from iqasuite.explain.attention import minmax
 
-CENTRE = 96  # side of the covered square, for a 256 px view
+VIEW, CENTRE = 256, 96  # side of the view that the study's lengths are for, and of the covered square, in pixels
 
 
 def occlude_centre(image: np.ndarray, side: int = CENTRE) -> np.ndarray:
@@ -29,14 +29,21 @@ def to_gray(image: np.ndarray) -> np.ndarray:
 
 
 def perturbed(image: np.ndarray) -> dict[str, np.ndarray]:
-    """The image (H, W, 3) uint8 ("none"), its centre covered, gray, as JPEG of quality 10, with a blur of σ 6 px."""
+    """The image (H, W, 3) uint8 ("none"), its centre covered, gray, as JPEG of quality 10, with a blur of σ 6 px.
+
+    Lengths are for a view of 256 px and grow with its shorter side.
+    """
     return {
         "none": image,
-        "centre covered": occlude_centre(image),
+        "centre covered": occlude_centre(image, _scaled(CENTRE, image.shape)),
         "gray": to_gray(image),
         "JPEG quality 10": jpeg(image, 10),
-        "blur σ 6 px": gaussian_blur(image, 6.0),
+        "blur σ 6 px": gaussian_blur(image, 6.0 * min(image.shape[:2]) / VIEW),
     }
+
+
+def _scaled(pixels: int, shape: tuple[int, ...]) -> int:
+    return round(pixels * min(shape[:2]) / VIEW)
 
 
 def centre_share(maps: np.ndarray, size: tuple[int, int], side: int = CENTRE) -> np.ndarray:
@@ -50,22 +57,18 @@ def centre_share(maps: np.ndarray, size: tuple[int, int], side: int = CENTRE) ->
     return inside / maps.sum((-2, -1))
 
 
-def perturbation_study(
-    attend: Callable[[np.ndarray], np.ndarray], image: np.ndarray
-) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Attention to one image before and after each perturbation.
+def changes(maps: Mapping[str, np.ndarray], size: tuple[int, int]) -> pd.DataFrame:
+    """How each perturbation changed a focus map.
 
     Args:
-        attend: uint8 views (n, H, W, 3) -> focus maps (n, rows, columns).
-        image: one view (H, W, 3), uint8.
+        maps: perturbation -> focus map (rows, columns); "none" is the image itself.
+        size: of the view, (height, width) in pixels.
 
     Returns:
-        A frame with perturbation, summed (sum of the min–max stretched map, the study's own measure), change (of it,
-        against the image itself), difference (summed absolute difference of the maps as they are, 0 to 2) and
-        centre_share (share of attention within the covered square); and the maps by perturbation.
+        perturbation, summed (sum of the min–max stretched map, the study's own measure), change (of it, against the
+        image itself), difference (summed absolute difference of the maps as they are, 0 to 2) and centre_share (share
+        of attention within the covered square).
     """
-    versions = perturbed(image)
-    maps = dict(zip(versions, attend(np.stack(list(versions.values()))), strict=True))
     plain = maps["none"]
     rows = [
         {
@@ -73,8 +76,8 @@ def perturbation_study(
             "summed": float(minmax(found).sum()),
             "change": float(minmax(found).sum() - minmax(plain).sum()),
             "difference": float(np.abs(found - plain).sum()),
-            "centre_share": float(centre_share(found, image.shape[:2])),
+            "centre_share": float(centre_share(found, size, _scaled(CENTRE, size))),
         }
         for name, found in maps.items()
     ]
-    return pd.DataFrame(rows), maps
+    return pd.DataFrame(rows)

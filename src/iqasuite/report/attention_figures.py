@@ -17,6 +17,7 @@ from iqasuite.explain.attention import minmax, upsample
 from iqasuite.report.style import DIVERGING, PALETTE, VERMILLION, new_figure, rows_axis, small_multiples, styled
 
 HEAT = "inferno"
+_SATURATED = 99  # percentile of places that reach the end of a colour scale: one place must not darken all others
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
@@ -29,10 +30,13 @@ def _blank(ax: Axes) -> None:
         side.set_visible(False)
 
 
-def _over(ax: Axes, image: np.ndarray, heat: np.ndarray, **colours) -> object:
-    """`heat` (rows, columns), interpolated to the image's size, over the gray image (H, W, 3)."""
-    ax.imshow(_gray(image), cmap="gray", vmin=0, vmax=255)
-    drawn = ax.imshow(upsample(heat, image.shape[:2]), alpha=0.6, **colours)
+def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> object:
+    """`heat` (rows, columns), interpolated to the image's size, over the gray image (H, W, 3); None = on its own."""
+    if image is None:
+        drawn = ax.imshow(heat, interpolation="bilinear", **colours)
+    else:
+        ax.imshow(_gray(image), cmap="gray", vmin=0, vmax=255)
+        drawn = ax.imshow(upsample(heat, image.shape[:2]), alpha=0.6, **colours)
     _blank(ax)
     return drawn
 
@@ -95,20 +99,20 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
 
 @styled
 def attention_across_aios(
-    images: Sequence[np.ndarray], maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
+    images: Sequence[np.ndarray] | None, maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
 ) -> Figure:
     """The image and, beside it, what each AIO attends to; all maps of one row share one scale.
 
     Args:
-        images: uint8 views (H, W, 3), one a row.
+        images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         maps: (aios, images, rows, columns).
         aios: names of the AIOs; names: of the images (may be empty).
     """
-    fig, axes = _rows_of_images(images, aios, names)
-    for row, image in enumerate(images):
-        low, high = maps[:, row].min(), maps[:, row].max()
+    fig, axes, shown = _rows_of_images(images, maps.shape[1], aios, names)
+    for row in range(maps.shape[1]):
+        low, high = np.percentile(maps[:, row], [100 - _SATURATED, _SATURATED])
         for column in range(len(aios)):
-            drawn = _over(axes[row, column + 1], image, maps[column, row], cmap=HEAT, vmin=low, vmax=high)
+            drawn = _over(axes[row, column], shown[row], maps[column, row], cmap=HEAT, vmin=low, vmax=high)
     bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[low, high])
     bar.ax.set_yticklabels(["least", "most"])
     bar.set_label("attention, per row")
@@ -117,38 +121,66 @@ def attention_across_aios(
 
 @styled
 def attention_comparison(
-    images: Sequence[np.ndarray], deviation: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
+    images: Sequence[np.ndarray] | None, deviation: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
 ) -> Figure:
-    """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure.
+    """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure,
+    whose ends only one place in a hundred reaches.
 
     Args:
-        images: uint8 views (H, W, 3), one a row.
+        images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         deviation: (aios, images, rows, columns) in [−1, 1], of `deviation_from_mean`.
         aios: names of the AIOs; names: of the images (may be empty).
     """
-    fig, axes = _rows_of_images(images, aios, names)
-    for row, image in enumerate(images):
+    fig, axes, shown = _rows_of_images(images, deviation.shape[1], aios, names)
+    end = max(np.percentile(np.abs(deviation), _SATURATED), 1e-6)
+    for row in range(deviation.shape[1]):
         for column in range(len(aios)):
-            drawn = _over(axes[row, column + 1], image, deviation[column, row], cmap=DIVERGING + "_r", vmin=-1, vmax=1)
-    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[-1, 0, 1])
+            heat = deviation[column, row]
+            drawn = _over(axes[row, column], shown[row], heat, cmap=DIVERGING + "_r", vmin=-end, vmax=end)
+    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[-end, 0, end])
     bar.ax.set_yticklabels(["less", "like the mean", "more"])
     bar.set_label("attention against the mean AIO")
     return fig
 
 
-def _rows_of_images(images: Sequence, aios: Sequence[str], names: Sequence[str]) -> tuple[Figure, np.ndarray]:
-    columns = len(aios) + 1
-    side = min(1.9, 10 / columns)
-    fig = new_figure(side * columns + 1.0, side * len(images) + 0.4)
-    axes = fig.subplots(len(images), columns, squeeze=False)
-    for row, image in enumerate(images):
-        axes[row, 0].imshow(image)
-        _blank(axes[row, 0])
+def _rows_of_images(
+    images: Sequence | None, n: int, aios: Sequence[str], names: Sequence[str]
+) -> tuple[Figure, np.ndarray, Sequence]:
+    """A figure of n rows: the image where it may be shown, and the empty axes (n, aios) of the AIOs beside it."""
+    titles = [f"AIO {aio}" for aio in aios] if images is None else ["image", *(f"AIO {aio}" for aio in aios)]
+    side = min(1.9, 10 / len(titles))
+    fig = new_figure(side * len(titles) + 1.0, side * n + 0.4)
+    axes = fig.subplots(n, len(titles), squeeze=False)
+    for row in range(n):
+        if images is not None:
+            axes[row, 0].imshow(images[row])
+            _blank(axes[row, 0])
         if len(names):
             axes[row, 0].set_ylabel(names[row], fontsize=7)
-    for ax, title in zip(axes[0], ("image", *(f"AIO {aio}" for aio in aios)), strict=True):
+    for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9)
-    return fig, axes
+    return (fig, axes, [None] * n) if images is None else (fig, axes[:, 1:], images)
+
+
+@styled
+def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figure:
+    """How much the AIOs' attention differs on each image, over the image's MOS; a colour a kind of distortion.
+
+    Args:
+        ranking: rank, image, difference (of `rank_by_disagreement`), mos, distortion.
+        marked: ranks that are written beside their dots.
+    """
+    fig = new_figure(7.5, 3.4)
+    ax = fig.subplots()
+    for number, (kind, rows) in enumerate(ranking.groupby("distortion", sort=True)):
+        ax.scatter(rows["mos"], rows["difference"], s=22, color=PALETTE[number % len(PALETTE)], label=kind, alpha=0.85)
+    for row in ranking[ranking["rank"].isin(marked)].itertuples():
+        ax.annotate(str(row.rank), (row.mos, row.difference), xytext=(5, 2), textcoords="offset points", fontsize=8)
+    ax.set(xlabel="mean opinion score", ylabel="difference of attention (0 to 2)")
+    ax.grid(True)
+    if ranking["distortion"].nunique() > 1:
+        fig.legend(loc="outside right upper")
+    return fig
 
 
 @styled
@@ -181,7 +213,7 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
     """How much each perturbation changes attention, one line of dots per AIO.
 
     Args:
-        table: rows of `perturbation_study`, with a column `aio` (and any number of images).
+        table: rows of `perturbation.changes`, with a column `aio` (and any number of images).
         value: column to show: difference, change or centre_share.
     """
     labels = {
@@ -197,7 +229,8 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
     for number, aio in enumerate(aios):
         mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(kinds)
         offset = 0.4 * (number / max(1, len(aios) - 1) - 0.5)
-        ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, color=PALETTE[number % len(PALETTE)], label=f"AIO {aio}")
+        look = {"color": PALETTE[number % len(PALETTE)], "marker": "os^D"[number // len(PALETTE) % 4]}
+        ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, label=f"AIO {aio}", **look)
     ax.set_xlabel(labels.get(value, value))
     if len(aios) <= 12:
         fig.legend(loc="outside upper center", ncols=min(6, len(aios)))

@@ -31,7 +31,7 @@ def _accuracy(counts: np.ndarray) -> float:
 
 @styled
 def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figure:
-    """Votes of a person (rows) against those of an AIO (columns): numbers are images, colour is the share of the row.
+    """Votes of a person (rows) against those of an AIO (columns): numbers are counts, colour is the share of the row.
 
     Args:
         counts: (5, 5).
@@ -42,7 +42,7 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
     _confusion(ax, counts, numbers=True, size=10)
     ax.set(xticks=range(5), yticks=range(5), xticklabels=VOTES, yticklabels=VOTES,
            xlabel=f"vote predicted by AIO {aio}".rstrip(), ylabel=f"vote of {observer or 'the person'}",
-           title=f"{counts.sum()} images, accuracy {_accuracy(counts):.2f}")  # fmt: skip
+           title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}")  # fmt: skip
     ax.tick_params(length=0)
     fig.colorbar(ax.images[0], ax=ax, label="share of the row", shrink=0.85)
     return fig

@@ -20,6 +20,7 @@ from iqasuite.report.style import (
     dots,
     new_figure,
     rows_axis,
+    signed,
     styled,
 )
 
@@ -121,6 +122,31 @@ def _ordered(rows: pd.DataFrame) -> list[str]:
 
 
 @styled
+def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Figure:
+    """How much better one method is than each of the others on the same votes, with 95 % intervals by content.
+
+    Args:
+        table: frame of `gains`.
+        model: the method that was compared.
+        metric: accuracy or mae; right of zero `model` is better.
+    """
+    rows = table[table["metric"] == metric].sort_values("gain", ascending=False)
+    fig = new_figure(8, 1.0 + 0.3 * len(rows))
+    ax = fig.subplots()
+    rows_axis(ax, [f"against {name}" for name in rows["against"]])
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    y, sure = np.arange(len(rows)), (rows["p_holm"] < 0.05).to_numpy()
+    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, "not significant")):
+        if chosen.any():
+            some = rows[chosen]
+            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    unit = "gain in accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
+    ax.set_xlabel(f"{unit} of {model}")
+    fig.legend(loc="outside upper center", ncols=2)
+    return fig
+
+
+@styled
 def specificity_plot(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
     """How much closer to a person their own AIO is than the AIOs of the others, with 95 % intervals by content.
 
@@ -151,12 +177,13 @@ def specificity_plot(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
 
 
 @styled
-def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame) -> Figure:
+def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of the person") -> Figure:
     """Bias of each person against the bias of their AIO, with the correlation over people.
 
     Args:
         people: observer, bias: of `bias_and_inconsistency`, or the truth of simulated observers.
         aios: observer, bias: of `aio_bias`.
+        of: what the biases of `people` are.
     """
     both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio"))
     fig = new_figure(4.6, 4.2)
@@ -168,12 +195,13 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame) -> Figure:
     ax.scatter(both["bias"], both["bias_aio"], s=28, color=BLUE, zorder=3)
     extremes = both.loc[[both["bias"].idxmin(), both["bias"].idxmax()]]
     for _, row in (both if len(both) <= 8 else extremes).iterrows():
-        left = row["bias"] > 0.6 * reach
+        left = row["bias"] > 0.6 * reach or (len(both) > 8 and row["bias"] < 0)
         ax.annotate(row["observer"], (row["bias"], row["bias_aio"]), xytext=(-6 if left else 6, -3),
                     textcoords="offset points", fontsize=8, ha="right" if left else "left")  # fmt: skip
     r = both[["bias", "bias_aio"]].corr().iloc[0, 1] if len(both) > 2 else np.nan
-    ax.set(xlabel="bias of the person (votes)", ylabel="bias of the person's AIO (votes)")
-    ax.set(title=f"r = {r:.2f} over {len(both)} people", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.set(xlabel=f"{of} (votes)", ylabel="bias of the person's AIO (votes)")
+    title = f"r = {signed(r).lstrip('+')} over {len(both)} people" if np.isfinite(r) else f"{len(both)} people"
+    ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     return fig
 
 

@@ -15,10 +15,10 @@ def with_interval(value: float, low: float = np.nan, high: float = np.nan, digit
     """A number and its 95 % interval: "0.63 [0.60, 0.66]"; "0.63" without an interval, "–" where not defined."""
     if not np.isfinite(value):
         return "–"
-    text = f"{value:.{digits}f}".replace("-", "−")
+    text = f"{value:z.{digits}f}".replace("-", "−")
     if not (np.isfinite(low) and np.isfinite(high)):
         return text
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]".replace("-", "−")
+    return f"{text} [{low:z.{digits}f}, {high:z.{digits}f}]".replace("-", "−")
 
 
 def method_table(

@@ -1,0 +1,126 @@
+"""Artificial observers (AIOs) from their files, and what each of them attends to, recorded one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from iqasuite.data.views import normalise
+from iqasuite.errors import InputError
+from iqasuite.evaluation.people import natural_order
+from iqasuite.explain.attention import layer_head_maps
+from iqasuite.models.weights import load_weights, read_card
+
+LARGEST = 4 * 2**30  # bytes of one view's recorded attention, of which the class token's row is then kept
+
+
+def load_aios(
+    folder: Path | str, pattern: str, device: torch.device | str = "cpu"
+) -> tuple[dict[str, nn.Module], dict[str, dict]]:
+    """The AIOs of several people, made by one method on one fold.
+
+    Args:
+        folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `view_size`.
+        pattern: of run names, such as "aio_*_0"; weights of nobody in particular (observer "") are left out.
+        device: where the models go.
+
+    Returns:
+        Models and cards by observer, in natural order. Frozen stems that are equal are one and the same object, so that
+        `record` computes them once.
+
+    Raises:
+        InputError: fewer than two people, two files of one person, or cards of several folds, methods or view sizes.
+    """
+    files = {}
+    for path in sorted(Path(folder).glob(f"{pattern}.safetensors")):
+        card = read_card(path)
+        missing = [key for key in ("observer", "fold", "view_size") if key not in card]
+        if missing:
+            raise InputError(f"{path.with_suffix('.json')}: card lacks {', '.join(missing)}; expected those of an AIO")
+        observer = card["observer"]
+        if observer in files:
+            raise InputError(f"{path}: a second AIO of {observer!r} beside {files[observer].name}, expected one each")
+        if observer not in ("", "everybody"):
+            files[observer] = path
+    if len(files) < 2:
+        raise InputError(f"{folder}: {pattern!r} matches AIOs of {len(files)} people, expected two or more to compare")
+    models, cards = {}, {}
+    for observer in natural_order(list(files)):
+        model, card = load_weights(files[observer])
+        first = next(iter(cards.values()), card)
+        for key in ("fold", "view_size", "architecture", "arguments"):
+            if card[key] != first[key]:
+                raise InputError(f"{files[observer]}: {key} is {card[key]}, expected {first[key]} as in the others")
+        models[observer], cards[observer] = model, card
+    _share_frozen_stems(list(models.values()))
+    return {observer: model.to(device) for observer, model in models.items()}, cards
+
+
+def _share_frozen_stems(models: list[nn.Module]) -> None:
+    known: list[nn.Module] = []
+    for model in models:
+        if any(p.requires_grad for p in model.stem.parameters()):
+            continue
+        state = model.stem.state_dict()
+        same = next((s for s in known if all(torch.equal(state[k], v) for k, v in s.state_dict().items())), None)
+        if same is None:
+            known.append(model.stem)
+        else:
+            model.stem = same
+
+
+@torch.inference_mode()
+def record(models: Mapping[str, nn.Module], views: Iterable[np.ndarray]) -> np.ndarray:
+    """What the class token of every AIO attends to, in every layer and head, for every view.
+
+    One view is in memory at a time; of its attention (depth × heads × (N + 1)² numbers) the class token's row is kept.
+
+    Args:
+        models: ViT-IQAs by observer, of one shape.
+        views: uint8 (H, W, 3); a generator will do.
+
+    Returns:
+        float32 (aios, views, depth, heads, rows, columns).
+
+    Raises:
+        InputError: the views have so many places that the attention of one of them would not fit into `LARGEST` bytes.
+    """
+    found: list[list[np.ndarray]] = []
+    for view in views:
+        tokens: dict[int, torch.Tensor] = {}
+        of_view = []
+        for model in models.values():
+            x = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None].to(model.mean.device)
+            if id(model.stem) not in tokens:
+                tokens[id(model.stem)] = model.stem(normalise(x, model.mean, model.std))
+            _check_size(model, tokens[id(model.stem)].shape[1], x.shape[-2:])
+            _, attention = model.trunk.attention(tokens[id(model.stem)], model.grid(x))
+            of_view.append(layer_head_maps(attention, model.grid(x))[0])
+        found.append(of_view)
+    return np.stack([np.stack(of_view) for of_view in found], axis=1)
+
+
+def _check_size(model: nn.Module, n_tokens: int, size: tuple[int, int]) -> None:
+    layers = model.trunk.transformer.layers
+    needed = 4 * len(layers) * layers[0][0].heads * (n_tokens + 1) ** 2
+    if needed > LARGEST:
+        raise InputError(
+            f"views of {size[1]}×{size[0]} px: attention between {n_tokens} places takes {needed / 2**30:.1f} GiB, "
+            f"expected at most {LARGEST / 2**30:.0f}; make the views smaller"
+        )
+
+
+def focus_layer(recorded: np.ndarray, layer: int = -1) -> np.ndarray:
+    """Focus maps (…, rows, columns) of recorded ones (…, depth, heads, rows, columns): one layer, mean over heads.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    depth = recorded.shape[-4]
+    if not -depth <= layer < depth:
+        raise InputError(f"layer={layer}: expected {-depth} to {depth - 1}")
+    return recorded[..., layer, :, :, :].mean(-3)
