@@ -157,7 +157,7 @@ def load(root: Path | str | None = None) -> Dataset:
         images=images,
         votes=read_playlists(root / "playlists", known_images=images["image"]),
         scale=Scale(1, 5),
-        display_size=None,
+        display_size=(SIZE, SIZE),
         nuisance=pd.Series(quality.to_numpy(), index=pd.Index(images["image"]), name="jpeg_quality"),
         nuisance_name="jpeg_quality",
         sources={name: name.rsplit("-", 1)[0] for name in images["content"].unique()},

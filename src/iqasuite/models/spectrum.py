@@ -84,9 +84,11 @@ class SharpnessEncoder(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(n))
 
     @torch.no_grad()
-    def set_statistics(self, spectra: Tensor, targets: Tensor) -> None:
+    def set_statistics(self, spectra: Tensor, targets: Tensor | None = None) -> None:
         """Standardise spectra (…, channels) and targets (…, n_targets) as these are distributed."""
         for name, values in (("channel", spectra), ("target", targets)):
+            if values is None:
+                continue
             std, mean = torch.std_mean(values.flatten(0, -2).float(), dim=0)
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_std").copy_(std.clamp_min(1e-6))
@@ -111,34 +113,44 @@ class SpectrumTokens(nn.Module):
     """Tokens (B, cells², 2 · dim) of normalised images (B, 3, H, W): sharpness features of the patches in each cell.
 
     The image is cut into patches that do not overlap; each cell has the mean and the standard deviation over its
-    patches. Frozen: what the encoder knows comes from `data.encoding_stream`.
+    patches. What the encoder knows comes from `data.encoding_stream` and then stays as it is (frozen), or from the
+    training of the whole network.
 
     Args:
         patch_size: in pixels; images must be at least that large.
         cells: side of the grid of tokens.
         mean, std: the images' normalisation, undone here.
+        freeze: leave the encoder as it is when the network is trained.
     """
 
-    def __init__(self, patch_size: int, cells: int, mean: Sequence[float], std: Sequence[float]):
+    def __init__(self, patch_size: int, cells: int, mean: Sequence[float], std: Sequence[float], freeze: bool = True):
         super().__init__()
         self.spectrum = PatchSpectrum(patch_size)
         self.encoder = SharpnessEncoder(self.spectrum.channels)
         self.cells, self.n_scales, self.channels = cells, 1, 2 * self.encoder.dim
         self.register_buffer("image_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.requires_grad_(False)
+        self.freeze = freeze
+        self.requires_grad_(not freeze)
 
     def train(self, mode: bool = True) -> SpectrumTokens:
-        return super().train(False)
+        return super().train(mode and not self.freeze)
+
+    @torch.no_grad()
+    def set_statistics(self, images: Tensor) -> None:
+        """Standardise the spectra as those of these normalised images (B, 3, H, W) are distributed."""
+        self.encoder.set_statistics(self.spectra(images))
+
+    def spectra(self, x: Tensor) -> Tensor:
+        """Spectra (B, rows, columns, channels) of the patches of normalised images (B, 3, H, W)."""
+        p = self.spectrum.patch_size
+        x = x.float() * self.image_std + self.image_mean
+        patches = x.unfold(2, p, p).unfold(3, p, p).permute(0, 2, 3, 1, 4, 5)  # (B, rows, columns, 3, p, p)
+        return self.spectrum(patches.flatten(0, 2)).unflatten(0, patches.shape[:3])
 
     def forward(self, x: Tensor) -> Tensor:
-        p = self.spectrum.patch_size
         with torch.autocast(x.device.type, enabled=False):  # powers of ten decades want float32
-            x = x.float() * self.image_std + self.image_mean
-            patches = x.unfold(2, p, p).unfold(3, p, p)  # (B, 3, rows, columns, p, p)
-            rows, columns = patches.shape[2:4]
-            features = self.encoder(self.spectrum(patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)))
-        features = features.unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
+            features = self.encoder(self.spectra(x)).permute(0, 3, 1, 2)
         mean = F.adaptive_avg_pool2d(features, self.cells)
         variance = F.adaptive_avg_pool2d(features.square(), self.cells) - mean.square()
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(2).transpose(1, 2)

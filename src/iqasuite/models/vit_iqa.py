@@ -341,7 +341,7 @@ def _frozen_stem(stem: str, scales, taps, cells, freeze: bool, pretrained: bool,
     if any(other != statistics[0] for other in statistics):
         raise InputError(f"vit_iqa: stem {stem!r} joins networks whose weights want different input statistics")
     mean, std = statistics[0]
-    stems = [networks.get(n) or SpectrumTokens(spectrum_patch, cells, mean, std) for n in names]
+    stems = [networks.get(n) or SpectrumTokens(spectrum_patch, cells, mean, std, freeze) for n in names]
     return (JoinedTokens(stems, cells) if len(stems) > 1 else stems[0]), mean, std
 
 

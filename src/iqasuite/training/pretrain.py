@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from iqasuite.data.encoding_stream import EncodingStream
 from iqasuite.data.stream import JPEGStream
+from iqasuite.data.views import normalise
 from iqasuite.models.spectrum import SpectrumTokens
 from iqasuite.training.batches import ArrayBatches, StreamBatches
 from iqasuite.training.loop import Result, Schedule, fit
@@ -40,6 +41,8 @@ def pretrain_on_jpeg(model: nn.Module, photographs: list[Path], held_out: list[P
     """
     stream = JPEGStream(photographs, crop, seed, native)
     check = JPEGStream(held_out, crop, seed + 1, native)
+    if isinstance(model.stem, SpectrumTokens):
+        model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], model.mean, model.std))
     train = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
     val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
     return fit(model, train, val, create_loss(loss), schedule, seed, checkpoint, accuracy, log)
