@@ -18,6 +18,7 @@ import torch
 from PIL import Image, features
 
 from iqasuite.data.stream import _decode_once
+from iqasuite.errors import InputError
 
 TARGETS = ("log upscaling factor", "coding PSNR / dB")
 _QUALITIES = {"AVIF": (15, 95), "WEBP": (2, 95), "JPEG": (8, 96)}
@@ -43,13 +44,19 @@ class EncodingStream:
         seed: of everything drawn.
 
     Raises:
-        InputError: no photographs, one that cannot be read or is too small.
+        InputError: no photographs, one that cannot be read or is too small, or all too small for such patches.
     """
 
     def __init__(self, photographs: list[Path], patch: int = 240, factors: tuple[float, float] = (2.35, 16.0),
                  seed: int = 0) -> None:  # fmt: skip
         self.patch, self.factors, self.seed = patch, factors, seed
         self._photographs = _decode_once(photographs, 288)
+        largest = max(min(photograph.shape[:2]) for photograph in self._photographs)
+        if _sides(patch, factors[1], _SHRINK[0])[1] > largest:
+            raise InputError(
+                f"encoding stream: patch {patch} at factors up to {factors[1]:g} needs larger photographs than these, "
+                f"whose shorter side is {largest} at most; expected a smaller patch, or larger factors"
+            )
         self._codecs = [c for c in _QUALITIES if c == "JPEG" or features.check(c.lower())]
 
     def __len__(self) -> int:
@@ -88,9 +95,7 @@ class EncodingStream:
             photograph = self._photographs[rng.integers(len(self._photographs))]
             factor = math.exp(rng.uniform(*map(math.log, self.factors)))
             shrink = math.exp(rng.uniform(*map(math.log, _SHRINK)))
-            coded_side = max(64, math.ceil(2 * self.patch / factor) + 2 * _EDGE)
-            coded_side += coded_side % 2
-            side = math.ceil(coded_side * shrink)
+            coded_side, side = _sides(self.patch, factor, shrink)
             if side <= min(photograph.shape[:2]):
                 break
         top, left = (rng.integers(length - side + 1) for length in photograph.shape[:2])
@@ -110,3 +115,10 @@ class EncodingStream:
                 image.save(buffer, codec, quality=int(rng.integers(low, high + 1)), **_OPTIONS[codec])
                 return Image.open(buffer).convert("RGB")
         return image
+
+
+def _sides(patch: int, factor: float, shrink: float) -> tuple[int, int]:
+    """Side of what is encoded, even, and of the part of the photograph that it is made of, in pixels."""
+    coded_side = max(64, math.ceil(2 * patch / factor) + 2 * _EDGE)
+    coded_side += coded_side % 2
+    return coded_side, math.ceil(coded_side * shrink)
