@@ -1,0 +1,180 @@
+"""How images reach a network: what is stored equals what the frozen part would give, computed once, whole or not."""
+
+import numpy as np
+import pytest
+import torch
+
+from iqasuite.data.cache import shown
+from iqasuite.data.views import grid_crops, normalise
+from iqasuite.errors import InputError
+from iqasuite.paths import cache_root
+from iqasuite.training import inputs
+from iqasuite.training.inputs import PixelInputs, StoredInputs, inputs_for, stem_tokens, trunk_features
+from iqasuite.training.losses import soft_labels
+
+SIZE = (64, 64)
+
+
+def pixels_of(model, data, images):
+    views = np.stack([shown(data.path(image), SIZE) for image in images])
+    return normalise(torch.from_numpy(views).permute(0, 3, 1, 2), model.mean, model.std)
+
+
+def stored_files():
+    return sorted(path.name for path in (cache_root() / "tokens").iterdir() if path.suffix != ".lock")
+
+
+def half(values):
+    return values.half().float()
+
+
+def test_stored_tokens_are_those_of_the_stem(rated, network, float32):
+    model, images = network(), ["c03_2.png", "c00_4.png"]
+    stored = stem_tokens(model, rated, SIZE)
+    assert (stored.part, stored.views) == ("trunk", 1) and stored.network(model) is model.trunk
+    with torch.inference_mode():
+        direct = model.stem(pixels_of(model, rated, images))
+    torch.testing.assert_close(stored.tokens(images)[:, 0], half(direct), atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("crop, views", [(None, 1), (48, 2)])
+def test_features_of_the_trunk_and_the_head_make_the_whole_model(rated, network, float32, crop, views):
+    model, images = network(), ["c03_2.png", "c00_4.png"]
+    stored = trunk_features(model, PixelInputs(rated, SIZE, crop, views))
+    features = stored.tokens(images)
+    assert (stored.part, stored.views) == ("head", views**2) == ("head", features.shape[1])
+    assert stored.network(model) is model.trunk.mlp_head
+    pixels = torch.from_numpy(np.stack([shown(rated.path(image), SIZE) for image in images])).permute(0, 3, 1, 2)
+    crops = grid_crops(pixels, crop, views) if crop else pixels[:, None]
+    with torch.inference_mode():
+        whole = model(normalise(crops.flatten(0, 1), model.mean, model.std))
+        torch.testing.assert_close(model.trunk.mlp_head(features.flatten(0, 1)), whole, atol=5e-3, rtol=5e-3)
+
+
+def test_in_half_precision_tokens_stay_near(rated, network):
+    """Where the machine computes in bfloat16, the trunk's features are rounded to its three digits."""
+    model = network()
+    stored = trunk_features(model, PixelInputs(rated, SIZE)).tokens(["c00_4.png"])[0]
+    with torch.inference_mode():
+        x = pixels_of(model, rated, ["c00_4.png"])
+        features = model.trunk.features(model.stem(x), model.grid(x))
+    torch.testing.assert_close(stored, features, atol=0.05, rtol=0.05)
+
+
+def test_computed_once(rated, network, monkeypatch):
+    first = stem_tokens(network(), rated, SIZE).arrays
+    monkeypatch.setattr(inputs, "_compute", lambda *_: pytest.fail("computed again"))
+    assert np.array_equal(stem_tokens(network(), rated, SIZE).arrays, first)
+    monkeypatch.undo()
+
+
+def test_another_network_size_or_image_is_computed_anew(rated, network):
+    stem_tokens(network(), rated, SIZE)
+    stem_tokens(network(seed=1), rated, SIZE)
+    stem_tokens(network(), rated, (48, 48))
+    rated.images = rated.images.iloc[:-1]
+    stem_tokens(network(), rated, SIZE)
+    assert len(stored_files()) == 4
+
+
+@pytest.mark.parametrize("changed", [{"cells": 4}, {"heads": 4, "dim_head": 8}, {"pool": "mean"}])
+def test_settings_that_leave_no_trace_in_the_weights_are_told_apart(rated, network, changed):
+    """The same weights, another computation: what one has stored is not taken for the other's."""
+    one, other = network(), network(**changed)
+    other.stem.load_state_dict(one.stem.state_dict())
+    if "cells" not in changed:
+        other.trunk.load_state_dict(one.trunk.state_dict())
+    for model in (one, other):
+        stored = trunk_features(model, PixelInputs(rated, SIZE)) if "cells" not in changed else None
+        stem = stem_tokens(model, rated, SIZE)
+        assert stem.arrays.shape[2] == model.stem.cells**2
+        assert stored is None or stored.arrays.shape[2] == 32
+    assert len(stored_files()) == (2 if "cells" in changed else 3)
+
+
+def test_nothing_half_written_when_an_image_cannot_be_read(rated, network, tmp_path):
+    root = tmp_path / "damaged"
+    root.mkdir()
+    for image in rated.images["image"]:
+        (root / image).write_bytes(rated.path(image).read_bytes())
+    last = rated.images["image"].iloc[-1]
+    (root / last).write_bytes(rated.path(last).read_bytes()[:2000])
+    rated.root, model = root, network().eval()
+    with pytest.raises(InputError, match=last):
+        stem_tokens(model, rated, SIZE)
+    assert stored_files() == [] and not model.training
+
+
+def test_nothing_half_written_when_interrupted(rated, network, monkeypatch):
+    model, seen = network(), []
+
+    def interrupted(*_):
+        seen.append(1)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return shown(*_)
+
+    monkeypatch.setattr(inputs, "shown", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stem_tokens(model, rated, SIZE)
+    assert stored_files() == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_models_mode_is_left_as_it_was(rated, network, training):
+    model = network().train(training)
+    before = [module.training for module in model.modules()]
+    stem_tokens(model, rated, SIZE)
+    trunk_features(model, PixelInputs(rated, SIZE))
+    assert [module.training for module in model.modules()] == before
+
+
+def test_a_trained_stem_has_no_tokens_to_store(rated, network):
+    with pytest.raises(InputError, match="the stem is trained"):
+        stem_tokens(network(freeze_stem=False), rated, SIZE)
+
+
+def test_the_way_is_told_by_what_is_trained(rated, network):
+    assert isinstance(inputs_for(network(), rated, "all", SIZE, 48, 2), PixelInputs)
+    assert inputs_for(network(), rated, "trunk", SIZE).part == "trunk"
+    assert inputs_for(network(), rated, "head", SIZE).part == "head"
+    with pytest.raises(InputError, match="tune is 'tail', expected one of all, trunk, head"):
+        inputs_for(network(), rated, "tail", SIZE)
+
+
+def test_batches_hold_every_view_with_its_images_target(network):
+    arrays = np.arange(3 * 4 * 2, dtype=np.float16).reshape(3, 4, 2)  # 3 images, 4 views, features of 2
+    stored = StoredInputs(arrays, ["a", "b", "c"], "head")
+    targets = soft_labels(torch.tensor([5, 1]), 0)
+    x, y = next(iter(stored.batches(network(), ["c", "a"], targets, 8, 0, False).epoch(0)))
+    assert x[:, 0].tolist() == [16, 18, 20, 22, 0, 2, 4, 6]
+    assert (y.argmax(1) + 1).tolist() == [5] * 4 + [1] * 4
+
+
+def test_tokens_are_mirrored_and_hidden_in_training_only(rated, network):
+    model, images = network(cells=4), rated.images["image"].tolist()
+    targets = soft_labels(torch.full((len(images),), 3))
+    stored = stem_tokens(model, rated, SIZE, drop=0.25)
+    model.trunk.reduce.fit(stored.tokens(images).flatten(0, 1))
+    (plain, _), (again, _) = (next(iter(stored.batches(model, images, targets, 99, 0, False).epoch(i))) for i in (0, 1))
+    assert torch.equal(plain, again) and torch.equal(plain, stored.tokens(images)[:, 0])
+    batches = stored.batches(model, images, targets, 99, 0, True)
+    batches.shuffle = False
+    augmented, _ = next(iter(batches.epoch(0)))
+    hidden = (augmented == model.trunk.reduce.mean).all(-1)
+    assert 0.15 < hidden.float().mean() < 0.35
+    mirrored = plain.unflatten(1, (4, 4)).flip(2).flatten(1, 2)
+    is_plain, is_mirrored = ((augmented == x).all(-1) | hidden for x in (plain, mirrored))
+    assert (is_plain.all(1) ^ is_mirrored.all(1)).all() and 0.2 < is_mirrored.all(1).float().mean() < 0.8
+
+
+def test_pixels_are_cropped_at_random_in_training_and_on_a_grid_otherwise(rated, network):
+    model = network(image_size=48)
+    pixels = PixelInputs(rated, SIZE, 48, 2)
+    assert pixels.network(model) is model
+    targets = soft_labels(torch.tensor([2, 4]))
+    x, y = next(iter(pixels.batches(model, ["c00_2.png", "c00_4.png"], targets, 8, 0, False).epoch(0)))
+    assert x.shape == (8, 3, 48, 48) and torch.equal(y, targets.repeat_interleave(4, 0))
+    torch.testing.assert_close(x[4], pixels_of(model, rated, ["c00_4.png"])[0, :, :48, :48])
+    x, _ = next(iter(pixels.batches(model, ["c00_2.png", "c00_4.png"], targets, 8, 0, True).epoch(0)))
+    assert x.shape == (2, 3, 48, 48)
