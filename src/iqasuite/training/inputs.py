@@ -152,7 +152,13 @@ def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
 
 
 def _key(kind: str, network: nn.Module, described: list) -> str:
-    digest = hashlib.sha256(json.dumps([kind, repr(network), described]).encode())
+    # Scales, cells or heads leave no trace in weights and names: the modules' own settings tell such networks apart.
+    settings = [
+        {key: value for key, value in sorted(vars(module).items()) if isinstance(value, (int, float, str, tuple))}
+        | {"training": None, "name": name}
+        for name, module in network.named_modules()
+    ]
+    digest = hashlib.sha256(json.dumps([kind, repr(network), settings, described]).encode())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -172,7 +178,7 @@ def _stored(key: str, network: nn.Module, images: Sequence[str], compute) -> np.
 
 
 def _compute(path: Path, network: nn.Module, images: Sequence[str], compute) -> None:
-    unfinished, training = path.with_suffix(".part"), network.training
+    unfinished, modes = path.with_suffix(".part"), [module.training for module in network.modules()]
     network.eval()
     try:
         array = None
@@ -188,5 +194,6 @@ def _compute(path: Path, network: nn.Module, images: Sequence[str], compute) -> 
         array.flush()
         unfinished.replace(path)
     finally:
-        network.train(training)
+        for module, training in zip(network.modules(), modes, strict=True):
+            module.training = training
         unfinished.unlink(missing_ok=True)
