@@ -1,0 +1,186 @@
+"""Artificial observers: which votes train them in which order, and a known bias found again."""
+
+import numpy as np
+import pytest
+import torch
+
+from iqasuite.data.splits import part
+from iqasuite.data.views import normalise
+from iqasuite.errors import InputError
+from iqasuite.evaluation.predict import predict
+from iqasuite.models.weights import save_weights
+from iqasuite.training import aio
+from iqasuite.training.aio import EVERYBODY, Plan, first_votes, starting_model, targets_of, train_observer
+from iqasuite.training.inputs import PixelInputs, inputs_for, stem_tokens
+from iqasuite.training.loop import Schedule
+
+SIZE = (64, 64)
+SHORT = Schedule(epochs=2, lr=1e-3, precision="no")
+
+
+def test_only_each_persons_first_vote_on_an_image_counts(rated):
+    votes = first_votes(rated, "mild")
+    assert len(votes) == 36 and set(votes["session"]) == {1, 2} and set(votes["observer"]) == {"mild"}
+    assert votes["vote"].min() == 3  # session 3 repeats with votes of 1
+    assert len(first_votes(rated, EVERYBODY)) == 3 * 36
+
+
+def test_first_votes_do_not_depend_on_the_order_of_the_rows(rated):
+    expected = first_votes(rated, "fair").reset_index(drop=True)
+    rated.votes = rated.votes.sample(frac=1, random_state=0)
+    assert first_votes(rated, "fair").reset_index(drop=True).equals(expected)
+
+
+def test_targets_are_the_mean_of_the_soft_labels(rated):
+    images, targets = targets_of(first_votes(rated, "strict"), sigma=0)
+    assert images == sorted(rated.images["image"])
+    assert (targets.argmax(1) + 1).tolist() == [int(name[4]) - 1 for name in images]
+    images, targets = targets_of(first_votes(rated, EVERYBODY), sigma=0)
+    expected = torch.zeros(5)
+    expected[1:4] = 1 / 3  # votes 2, 3, 4 on an image of quality 3
+    torch.testing.assert_close(targets[images.index("c00_3.png")], expected)
+    assert targets_of(first_votes(rated, "fair"), 0.49)[1].sum(1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("strategy", ["scratch", "finetune"])
+def test_all_sessions_at_once_then_the_refit(rated, network, split, strategy):
+    model = network()
+    stages = train_observer(model, stem_tokens(model, rated, SIZE), rated, split, 0, "mild", Plan(strategy), SHORT)
+    n_train, n_val = (len(part(split, 0, name)) for name in ("train", "val"))
+    assert [(stage.name, stage.n_train, stage.n_val) for stage in stages] == [
+        ("mild_0", n_train, n_val),
+        ("mild_0_refit", n_train + n_val, 0),
+    ]
+    assert stages[1].result.epochs_run == stages[0].result.best_epoch + 1
+
+
+def test_session_by_session_without_the_repeated_one(rated, network, split):
+    model = network()
+    plan = Plan("iterative")
+    stages = train_observer(model, stem_tokens(model, rated, SIZE), rated, split, 1, "fair", plan, SHORT)
+    votes = first_votes(rated, "fair")
+    expected = []
+    for suffix, parts, n_val in (("", ("train",), 12), ("_refit", ("train", "val"), 0)):
+        images = [image for name in parts for image in part(split, 1, name)]
+        counts = votes[votes["image"].isin(images)].groupby("session").size()
+        expected += [(f"fair_1_session{session}{suffix}", n, n_val) for session, n in counts.items()]
+    assert [(stage.name, stage.n_train, stage.n_val) for stage in stages] == expected
+
+
+def recorded(monkeypatch):
+    """What `fit` is given in each stage: start weights, rows to train on, rows to validate on."""
+    calls, fit = [], aio.fit
+
+    def watched(network, train, val, *arguments, **keywords):
+        start = {key: value.clone() for key, value in network.state_dict().items()}
+        result = fit(network, train, val, *arguments, **keywords)
+        end = {key: value.clone() for key, value in network.state_dict().items()}
+        calls.append((start, end, train, val))
+        return result
+
+    monkeypatch.setattr(aio, "fit", watched)
+    return calls
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_each_session_goes_on_and_the_refit_starts_anew(rated, network, split, monkeypatch):
+    calls, model = recorded(monkeypatch), network()
+    train_observer(model, stem_tokens(model, rated, SIZE), rated, split, 0, "fair", Plan("iterative"), SHORT)
+    (one, after_one, *_), (two, after_two, *_), (again, after_again, *_), (last, *_) = calls
+    assert same(two, after_one) and same(last, after_again)
+    assert same(again, one) and not same(again, after_two)
+
+
+def test_corrected_validates_on_val_and_faithful_on_test(rated, network, split, monkeypatch):
+    calls, model = recorded(monkeypatch), network()
+    pixels = PixelInputs(rated, SIZE)
+    once = Schedule(epochs=1, precision="no")
+    train_observer(model, pixels, rated, split, 0, "fair", Plan("finetune", "corrected"), once)
+    stages = train_observer(model, pixels, rated, split, 0, "fair", Plan("finetune", "faithful"), once)
+    assert [stage.name for stage in stages] == ["fair_0"]  # no refit
+    train, val, test = (sorted(part(split, 0, name)) for name in ("train", "val", "test"))
+    names = rated.images["image"].to_numpy()
+    seen = [tuple(None if b is None else names[b.indices].tolist() for b in call[2:]) for call in calls]
+    assert seen == [(train, val), (sorted(train + val), None), (sorted(train + val), test)]
+
+
+def test_chosen_is_called_before_the_refit(rated, network, split):
+    model, seen = network(), []
+    stored = stem_tokens(model, rated, SIZE)
+
+    def chosen():
+        seen.append({key: value.clone() for key, value in model.trunk.state_dict().items()})
+
+    train_observer(model, stored, rated, split, 0, "mild", Plan(), SHORT, chosen=chosen)
+    alone = network()
+    train_observer(alone, stored, rated, split, 0, "mild", Plan(refit=False), SHORT)
+    assert len(seen) == 1 and same(seen[0], alone.trunk.state_dict())
+    assert not same(seen[0], model.trunk.state_dict())
+
+
+def test_interrupted_stages_are_not_trained_again(rated, network, split, tmp_path):
+    models = [network(), network()]
+    stored = stem_tokens(models[0], rated, SIZE)
+    first, again = (
+        train_observer(model, stored, rated, split, 0, "mild", Plan("iterative"), SHORT, checkpoints=tmp_path)
+        for model in models
+    )
+    assert sorted(path.stem for path in tmp_path.glob("*.pt")) == sorted(stage.name for stage in first)
+    assert [stage.result.seconds for stage in again] == [stage.result.seconds for stage in first]
+    assert same(*(model.state_dict() for model in models))
+
+
+def test_wrong_names_are_refused(rated, network, split):
+    model = network()
+    stored = stem_tokens(model, rated, SIZE)
+    with pytest.raises(InputError, match="observer 'Obs9' of rated: unknown, expected one of fair, mild, strict"):
+        train_observer(model, stored, rated, split, 0, "Obs9", Plan(), SHORT)
+    with pytest.raises(InputError, match="fold 7, part train"):
+        train_observer(model, stored, rated, split, 7, "fair", Plan(), SHORT)
+    with pytest.raises(InputError, match="strategy is 'refine', expected one of scratch, finetune, iterative"):
+        Plan("refine")
+    with pytest.raises(InputError, match="protocol is 'honest', expected one of corrected, faithful"):
+        Plan(protocol="honest")
+    rated.votes = rated.votes[~rated.votes["image"].isin(part(split, 0, "val"))]
+    with pytest.raises(InputError, match="observer 'fair', fold 0: no votes on the 12 images"):
+        train_observer(model, stored, rated, split, 0, "fair", Plan(), SHORT)
+
+
+def test_scratch_keeps_a_frozen_stem_only(tmp_path, network):
+    """And every seed begins elsewhere; the other strategies begin with the weights as they are."""
+    frozen, trained = network(), network(freeze_stem=False)
+    for model, name in ((frozen, "frozen"), (trained, "trained")):
+        save_weights(model, tmp_path / f"{name}.safetensors")
+    started = starting_model(tmp_path / "frozen.safetensors", "finetune", 0)
+    assert same(started.state_dict(), frozen.state_dict())
+    fresh, other = (starting_model(tmp_path / "frozen.safetensors", "scratch", seed) for seed in (1, 2))
+    assert same(fresh.stem.state_dict(), frozen.stem.state_dict())
+    assert not same(fresh.trunk.state_dict(), frozen.trunk.state_dict())
+    assert not same(fresh.trunk.state_dict(), other.trunk.state_dict())
+    assert fresh.card["arguments"] == frozen.card["arguments"]
+    whole = starting_model(tmp_path / "trained.safetensors", "scratch", 1)
+    assert not same(whole.stem.encoder.layers.state_dict(), trained.stem.encoder.layers.state_dict())
+
+
+@pytest.mark.parametrize("tune", ["trunk", "all"])
+def test_the_bias_of_a_person_is_that_of_the_aio(rated, network, split, tune):
+    """Known truth: votes are quality + bias. The AIO is right about both on contents that it has not seen."""
+    start = network(freeze_stem=tune == "trunk", emb_dropout=0.0)
+    if tune == "all":
+        pixels = torch.from_numpy(PixelInputs(rated, SIZE).cache[list(range(36))]).permute(0, 3, 1, 2)
+        start.stem.set_statistics(normalise(pixels, start.mean, start.std))
+    state = {key: value.clone() for key, value in start.state_dict().items()}
+    images = part(split, 0, "test")
+    inputs = inputs_for(start, rated, tune, SIZE)
+    quality = np.array([int(image[4]) for image in images])
+    for observer, bias in (("strict", -1), ("mild", 1)):
+        start.load_state_dict(state)
+        schedule = Schedule(epochs=15, lr=3e-3, precision="no")
+        train_observer(start, inputs, rated, split, 0, observer, Plan(batch_size=8, refit=False), schedule)
+        p = predict(start, inputs, images)
+        expected = p @ np.arange(1, 6)
+        assert expected.mean() - quality.mean() == pytest.approx(bias, abs=0.3)
+        assert (p.argmax(1) + 1 == quality + bias).mean() > 0.8
