@@ -17,8 +17,9 @@ UNKNOWN = "observer 'Obs9' of demo: unknown, expected one of Obs1, Obs2, Obs3, O
 
 
 @pytest.fixture
-def batch(project, repository):
-    """The real notebook of one AIO in a project of its own."""
+def batch(project, repository, monkeypatch):
+    """The real notebook of one AIO in a project of its own; the demo set is made at most once for all tests."""
+    monkeypatch.setenv("IQASUITE_CACHE", str(repository / ".cache"))
     for name in ("Snakefile", "notebooks/04_finetune_aio.ipynb"):
         shutil.copy(repository / name, project.root / name)
     project.notebook("write", "", "open('written', 'w').write(run)")
