@@ -61,11 +61,11 @@ def test_training_tokens_standardise_the_inputs():
     model = ViTIQA(size="tiny", stem="mobilenet_v2", pretrained=False)
     tokens = 5 + 3 * torch.randn(50, 64, 1280)
     tokens[..., 0] = 7.0
-    model.trunk.reduce.fit(tokens)
-    torch.testing.assert_close(model.trunk.reduce.mean[1:], torch.full((1279,), 5.0), atol=0.4, rtol=0)
-    torch.testing.assert_close(model.trunk.reduce.std[1:], torch.full((1279,), 3.0), atol=0.3, rtol=0)
-    assert model.trunk.reduce.std[0] == 1
-    assert model.trunk(tokens[:2]).shape == (2, 5)
+    model.reduce.fit(tokens)
+    torch.testing.assert_close(model.reduce.mean[1:], torch.full((1279,), 5.0), atol=0.4, rtol=0)
+    torch.testing.assert_close(model.reduce.std[1:], torch.full((1279,), 3.0), atol=0.3, rtol=0)
+    assert model.reduce.std[0] == 1
+    assert model.trunk(model.reduce(tokens[:2])).shape == (2, 5)
 
 
 def test_no_weights_and_no_network_names_the_file(monkeypatch, tmp_path):

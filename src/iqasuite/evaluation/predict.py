@@ -33,16 +33,17 @@ def predict(model: torch.nn.Module, inputs: PixelInputs | StoredInputs, images: 
     if isinstance(inputs, PixelInputs):
         indices = [inputs.images[image] for image in images]
         return predict_images(model, inputs.cache, indices, inputs.crop, inputs.views)
-    return _predict_stored(inputs.network(model), inputs, images)
+    return _predict_stored(model, inputs, images)
 
 
 @torch.inference_mode()
-def _predict_stored(network: torch.nn.Module, inputs: StoredInputs, images: Sequence[str], batch: int = 64):
+def _predict_stored(model: torch.nn.Module, inputs: StoredInputs, images: Sequence[str], batch: int = 64):
+    network = inputs.network(model)
     training = network.training
     network.eval()
     rows = []
     for start in range(0, len(images), batch):
-        stored = inputs.tokens(images[start : start + batch]).to(_device(network))
+        stored = inputs.given(model, images[start : start + batch]).to(_device(network))
         p = distribution(network(stored.flatten(0, 1))).double().cpu()
         rows.append(p.view(*stored.shape[:2], -1).mean(1).numpy())
     network.train(training)

@@ -155,22 +155,19 @@ class Trunk(nn.Module):
     """Tokens (B, N, C) -> logits (B, n_classes): embed, add positions, put CLS in front, transform, pool, head.
 
     Args:
-        channels: widths of the groups of channels that make up C (see `TokenReduction`); None where tokens come
-            embedded (B, N, dim), as shifted patch tokens do.
-        components: principal components kept of each group; None = all its channels.
+        channels: C of the tokens; None where they come embedded (B, N, dim), as shifted patch tokens do.
         grid: rows and columns of the tokens' positions that the position embedding is learned for.
         n_scales: how many times the grid is repeated in the tokens, one scale after the other.
     """
 
-    def __init__(self, channels, components, grid, n_scales, dim, depth, heads, dim_head, mlp_dim, dropout,
+    def __init__(self, channels, grid, n_scales, dim, depth, heads, dim_head, mlp_dim, dropout,
                  emb_dropout, n_classes, head, pool):  # fmt: skip
         super().__init__()
         self.grid, self.n_scales, self.pool = tuple(grid), n_scales, pool
         if channels is None:
             self.embed = nn.Identity()
         else:
-            self.reduce = TokenReduction(channels, components)
-            self.embed = nn.Linear(self.reduce.channels, dim)
+            self.embed = nn.Linear(channels, dim)
         # Embedded patch tokens start with vit-pytorch's unit normal; those of a frozen network must be heard first.
         scale = 1.0 if channels is None else 0.02
         self.pos_embedding = nn.Parameter(scale * torch.randn(1, 1 + grid[0] * grid[1], dim))
@@ -196,7 +193,7 @@ class Trunk(nn.Module):
         """Embedded sequence (B, 1 + N, dim), CLS first."""
         grid = grid or self._grid_of(tokens.shape[1])
         if not isinstance(self.embed, nn.Identity):
-            tokens = self.embed(self.reduce(tokens))
+            tokens = self.embed(tokens)
         positions = self.positions(grid).to(tokens.dtype)  # under autocast all of the sequence is in its precision
         cls = (self.cls_token + positions[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
         return self.dropout(torch.cat([cls, tokens + positions[:, 1:]], dim=1))
@@ -230,7 +227,7 @@ class Trunk(nn.Module):
 class ViTIQA(nn.Module):
     """Image quality as one person sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
 
-    `forward(x)` is `trunk(stem(x))`; both can be used alone, so that the tokens of a frozen stem are computed once.
+    `forward(x)` is `trunk(reduce(stem(x)))`; each can be used alone, so that a frozen stem is computed once.
     Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.data.views.normalise`).
 
     Args:
@@ -247,7 +244,7 @@ class ViTIQA(nn.Module):
         taps: layers of that network to read; None = the last.
         cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
             None = every position of the feature map, or 4 where scales or taps are given.
-        components: principal components of the tokens' channels that the trunk sees, fitted by `trunk.reduce.fit`
+        components: principal components of the tokens' channels that the trunk sees, fitted by `reduce.fit`
             on training tokens, for other stems than "spt"; None = all channels.
         spectrum_patch: side in pixels of the patches of the stem "spectrum".
         freeze_stem: leave the stem's network as it is; its batch norm is never trained.
@@ -278,23 +275,24 @@ class ViTIQA(nn.Module):
         if stem == "spt":
             if height % patch_size or width % patch_size:
                 raise InputError(f"vit_iqa: image_size {height}×{width} is no multiple of patch_size {patch_size}")
-            self.stem = ShiftedPatchTokens(shape["dim"], patch_size, shift)
+            self.stem, self.reduce = ShiftedPatchTokens(shape["dim"], patch_size, shift), nn.Identity()
             channels, n_scales, mean, std = None, 1, IMAGENET_MEAN, IMAGENET_STD
         else:
             self.stem, mean, std = _frozen_stem(stem, scales, taps, cells, freeze_stem, pretrained, spectrum_patch)
-            channels, n_scales = getattr(self.stem, "groups", (self.stem.channels,)), self.stem.n_scales
+            self.reduce = TokenReduction(getattr(self.stem, "groups", (self.stem.channels,)), components)
+            channels, n_scales = self.reduce.channels, self.stem.n_scales
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         grid = self.stem.grid(height, width)
-        self.trunk = Trunk(channels, components, grid, n_scales, **shape, dropout=dropout, emb_dropout=emb_dropout,
+        self.trunk = Trunk(channels, grid, n_scales, **shape, dropout=dropout, emb_dropout=emb_dropout,
                            n_classes=n_classes, head=head, pool=pool)  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.trunk(self.stem(x), self.grid(x))
+        return self.trunk(self.reduce(self.stem(x)), self.grid(x))
 
     def attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, 5), and attention weights float32 (B, depth, heads, N + 1, N + 1): row 0 is CLS → tokens."""
-        return self.trunk.attention(self.stem(x), self.grid(x))
+        return self.trunk.attention(self.reduce(self.stem(x)), self.grid(x))
 
     def grid(self, x: Tensor) -> tuple[int, int]:
         """Rows and columns of the tokens (of each scale) of images x."""

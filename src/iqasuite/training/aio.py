@@ -153,8 +153,8 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
             raise InputError(f"observer {observer!r}, fold {fold}: no votes on the {len(images)} images of a part")
         return inputs.batches(model, *targets_of(votes, plan.sigma), plan.batch_size, seed, training)
 
-    if isinstance(inputs, StoredInputs) and inputs.part == "trunk" and not model.trunk.reduce.fitted:
-        model.trunk.reduce.fit(inputs.tokens(train).flatten(0, 1), seed)
+    if isinstance(inputs, StoredInputs) and inputs.part == "trunk" and not model.reduce.fitted:
+        model.reduce.fit(inputs.stored(train).flatten(0, 1), seed)
     start = copy.deepcopy(network.state_dict())
     names = {session: f"{observer}_{fold}" + ("" if session is None else f"_session{session}") for session in sessions}
     stages = [stage(names[session], session, train, val, schedule) for session in sessions]

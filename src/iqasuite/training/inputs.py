@@ -75,27 +75,33 @@ class StoredInputs:
         """What is trained: the part of the model that follows what is stored."""
         return model.trunk if self.part == "trunk" else model.trunk.mlp_head
 
-    def tokens(self, images: Sequence[str]) -> Tensor:
+    def stored(self, images: Sequence[str]) -> Tensor:
         """Stored arrays (n, views, …), float32."""
         return torch.from_numpy(self.arrays[[self.images[image] for image in images]].astype(np.float32))
+
+    @torch.inference_mode()
+    def given(self, model: nn.Module, images: Sequence[str]) -> Tensor:
+        """What the trained part of the model is given of these images (n, views, …), on the CPU."""
+        stored = self.stored(images)
+        return model.reduce.cpu()(stored) if self.part == "trunk" else stored
 
     def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
                 train: bool) -> ArrayBatches:  # fmt: skip
         """Batches of all views of these images, each with its image's target (n, 5)."""
-        stored = self.tokens(images)
-        targets = torch.as_tensor(targets).repeat_interleave(stored.shape[1], dim=0)
+        given = self.given(model, images).clone()  # out of inference mode
+        targets = torch.as_tensor(targets).repeat_interleave(given.shape[1], dim=0)
         augment = self._augment(model) if train and self.part == "trunk" else None
-        return ArrayBatches(stored.flatten(0, 1), targets, batch_size, train, seed, augment)
+        return ArrayBatches(given.flatten(0, 1), targets, batch_size, train, seed, augment)
 
     def _augment(self, model: nn.Module):
-        mean, (rows, columns), n_scales = model.trunk.reduce.mean.cpu(), model.trunk.grid, model.trunk.n_scales
+        (rows, columns), n_scales = model.trunk.grid, model.trunk.n_scales
 
         def augment(tokens: Tensor, generator: torch.Generator) -> Tensor:
             flipped = tokens.unflatten(1, (n_scales, rows, columns)).flip(3).flatten(1, 3)
             mirror = torch.rand(len(tokens), 1, 1, generator=generator) < 0.5
             tokens = torch.where(mirror, flipped, tokens)
             unseen = torch.rand(*tokens.shape[:2], 1, generator=generator) < self.drop
-            return torch.where(unseen, mean, tokens)
+            return tokens.masked_fill(unseen, 0)  # reduced tokens have mean 0
 
         return augment
 
@@ -145,7 +151,7 @@ def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
         pixels = torch.from_numpy(inputs.cache[[inputs.images[image]]]).permute(0, 3, 1, 2)
         views = grid_crops(pixels, inputs.crop, inputs.views)[0] if inputs.crop else pixels
         x = normalise(views.to(model.mean.device), model.mean, model.std)
-        return model.trunk.features(model.stem(x), model.grid(x)).float().cpu().numpy()
+        return model.trunk.features(model.reduce(model.stem(x)), model.grid(x)).float().cpu().numpy()
 
     key = _key("trunk", network, [str(inputs.cache.path.name), inputs.crop, inputs.views])
     return StoredInputs(_stored(key, network, images, features_of), images, "head")
