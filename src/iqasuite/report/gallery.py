@@ -273,7 +273,7 @@ def _write_notebook_pages(suite: Suite, cards: list[Card], root: Path) -> None:
 
 
 def _remove_strangers(suite: Suite, root: Path) -> None:
-    names = {run.name for run in suite.runs}
+    names = {run.name for run in suite.runs} | {"split"}  # tables/split is the suite's, shared by its runs
     for kind in ("runs", "notebooks", "figures", "tables"):
         for path in root.glob(f"{kind}/*"):
             if path.is_dir() and path.name not in names:
