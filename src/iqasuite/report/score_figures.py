@@ -215,6 +215,7 @@ def history_plot(history: pd.DataFrame) -> Figure:
     watched = [c for c in history if c.startswith("val_") and c != "val_loss" and history[c].notna().any()]
     fig = new_figure(9.5, 2.9)
     axes = fig.subplots(1, 2 + bool(watched))
+    history = history.assign(epoch=history["epoch"] + 1)  # for people: from 1, as in the log
     epoch, single = history["epoch"], {"marker": "o"} if len(history) < 3 else {}
     axes[0].plot(epoch, history["train_loss"], color=BLUE, label="train", **single)
     if "val_loss" in history and history["val_loss"].notna().any():
