@@ -16,7 +16,7 @@ from iqasuite.models.weights import save_weights
 
 STEMS = {
     "spt": {"image_size": 64},
-    "mobilenet_v2": {"image_size": 64, "stem": "mobilenet_v2", "pretrained": False, "cells": 2},
+    "mobilenet_v2": {"image_size": 64, "stem": "mobilenet_v2", "pretrained": False, "cells": 2, "components": 8},
 }
 
 
@@ -28,6 +28,7 @@ def saved(folder, stem="spt", people=("user2", "user10", ""), **card):
         if stem != "spt":
             shared = shared or model.stem.state_dict()
             model.stem.load_state_dict(shared)
+            model.reduce.fit(1 + 3 * torch.randn(50, 4, model.stem.channels))
         card = {"observer": observer, "fold": 0, "view_size": [64, 64], **card}
         save_weights(model, folder / f"aio_{observer or 'everybody'}_0.safetensors", card)
         card.pop("observer")

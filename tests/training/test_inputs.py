@@ -54,7 +54,7 @@ def test_features_of_the_trunk_and_the_head_make_the_whole_model(rated, network,
 def test_in_half_precision_tokens_stay_near(rated, network):
     """Where the machine computes in bfloat16, the trunk's features are rounded to its three digits."""
     model = network()
-    stored = trunk_features(model, PixelInputs(rated, SIZE)).tokens(["c00_4.png"])[0]
+    stored = trunk_features(model, PixelInputs(rated, SIZE)).stored(["c00_4.png"])[0]
     with torch.inference_mode():
         x = pixels_of(model, rated, ["c00_4.png"])
         features = model.trunk.features(model.stem(x), model.grid(x))
@@ -90,6 +90,13 @@ def test_settings_that_leave_no_trace_in_the_weights_are_told_apart(rated, netwo
         assert stem.arrays.shape[2] == model.stem.cells**2
         assert stored is None or stored.arrays.shape[2] == 32
     assert len(stored_files()) == (2 if "cells" in changed else 3)
+
+
+def test_features_follow_the_reduction_that_was_fitted(rated, network):
+    model, pixels = network(components=8), PixelInputs(rated, SIZE)
+    before = trunk_features(model, pixels).arrays
+    model.reduce.fit(stem_tokens(model, rated, SIZE).stored(rated.images["image"]).flatten(0, 1))
+    assert not np.allclose(trunk_features(model, pixels).arrays, before, atol=1e-2)
 
 
 def test_nothing_half_written_when_an_image_cannot_be_read(rated, network, tmp_path):
@@ -157,7 +164,7 @@ def test_tokens_are_mirrored_and_hidden_in_training_only(rated, network):
     stored = stem_tokens(model, rated, SIZE, drop=0.25)
     model.reduce.fit(stored.stored(images).flatten(0, 1))
     (plain, _), (again, _) = (next(iter(stored.batches(model, images, targets, 99, 0, False).epoch(i))) for i in (0, 1))
-    assert torch.equal(plain, again) and torch.equal(plain, stored.stored(images)[:, 0])
+    assert torch.equal(plain, again) and torch.equal(plain, model.reduce(stored.stored(images))[:, 0])
     batches = stored.batches(model, images, targets, 99, 0, True)
     batches.shuffle = False
     augmented, _ = next(iter(batches.epoch(0)))

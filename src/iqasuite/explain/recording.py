@@ -98,7 +98,7 @@ def record(models: Mapping[str, nn.Module], views: Iterable[np.ndarray]) -> np.n
             if id(model.stem) not in tokens:
                 tokens[id(model.stem)] = model.stem(normalise(x, model.mean, model.std))
             _check_size(model, tokens[id(model.stem)].shape[1], x.shape[-2:])
-            _, attention = model.trunk.attention(tokens[id(model.stem)], model.grid(x))
+            _, attention = model.trunk.attention(model.reduce(tokens[id(model.stem)]), model.grid(x))
             of_view.append(layer_head_maps(attention, model.grid(x))[0])
         found.append(of_view)
     return np.stack([np.stack(of_view) for of_view in found], axis=1)

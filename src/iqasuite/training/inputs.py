@@ -83,7 +83,7 @@ class StoredInputs:
     def given(self, model: nn.Module, images: Sequence[str]) -> Tensor:
         """What the trained part of the model is given of these images (n, views, …), on the CPU."""
         stored = self.stored(images)
-        return model.reduce.cpu()(stored) if self.part == "trunk" else stored
+        return model.reduce(stored.to(model.mean.device)).cpu() if self.part == "trunk" else stored
 
     def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
                 train: bool) -> ArrayBatches:  # fmt: skip
@@ -144,7 +144,7 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
 
 def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
     """The trunk's features before the head, of every image's fixed views, for training the head alone."""
-    network = nn.ModuleList([model.stem, model.trunk])
+    network = nn.ModuleList([model.stem, model.reduce, model.trunk])
     images = list(inputs.images)
 
     def features_of(image: str) -> np.ndarray:
