@@ -11,7 +11,7 @@ def test_faithful_soft_label_is_the_published_one():
     torch.testing.assert_close(labels[0], torch.tensor([0.0002, 0.0997, 0.8002, 0.0997, 0.0002]), atol=5e-5, rtol=0)
     torch.testing.assert_close(labels.sum(1), torch.ones(3))
     torch.testing.assert_close(labels[1], labels[2].flip(0))
-    assert 0.7**2 == pytest.approx(losses.FAITHFUL_SIGMA)
+    assert pytest.approx(losses.FAITHFUL_SIGMA) == 0.7**2
 
 
 def test_soft_labels_of_means_and_without_softening():
