@@ -152,9 +152,7 @@ def _parameters_of(suite: Suite, run: Run, declared: Mapping[str, Parameter]) ->
     file = run.notebook_file.as_posix()
     for name, value in given.items():
         if name not in declared:
-            raise InputError(
-                f"{where}: parameter {name!r} is not declared in {file}{_nearest(name, declared)}"
-            )
+            raise InputError(f"{where}: parameter {name!r} is not declared in {file}{_nearest(name, declared)}")
         if not fits(value, declared[name].annotation):
             raise InputError(
                 f"{where}: parameter {name!r}: found {value!r} ({type(value).__name__}); "

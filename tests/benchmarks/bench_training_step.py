@@ -79,12 +79,16 @@ def compare(size: str, batch: int, steps: int, rounds: int) -> dict:
         row |= {f"{way}_images_per_s": batch / seconds, f"{way}_peak_mib": max(run["peak_mib"] for run in found)}
     pairs = zip(runs["plain"], runs["ours"], strict=True)
     ratios = [statistics.median(p["seconds"]) / statistics.median(o["seconds"]) for p, o in pairs]
-    return row | matmul_rates() | {
-        "speedup": row["ours_images_per_s"] / row["plain_images_per_s"],
-        "speedup_lowest_round": min(ratios),
-        "speedup_highest_round": max(ratios),
-        "memory_ratio": row["ours_peak_mib"] / row["plain_peak_mib"],
-    }
+    return (
+        row
+        | matmul_rates()
+        | {
+            "speedup": row["ours_images_per_s"] / row["plain_images_per_s"],
+            "speedup_lowest_round": min(ratios),
+            "speedup_highest_round": max(ratios),
+            "memory_ratio": row["ours_peak_mib"] / row["plain_peak_mib"],
+        }
+    )
 
 
 def matmul_rates() -> dict:

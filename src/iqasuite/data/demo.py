@@ -150,7 +150,7 @@ def load(root: Path | str | None = None) -> Dataset:
     lost = [name for name in images["image"] if not (root / name).is_file()]
     if lost:
         raise InputError(f"{root}: {len(lost)} images missing ({lost[0]} …); remove the folder, it is made again")
-    quality = images["level"].where(images["distortion"] == "jpeg", 100.0)  # PNG files: nothing lost
+    quality = images["level"].where(images["distortion"] == "jpeg")  # a PNG file gives nothing away
     return Dataset(
         name="demo",
         root=root,
