@@ -41,21 +41,26 @@ class OrdinalHead(nn.Module):
     """A score and ordered thresholds: features (B, dim) -> log-probabilities of the votes (B, n_classes).
 
     Ordered probit: vote k where the score plus a standard normal error falls between thresholds k − 1 and k.
-    The first threshold is free, each next one is a positive step above the one before.
+    The first threshold is free, each next one is a positive step above the one before. They are kept divided by
+    `REACH`: Adam moves every parameter by about the learning rate a step, which is much for a weight of some
+    hundredths and next to nothing for a cut point between −2 and 2, where people differ most.
 
     Reference: P. McCullagh, "Regression Models for Ordinal Data", 1980.
     """
 
+    REACH = 100.0
+
     def __init__(self, dim: int, n_classes: int = 5):
         super().__init__()
         self.score = nn.Linear(dim, 1)
-        self.first = nn.Parameter(torch.tensor(-(n_classes - 2) / 2))
-        self.steps = nn.Parameter(torch.full((n_classes - 2,), 0.5413))  # softplus(.5413) = 1
+        self.first = nn.Parameter(torch.tensor(-(n_classes - 2) / 2) / self.REACH)
+        self.steps = nn.Parameter(torch.full((n_classes - 2,), 0.5413) / self.REACH)  # softplus(.5413) = 1
 
     @property
     def thresholds(self) -> Tensor:
         """Increasing cut points on the score, shape (n_classes − 1,)."""
-        return torch.cat([self.first[None], self.first + F.softplus(self.steps).cumsum(0)])
+        first, steps = self.first * self.REACH, F.softplus(self.steps * self.REACH)
+        return torch.cat([first[None], first + steps.cumsum(0)])
 
     def forward(self, features: Tensor) -> Tensor:
         score = self.score(features).float()

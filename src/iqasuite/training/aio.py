@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,6 +88,17 @@ def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
     return fresh
 
 
+def set_dropout(model: nn.Module, p: float) -> None:
+    """Let all dropout of a model have probability p from now on.
+
+    Between people the cut points on the score differ most, and these fit the score as it is with dropout: where few
+    epochs tune a network that has learnt already, its scores with and without it are too far apart.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = p
+
+
 def first_votes(dataset: Dataset, observer: str) -> pd.DataFrame:
     """Votes frame of one person (or of everybody), each image's first vote of each person only.
 
@@ -111,6 +122,7 @@ def targets_of(votes: pd.DataFrame, sigma: float) -> tuple[list[str], Tensor]:
 def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset: Dataset, split: pd.DataFrame,
                    fold: int, observer: str, plan: Plan, schedule: Schedule, seed: int = 0,
                    checkpoints: Path | None = None, chosen: Callable[[], None] | None = None,
+                   refit_from: Mapping[str, Tensor] | None = None,
                    log: Callable[[str], None] = logger.info) -> list[Stage]:  # fmt: skip
     """Train `model` into the AIO of `observer` (or of `EVERYBODY`) on one fold; its weights change in place.
 
@@ -123,6 +135,8 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         checkpoints: folder where unfinished stages are kept; None = nowhere.
         chosen: called when the epochs have been chosen and before the refit, while the model has not yet learnt from
             the validation part.
+        refit_from: weights of `model` where the refit starts; None = where all of it starts. Weights that have learnt
+            from the validation part belong here: an epoch cannot be chosen with them.
         log: takes one line an epoch.
 
     Returns:
@@ -162,6 +176,8 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         chosen()
     if plan.refit and plan.protocol == "corrected":
         network.load_state_dict(start)
+        if refit_from is not None:
+            model.load_state_dict(refit_from)
         for session, first in zip(sessions, list(stages), strict=True):
             epochs = first.result.best_epoch + 1
             again = replace(schedule, epochs=epochs, patience=None, warmup=min(schedule.warmup, epochs / 2))
