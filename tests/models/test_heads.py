@@ -59,3 +59,22 @@ def test_ordinal_head_recovers_known_thresholds():
     optimizer.step(closure)
     torch.testing.assert_close(head.thresholds - head.score.bias, true, atol=0.12, rtol=0)
     assert head.score.weight.item() == pytest.approx(1, abs=0.06)
+
+
+def test_thresholds_reach_a_strict_person_within_a_few_small_steps():
+    """As an AIO starts: the score is known, the person is more than one vote below everybody."""
+    generator = torch.Generator().manual_seed(0)
+    score = 2 * torch.randn(400, 1, generator=generator)
+    true = torch.tensor([0.5, 1.5, 2.5, 3.5])  # everybody's: −1.5, −.5, .5, 1.5
+    votes = (score + torch.randn(400, 1, generator=generator) > true).sum(1)
+    head = heads.OrdinalHead(1)
+    with torch.no_grad():
+        head.score.weight.fill_(1.0)
+        head.score.bias.zero_()
+    optimiser = torch.optim.Adam(head.parameters(), lr=3e-4)
+    for _ in range(100):
+        optimiser.zero_grad()
+        torch.nn.functional.nll_loss(head(score), votes).backward()
+        optimiser.step()
+    assert (head.thresholds - true).abs().max() < 0.4
+    assert abs(head.score.weight.item() - 1) < 0.05

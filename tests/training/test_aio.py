@@ -10,7 +10,15 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation.predict import predict
 from iqasuite.models.weights import save_weights
 from iqasuite.training import aio
-from iqasuite.training.aio import EVERYBODY, Plan, first_votes, starting_model, targets_of, train_observer
+from iqasuite.training.aio import (
+    EVERYBODY,
+    Plan,
+    first_votes,
+    set_dropout,
+    starting_model,
+    targets_of,
+    train_observer,
+)
 from iqasuite.training.inputs import PixelInputs, inputs_for, stem_tokens
 from iqasuite.training.loop import Schedule
 
@@ -119,6 +127,27 @@ def test_chosen_is_called_before_the_refit(rated, network, split):
     train_observer(alone, stored, rated, split, 0, "mild", Plan(refit=False), SHORT)
     assert len(seen) == 1 and same(seen[0], alone.trunk.state_dict())
     assert not same(seen[0], model.trunk.state_dict())
+
+
+def test_the_refit_starts_from_weights_that_choosing_must_not_see(rated, network, split, monkeypatch):
+    calls, model, other = recorded(monkeypatch), network(), network()
+    stored = stem_tokens(model, rated, SIZE)
+    model.reduce.fit(stored.stored(part(split, 0, "train")).flatten(0, 1), 0)
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        other.trunk.mlp_head[-1].bias += 1
+    start = {key: value.clone() for key, value in model.trunk.state_dict().items()}
+    train_observer(model, stored, rated, split, 0, "mild", Plan(), SHORT, refit_from=other.state_dict())
+    (choosing, *_), (refit, *_) = calls
+    assert same(choosing, start) and same(refit, other.trunk.state_dict()) and not same(choosing, refit)
+
+
+def test_set_dropout_reaches_all_of_the_network(rated, network):
+    model = network(dropout=0.5, emb_dropout=0.5).train()
+    x = torch.rand(2, 3, *SIZE)
+    assert not torch.equal(model(x), model(x))
+    set_dropout(model, 0.0)
+    assert torch.equal(model(x), model(x))
 
 
 def test_interrupted_stages_are_not_trained_again(rated, network, split, tmp_path):
