@@ -25,7 +25,7 @@ def test_smoke_suite_runs_from_end_to_end(repository, tmp_path, monkeypatch):
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         elif source.is_file():
             shutil.copy(source, tmp_path / name)
-    environment = {key: value for key, value in os.environ.items() if key not in ("IQASUITE_DATA", "IQASUITE_CACHE")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("IQASUITE_")}
     done = subprocess.run(
         [sys.executable, "-m", "iqasuite", "suite", "run", "smoke"],
         cwd=tmp_path,
@@ -40,6 +40,7 @@ def test_smoke_suite_runs_from_end_to_end(repository, tmp_path, monkeypatch):
         described = json.loads((results / "runs" / f"{run.name}.json").read_text())
         assert described["status"] == "ok"
         assert (results / "notebooks" / f"{run.name}.html").is_file()
+        assert "it/s]" not in (results / "notebooks" / f"{run.name}.ipynb").read_text()  # lines, no progress bars
     assert (results / "scores.csv").is_file() and (results / "README.md").is_file()
     for file in results.rglob("*"):
         assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file

@@ -229,8 +229,9 @@ def _snakemake(suite: Suite, jobs: int, keep_going: bool) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Environment of every run: this interpreter's kernel and nobody else's, the same hashes each time."""
+    """Environment of every run: plain lines, this interpreter's kernel and nobody else's, the same hashes each time."""
     return dict(os.environ) | {
+        "IQASUITE_BATCH": "1",
         "PYTHONHASHSEED": "0",
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
