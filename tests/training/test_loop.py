@@ -17,7 +17,7 @@ from iqasuite.training.batches import ArrayBatches  # noqa: E402
 from iqasuite.training.checkpoints import load_checkpoint  # noqa: E402
 from iqasuite.training.loop import Schedule, TrainingError, fit  # noqa: E402
 from iqasuite.training.losses import soft_cross_entropy  # noqa: E402
-from iqasuite.training.machine import computes_in_bf16  # noqa: E402
+from iqasuite.training.machine import computes_in_bf16, peak_flops  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,15 @@ def line_batches(target, n=8, size=4):
     return ArrayBatches(torch.ones(n, 1), torch.full((n, 1), float(target)), size, shuffle=False)
 
 
+def test_the_share_of_the_peak_counts_each_matrix_product():
+    x, y = torch.randn(16, 64), torch.randn(16, 32)
+    layer, schedule = torch.nn.Linear(64, 32), Schedule(epochs=3, precision="no")
+    history = fit(layer, ArrayBatches(x, y, 4, shuffle=False), None, squared, schedule).history
+    per_image = history["share_of_peak"] * peak_flops(torch.device("cpu"), torch.float32) / history["images_per_s"]
+    # forward and the weights' gradient, each 2 · 64 · 32; the input needs no gradient
+    assert per_image.tolist() == pytest.approx([2 * 2 * 64 * 32] * 3)
+
+
 def test_weights_of_the_best_epoch_are_restored_and_patience_stops():
     # Training pulls the weight from 1 to 3, validation wants 2: it gets better, then worse.
     model, lines = Line(), []
@@ -110,7 +119,7 @@ def test_weights_of_the_best_epoch_are_restored_and_patience_stops():
     assert result.best_epoch == history["val_loss"].idxmin() == len(history) - 1 - 3
     assert result.best_value == history["val_loss"].min()
     assert (model.weight.item() - 2) ** 2 == pytest.approx(result.best_value, abs=1e-6)
-    assert list(history) == ["epoch", "train_loss", "lr", "images_per_s", "val_loss", "seconds"]
+    assert list(history) == ["epoch", "train_loss", "lr", "images_per_s", "share_of_peak", "val_loss", "seconds"]
     assert len(lines) == len(history) == result.epochs_run and "images/s" in lines[0]
 
 

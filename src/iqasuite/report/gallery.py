@@ -25,7 +25,7 @@ from iqasuite.report.tables import method_table
 from iqasuite.suite import GIVEN, Run, Suite, check, read_suite
 
 TEMPLATES = Path(__file__).parent / "templates"
-FOLD_ABOVE = 12  # a larger group of runs is one table with pages for its first and its failed runs only
+FOLD_ABOVE = 20  # a larger group of runs is one table with pages for its first and its failed runs only
 PREVIEW_ROWS = 12
 METRICS = (
     "accuracy",
