@@ -15,12 +15,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from iqasuite.errors import InputError
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.machine import accelerator_for, own_randomness, peak_flops, prepared, watched
+from iqasuite.training.machine import accelerator_for, flops_of, own_randomness, peak_flops, prepared, watched
 from iqasuite.training.schedule import Schedule, learning_rate
 
 __all__ = ["Result", "Schedule", "TrainingError", "fit"]
@@ -37,8 +36,7 @@ class Result:
 
     Attributes:
         history: one row an epoch: epoch (from 0), train_loss, val_loss, val_<metric>, lr, seconds, images_per_s,
-            share_of_peak (of what the machine's largest matrix products reach, by the operations that were counted in
-            the first step's matrix products, convolutions and attention, forward and backward).
+            share_of_peak (of the speed of the machine's large matrix products; nan where operations cannot be counted).
         best_epoch: whose weights the model has now; the last one where there was no validation.
         best_value: its metric, or its validation loss without a metric; nan without validation.
         epochs_run: rows of the history.
@@ -82,7 +80,7 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
     if checkpoint is not None and Path(checkpoint).exists():
         state = _resume(Path(checkpoint), identity, model, optimizer)
     peak = peak_flops(accelerator.device, torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
-    flops = math.nan  # an image, forward and backward: counted in the first step
+    flops = flops_of(model, next(iter(train.epoch(0)))[0])
     name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
 
     with own_randomness(accelerator), prepared(accelerator, model, optimizer) as (wrapped, stepper):
@@ -91,8 +89,8 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
             torch.manual_seed((seed * 1_000_003 + epoch) * 1009 + accelerator.process_index)
             watched_losses = [row["train_loss" if val is None else "val_loss"] for row in state["history"]]
             row = {"epoch": epoch}
-            trained, flops = _train(accelerator, wrapped, stepper, train, loss, schedule, epoch, watched_losses, flops)
-            row |= trained | {"share_of_peak": trained["images_per_s"] * flops / (peak * accelerator.num_processes)}
+            row |= _train(accelerator, wrapped, stepper, train, loss, schedule, epoch, watched_losses)
+            row["share_of_peak"] = row["images_per_s"] * flops / (peak * accelerator.num_processes)
             if val is not None:
                 row |= _validate(accelerator, wrapped, val, loss, metric, f"validation after epoch {epoch + 1}")
             row["seconds"] = time.perf_counter() - began
@@ -120,8 +118,8 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
     return Result(history, state["best_epoch"], state["best_value"], len(history), float(history["seconds"].sum()))
 
 
-def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watched_losses, flops):
-    """One epoch: mean training loss, last learning rate, images/s; and the operations an image, counted where nan."""
+def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watched_losses) -> dict[str, float]:
+    """One epoch: mean training loss, last learning rate, images/s."""
     model.train()
     began, total, n_images, n = time.perf_counter(), 0.0, 0, accelerator.num_processes
     steps = len(batches) // n
@@ -134,12 +132,10 @@ def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watche
         for group in optimizer.param_groups:
             group["lr"] = lr
         update = (step + 1) % schedule.accumulate == 0 or step + 1 == steps
-        counter = FlopCounterMode(display=False) if math.isnan(flops) else nullcontext()
-        with nullcontext() if update else accelerator.no_sync(model), counter:
+        with nullcontext() if update else accelerator.no_sync(model):
             value = loss(model(inputs.to(accelerator.device)), targets.to(accelerator.device))
             total += len(inputs) * _finite(value.item(), f"epoch {epoch + 1}, step {step + 1}, lr {lr:.3g}")
             accelerator.backward(value / schedule.accumulate)
-        flops = counter.get_total_flops() / len(inputs) if math.isnan(flops) else flops
         if update:
             if schedule.grad_clip:
                 accelerator.clip_grad_norm_(model.parameters(), schedule.grad_clip)
@@ -147,7 +143,7 @@ def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watche
             optimizer.zero_grad(set_to_none=True)
         n_images += len(inputs)
     speed = n_images * n / (time.perf_counter() - began)
-    return {"train_loss": total / n_images, "lr": lr, "images_per_s": speed}, flops
+    return {"train_loss": total / n_images, "lr": lr, "images_per_s": speed}
 
 
 @torch.no_grad()
@@ -211,4 +207,5 @@ def _resume(path: Path, identity: dict, model: nn.Module, optimizer) -> dict:
 def _line(row: dict[str, float]) -> str:
     apart = ("epoch", "images_per_s", "share_of_peak")
     values = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in apart)
-    return f"{values}, {row['images_per_s']:.1f} images/s, {100 * row['share_of_peak']:.0f} % of peak"
+    share = "" if math.isnan(row["share_of_peak"]) else f", {100 * row['share_of_peak']:.0f} % of peak"
+    return f"{values}, {row['images_per_s']:.1f} images/s{share}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -13,6 +14,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def accelerator_for(precision: str) -> Accelerator:
@@ -53,6 +57,21 @@ def peak_flops(device: torch.device | str, dtype: torch.dtype) -> float:
         (a @ a)[0, 0].item()  # waits for the device
         times.append(time.perf_counter() - start)
     return 2 * side**3 / min(times)
+
+
+def flops_of(model: nn.Module, inputs: torch.Tensor) -> float:
+    """Floating-point operations an input, forward and backward: matrix products, convolutions, attention.
+
+    Counted on tensors without values, so that counting changes no number of the training; nan for a network that
+    cannot work on such.
+    """
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as fake, FlopCounterMode(display=False) as counter:
+            state = {name: fake.from_tensor(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
+            functional_call(model, state, fake.from_tensor(inputs)).float().sum().backward()
+    except (DataDependentOutputException, NotImplementedError, RuntimeError):
+        return math.nan
+    return counter.get_total_flops() / len(inputs)
 
 
 @contextmanager
