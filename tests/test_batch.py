@@ -1,5 +1,7 @@
 """Runs of a suite: order, parameters, failures, resume, interrupts; nothing half-done passes for done."""
 
+import base64
+import io
 import json
 import os
 import signal
@@ -8,7 +10,9 @@ import sys
 import time
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from iqasuite import batch
 from iqasuite.errors import InputError
@@ -126,6 +130,18 @@ def test_outputs_lose_paths_and_widgets(project):
     )
     batch._clean_output(error)
     assert error["evalue"] == "./b" and error["traceback"] == ["in ./c.py"]
+
+
+def test_grids_of_photographs_are_kept_as_jpeg(project):
+    pixels = np.random.default_rng(0).integers(96, 160, (400, 300, 3), dtype=np.uint8)
+    pixels[100:200] = 250  # what a photograph has beside noise
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(written.getvalue()).decode()})
+    batch._clean_output(output)
+    assert list(output["data"]) == ["image/jpeg"]
+    kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))))
+    assert kept.shape == pixels.shape and np.abs(kept.astype(int) - pixels).mean() < 3
 
 
 def test_a_run_forgets_what_the_one_before_left(project):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import logging
 import os
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
+LARGE_PICTURE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
 
 
 class RunFailed(Exception):
@@ -206,6 +209,22 @@ def _clean_output(output: NotebookNode) -> None:
             del data[mime]  # lives only in the kernel; its text stays
         elif isinstance(data[mime], str) and not mime.startswith("image/"):
             data[mime] = without_machine_paths(data[mime])
+    png = data.get("image/png", "")
+    if len(png) > LARGE_PICTURE and len(jpeg := _as_jpeg(png)) < 0.6 * len(png):  # of diagrams it is the larger one
+        data["image/jpeg"] = jpeg
+        del data["image/png"]
+
+
+def _as_jpeg(png: str) -> str:
+    """A picture of photographs, base64, as a JPEG in which nothing is lost that one would see.
+
+    Executed notebooks and their pages are light with it; `results/<suite>/figures/` has every pixel.
+    """
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(written, "JPEG", quality=95, subsampling=0)
+    return base64.b64encode(written.getvalue()).decode("ascii")
 
 
 def _forget(suite: str, run: str) -> None:
