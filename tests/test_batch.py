@@ -25,9 +25,13 @@ MACHINE = "import os\nprint(os.getcwd(), os.environ['OMP_NUM_THREADS'], hash('a'
 
 
 def started(*arguments):
-    """The iqasuite command in a process group of its own, as a terminal would start it."""
+    """The iqasuite command in a process group of its own, as a terminal would start it, and not deaf to Ctrl-C."""
     return subprocess.Popen(
-        [sys.executable, "-m", "iqasuite", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-m", "iqasuite", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -177,7 +177,7 @@ def test_precisions_follow_one_another_in_a_process_and_leave_the_model_as_it_wa
         fit(model, batches, None, soft_cross_entropy, Schedule(epochs=1, precision=precision))
         assert model(torch.randn(1, 4)).dtype == model.weight.dtype == torch.float32
         assert "forward" not in model.__dict__
-    assert seen[::2] == [torch.float32, torch.bfloat16, torch.float32]
+    assert seen[1::3] == [torch.float32, torch.bfloat16, torch.float32]  # between counting and the test's own call
 
 
 def test_frozen_parameters_stay():
