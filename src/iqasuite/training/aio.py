@@ -89,10 +89,10 @@ def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
 
 
 def set_dropout(model: nn.Module, p: float) -> None:
-    """Let all dropout of a model have probability p from now on.
+    """Let all dropout of a model have probability p, 0 to 1, from now on.
 
-    Between people the cut points on the score differ most, and these fit the score as it is with dropout: where few
-    epochs tune a network that has learnt already, its scores with and without it are too far apart.
+    People differ most in their cut points on the score. With dropout these would be fitted to noisier scores than those
+    that the network gives at test time: AIOs that start from everybody's network are tuned without.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -136,7 +136,8 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         chosen: called when the epochs have been chosen and before the refit, while the model has not yet learnt from
             the validation part.
         refit_from: weights of `model` where the refit starts; None = where all of it starts. Weights that have learnt
-            from the validation part belong here: an epoch cannot be chosen with them.
+            from the validation part belong here: an epoch cannot be chosen with them. Not where the head alone is
+            trained: the trunk's stored features are those of the weights in `model`.
         log: takes one line an epoch.
 
     Returns:

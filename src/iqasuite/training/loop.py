@@ -80,7 +80,7 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
     if checkpoint is not None and Path(checkpoint).exists():
         state = _resume(Path(checkpoint), identity, model, optimizer)
     peak = peak_flops(accelerator.device, torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
-    flops = flops_of(model, next(iter(train.epoch(0)))[0])
+    flops = flops_of(model, next(iter(train.epoch(0)))[0].to(accelerator.device))
     name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
 
     with own_randomness(accelerator), prepared(accelerator, model, optimizer) as (wrapped, stepper):
