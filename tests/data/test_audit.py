@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqasuite.data import demo, lab
-from iqasuite.data.audit import COLUMNS, difference_hash
+from iqasuite.data import demo
+from iqasuite.data.adapters import tta_h265_lab as lab
+from iqasuite.data.audit import COLUMNS, joined_sources, near_duplicates
 from iqasuite.data.frames import IMAGES
 from iqasuite.data.splits import audit, by_content
 from iqasuite.errors import InputError
@@ -34,7 +35,7 @@ def test_lab_is_clean(lab_root):
 def test_ignored_sources_are_found(demo_set):
     split = by_content(demo_set.images, 5)  # by content alone: parts of one photograph fall apart
     leaks = audit(split, demo_set.images, demo_set.sources)
-    assert set(leaks["kind"]) == {"source"} and leaks["distance"].isna().all()
+    assert set(leaks["kind"]) == {"source"} and leaks["similarity"].isna().all()
     assert (leaks["part_a"] != leaks["part_b"]).all()
 
 
@@ -48,20 +49,27 @@ def test_shared_content_and_reference_are_found():
     assert audit(split, images).empty
 
 
-@pytest.mark.parametrize("how", ["recompressed", "resized", "brighter"])
+def altered(original: Image.Image, how: str) -> Image.Image:
+    width, height = original.size
+    if how == "resized":
+        return original.resize((300, 180))
+    if how == "brighter":
+        return Image.fromarray((np.asarray(original) * 0.8 + 40).astype(np.uint8))
+    if how == "cropped":
+        return original.crop((round(0.02 * width), round(0.05 * height), round(0.96 * width), round(0.98 * height)))
+    if how == "mirrored":
+        return original.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return original
+
+
+@pytest.mark.parametrize("how", ["recompressed", "resized", "brighter", "cropped", "mirrored"])
 def test_planted_duplicate_is_found(tmp_path, how):
     files, rows = {}, []
     for i, (content, pristine) in enumerate(demo.contents().items()):
         Image.fromarray(pristine).save(tmp_path / f"{content}.png")
         files[content] = tmp_path / f"{content}.png"
         rows.append((content, content, "", "train" if i % 2 else "test"))
-    original = Image.open(files["china-1"])
-    if how == "recompressed":
-        original.save(tmp_path / "copy.jpg", quality=15)
-    if how == "resized":
-        original.resize((300, 180)).save(tmp_path / "copy.jpg", quality=60)
-    if how == "brighter":
-        Image.fromarray((np.asarray(original) * 0.8 + 40).astype(np.uint8)).save(tmp_path / "copy.jpg")
+    altered(Image.open(files["china-1"]), how).save(tmp_path / "copy.jpg", quality=15 if how == "recompressed" else 70)
     part = dict((r[0], r[3]) for r in rows)["china-1"]
     files["copy"] = tmp_path / "copy.jpg"
     images, split = frames([*rows, ("copy", "another-name", "", "val")])
@@ -69,21 +77,34 @@ def test_planted_duplicate_is_found(tmp_path, how):
     assert leaks[["kind", "image_a", "part_a", "image_b", "part_b"]].values.tolist() == [
         ["near-duplicate", "china-1", part, "copy", "val"]
     ]
-    assert leaks["distance"][0] <= 6
+    assert leaks["similarity"][0] > 0.8
     images, split = frames([*rows, ("copy", "another-name", "", part)])
     assert audit(split, images, paths=files).empty  # in the same part it does no harm
 
 
-def test_hash_of_known_pictures(tmp_path):
-    ramp = np.repeat(np.linspace(0, 255, 90).astype(np.uint8)[None], 80, axis=0)
-    for name, image, bits in (("up", ramp, 64), ("down", ramp[:, ::-1], 0), ("flat", ramp * 0, 0)):
-        Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / f"{name}.png")
-        assert np.bitwise_count(difference_hash(tmp_path / f"{name}.png")) == bits
+def test_random_split_of_a_synthetic_set_is_flagged(demo_set):
+    rng = np.random.default_rng(0)
+    split = demo_set.images[["image", "content"]].assign(fold=0, part=rng.choice(["train", "val", "test"], 338))
+    leaks = audit(split, demo_set.images, demo_set.sources)
+    assert set(leaks["kind"]) == {"content", "reference", "source"}
+    assert leaks[leaks["kind"] == "content"].groupby("kind").size().tolist() == [13 * 3]  # every content, all 3 pairs
+
+
+def test_contents_of_one_picture_are_joined(demo_set):
+    renamed = demo_set.images.assign(content=demo_set.images["content"].str.replace("coffee-1", "tea"))
+    half = renamed["content"].eq("tea") & (np.arange(len(renamed)) % 2 == 0)
+    renamed.loc[half, "content"] = "coffee-1"  # one picture under two names
+    pairs = near_duplicates(renamed, demo_set.paths())
+    assert {frozenset(pair) for pair in pairs[["content_a", "content_b"]].itertuples(index=False)} == {
+        frozenset(("coffee-1", "tea"))
+    }
+    joined = joined_sources({content: content for content in renamed["content"].unique()}, pairs)
+    assert joined["tea"] == joined["coffee-1"] == "coffee-1" and len(set(joined.values())) == 13
 
 
 def test_unknown_images():
     images, split = frames([("a", "a", "", "train"), ("b", "b", "", "test")])
     with pytest.raises(InputError, match="1 images unknown \\('b'"):
         audit(split, images[:1])
-    with pytest.raises(InputError, match="paths: 2 images of the split have none"):
+    with pytest.raises(InputError, match="paths: 2 images have none"):
         audit(split, images, paths={})

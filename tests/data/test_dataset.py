@@ -7,7 +7,7 @@ from iqasuite.errors import InputError
 
 def test_load_by_name(tiny_lab):
     assert dataset.load("tta_h265_lab", tiny_lab).name == "tta_h265_lab"
-    with pytest.raises(InputError, match="data set 'lab': unknown, expected one of demo, tta_h265_lab"):
+    with pytest.raises(InputError, match="data set 'lab': unknown, expected a folder or one of demo, tta_h265_lab"):
         dataset.load("lab")
     with pytest.raises(InputError, match="missing='some'"):
         dataset.load("demo", missing="some")

@@ -2,7 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqasuite.data import lab, splits
+from iqasuite.data import splits
+from iqasuite.data.adapters import tta_h265_lab as lab
+from iqasuite.data.frames import IMAGES
 from iqasuite.errors import InputError
 
 
@@ -99,3 +101,58 @@ def test_lab(lab_root):
     check(split, data.images, data.sources, 5)
     tested = split[split["part"] == "test"].merge(data.images[["image", "mos"]], on="image").groupby("fold")["mos"]
     assert np.ptp(tested.size()) <= 2 and np.ptp(tested.mean()) < 0.05
+
+
+def authentic(n: int) -> pd.DataFrame:
+    """Images that are each their own content, MOS by number."""
+    names = [f"{i:05d}.jpg" for i in range(n)]
+    mos = np.random.default_rng(1).permutation(n) / n
+    rows = [(name, name, "", "", np.nan, value, 1.0, 5) for name, value in zip(names, mos, strict=True)]
+    return pd.DataFrame(rows, columns=list(IMAGES))
+
+
+def test_many_contents_are_dealt_evenly():
+    images = authentic(2003)
+    split = splits.by_content(images, 5)
+    tested = split[split["part"] == "test"].merge(images[["image", "mos"]], on="image")
+    sizes, means = (tested.groupby("fold")["mos"].agg(how) for how in ("size", "mean"))
+    assert sizes.sum() == 2003 and sizes.min() >= 400 and sizes.max() <= 401
+    assert np.abs(means - images["mos"].mean()).max() < 0.002
+
+
+def test_repeated_splits_have_their_shares_and_differ():
+    images = authentic(500)
+    split = splits.repeated_by_content(images, 10, seed=3)
+    counts = split.groupby(["fold", "part"]).size().unstack()
+    assert (counts[["train", "val", "test"]] == [300, 100, 100]).all(axis=None)
+    merged = split.merge(images[["image", "mos"]], on="image")
+    assert merged.groupby(["fold", "part"])["mos"].mean().sub(images["mos"].mean()).abs().max() < 0.01
+    tests = [set(splits.part(split, fold, "test")) for fold in range(10)]
+    assert all(5 < len(tests[0] & other) < 40 for other in tests[1:])  # by chance 20 of 100
+    assert split.equals(splits.repeated_by_content(images.sample(frac=1, random_state=1), 10, seed=3))
+    assert splits.audit(split, images).empty
+
+
+def test_repeated_splits_keep_sources_together(demo_set):
+    split = splits.repeated_by_content(demo_set.images, 4, sources=demo_set.sources)
+    assert splits.audit(split, demo_set.images, demo_set.sources).empty and split["fold"].nunique() == 4
+    with pytest.raises(InputError, match="at least 20 sources, found 7"):
+        splits.repeated_by_content(demo_set.images, 1, sources=demo_set.sources, shares=(0.85, 0.1, 0.05))
+    for shares in ((0.6, 0.4, 0.0), (0.6, 0.2, 0.1), (0.5, 0.5)):
+        with pytest.raises(InputError, match="expected three of at least .05 that add to 1"):
+            splits.repeated_by_content(demo_set.images, 1, shares=shares)
+
+
+def test_official_split_gets_a_validation_part():
+    images = authentic(200)
+    official = images[["image", "content"]].assign(fold=0, part=np.where(np.arange(200) < 160, "train", "test"))
+    split = splits.with_validation(official, images, share=0.2)
+    assert split["part"].value_counts().to_dict() == {"train": 128, "test": 40, "val": 32}
+    assert set(splits.part(split, 0, "test")) == set(official.loc[official["part"] == "test", "image"])
+    assert splits.with_validation(split, images).equals(split)  # nothing left to do
+
+
+def test_kept_split_of_another_making(tmp_path):
+    images = authentic(100)
+    split = splits.kept_split(tmp_path / "split.csv", images, 3, make=splits.repeated_by_content)
+    assert split.equals(splits.repeated_by_content(images, 3)) and (tmp_path / "split.csv").is_file()

@@ -1,4 +1,4 @@
-"""Looks for leaks in a split: contents, references, sources or near-identical pictures in two parts of one fold."""
+"""Leak audit of a split: what is shared between two parts of one fold."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from iqasuite.data.fingerprints import near_pairs, thumbnails
 from iqasuite.data.frames import validate
-from iqasuite.data.loading import read_image
 from iqasuite.errors import InputError
 
-COLUMNS = ("fold", "kind", "image_a", "part_a", "image_b", "part_b", "distance")
-NEAR = 6  # bits of 64; pictures of different photographs are 15 or more apart in the demo and the lab set
+COLUMNS = ("fold", "kind", "image_a", "part_a", "image_b", "part_b", "similarity")
 
 
 def audit(
@@ -34,8 +34,9 @@ def audit(
 
     Returns:
         One row a leak, with one pair of images as its witness: fold, kind ("content", "reference", "source",
-        "near-duplicate"), image_a, part_a, image_b, part_b, distance (bits that differ of the 64-bit difference hash;
-        nan for other kinds). Near-duplicates are every pair of different contents within 6 bits. Empty = clean.
+        "near-duplicate"), image_a, part_a, image_b, part_b, similarity (of near-duplicates, see
+        `iqasuite.data.fingerprints`; nan for other kinds). Near-duplicates are all pairs of images of different
+        contents that show nearly the same picture, the most similar first. Empty = clean.
 
     Raises:
         InputError: the split has an image that `images` or `paths` has not, or a file cannot be read.
@@ -50,47 +51,83 @@ def audit(
         reference=images["reference"].reindex(split["image"]).to_numpy(),
     )
     merged["source"] = merged["content"].map(lambda content: (sources or {}).get(content, ""))
-    rows = [row for kind in ("content", "reference", "source") for row in _shared(merged, kind)]
-    rows += _near_duplicates(merged, paths) if paths is not None else []
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"distance": "float64"})
+    leaks = [_shared(merged, kind) for kind in ("content", "reference", "source")]
+    if paths is not None:
+        named = images.loc[images.index.isin(split["image"])].reset_index()
+        leaks.append(_across_parts(merged, near_duplicates(named, paths)))
+    leaks = [frame for frame in leaks if len(frame)]
+    empty = pd.DataFrame(columns=list(COLUMNS)).astype({"similarity": "float64"})
+    return pd.concat(leaks, ignore_index=True)[list(COLUMNS)] if leaks else empty
 
 
-def difference_hash(path: Path) -> np.uint64:
-    """64-bit dHash: whether each of 8×8 gray cells is darker than its right neighbour, after shrinking to 9×8.
+def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path]) -> pd.DataFrame:
+    """All pairs of images of different contents that show nearly the same picture.
 
-    Reference: N. Krawetz, "Kind of like that", 2013.
+    Args:
+        images: images frame, or its columns image and content.
+        paths: image -> file.
+
+    Returns:
+        image_a, image_b, content_a, content_b, similarity; the most similar first.
+
+    Raises:
+        InputError: an image without a path, a file that cannot be read.
     """
-    small = Image.fromarray(read_image(path)).convert("L").resize((9, 8), Image.Resampling.LANCZOS)
-    cells = np.asarray(small, dtype=np.int16)
-    return np.packbits(cells[:, :-1] < cells[:, 1:]).view(">u8")[0].astype(np.uint64)
-
-
-def _shared(merged: pd.DataFrame, kind: str) -> list[tuple]:
-    """A witness for every value of the column `kind` and every two parts that hold it."""
-    rows = []
-    named = merged[merged[kind] != ""]
-    for (fold, _), group in named.groupby(["fold", kind], sort=True):
-        firsts = group.drop_duplicates("part")[["image", "part"]].itertuples(index=False)
-        rows += [(fold, kind, *a, *b, np.nan) for a, b in combinations(firsts, 2)]
-    return rows
-
-
-def _near_duplicates(merged: pd.DataFrame, paths: Mapping[str, Path]) -> list[tuple]:
-    names = sorted(set(merged["image"]))
-    lost = [name for name in names if name not in paths]
+    named = images[["image", "content"]].sort_values("image", ignore_index=True)
+    lost = [name for name in named["image"] if name not in paths]
     if lost:
-        raise InputError(f"paths: {len(lost)} images of the split have none ({lost[0]!r} …)")
-    hashes = np.array([difference_hash(paths[name]) for name in names], dtype=np.uint64)
-    content = merged.drop_duplicates("image").set_index("image")["content"].reindex(names).to_numpy()
-    pairs = []
-    for i in range(len(names) - 1):
-        distance = np.bitwise_count(hashes[i] ^ hashes[i + 1 :])
-        near = np.flatnonzero((distance <= NEAR) & (content[i + 1 :] != content[i]))
-        pairs += [(names[i], names[i + 1 + j], float(distance[j])) for j in near]
+        raise InputError(f"paths: {len(lost)} images have none ({lost[0]!r} …); expected a file for each")
+    pairs = near_pairs(thumbnails([paths[name] for name in named["image"]]), named["content"])
+    a, b = named.iloc[pairs["first"]], named.iloc[pairs["second"]]
+    return pd.DataFrame(
+        {
+            "image_a": a["image"].to_numpy(),
+            "image_b": b["image"].to_numpy(),
+            "content_a": a["content"].to_numpy(),
+            "content_b": b["content"].to_numpy(),
+            "similarity": pairs["similarity"].to_numpy(),
+        }
+    )
+
+
+def joined_sources(sources: Mapping[str, str], pairs: pd.DataFrame) -> dict[str, str]:
+    """Sources in which contents that show one picture are one source, so that a split keeps them together.
+
+    Args:
+        sources: content -> source photograph.
+        pairs: columns content_a, content_b, as from `near_duplicates`.
+
+    Returns:
+        content -> source; a joined source has the name of its first.
+    """
+    names = sorted(set(sources.values()))
+    number = {name: i for i, name in enumerate(names)}
+    a = pairs["content_a"].map(lambda content: number[sources[content]]).to_numpy(int)
+    b = pairs["content_b"].map(lambda content: number[sources[content]]).to_numpy(int)
+    links = coo_array((np.ones(len(a)), (a, b)), shape=(len(names), len(names)))
+    _, group = connected_components(links, directed=False)
+    first: dict[int, str] = {}
+    for i, name in enumerate(names):
+        first.setdefault(int(group[i]), name)
+    return {content: first[int(group[number[source]])] for content, source in sources.items()}
+
+
+def _shared(merged: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """A witness for every value of the column `kind` and every two parts that hold it."""
+    named = merged[merged[kind] != ""]
+    firsts = named.drop_duplicates(["fold", kind, "part"]).sort_values(["fold", kind], kind="stable")
+    counts = firsts.groupby(["fold", kind])["part"].transform("size")
     rows = []
-    for fold, group in merged.groupby("fold"):
-        part = dict(zip(group["image"], group["part"], strict=True))
-        for a, b, distance in pairs:
-            if a in part and b in part and part[a] != part[b]:
-                rows.append((fold, "near-duplicate", a, part[a], b, part[b], distance))
-    return rows
+    for (fold, _), group in firsts[counts > 1].groupby(["fold", kind], sort=True):
+        pairs = combinations(group[["image", "part"]].itertuples(index=False), 2)
+        rows += [(fold, kind, *a, *b, np.nan) for a, b in pairs]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _across_parts(merged: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs whose images are in two parts of a fold, once for each fold."""
+    part = merged[["image", "fold", "part"]]
+    both = pairs.merge(part.rename(columns={"image": "image_a", "part": "part_a"}), on="image_a")
+    both = both.merge(part.rename(columns={"image": "image_b", "part": "part_b"}), on=["image_b", "fold"])
+    both = both[both["part_a"] != both["part_b"]].assign(kind="near-duplicate")
+    return both.sort_values(["fold", "similarity"], ascending=[True, False], kind="stable")[list(COLUMNS)]

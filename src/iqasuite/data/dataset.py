@@ -6,19 +6,12 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from iqasuite.data.card import Scale as Scale  # part of what a data set is
+from iqasuite.data.loading import read_image
 from iqasuite.errors import InputError
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The set's own rating scale; `mos` in the frames is always higher = better, whatever its direction here."""
-
-    low: float
-    high: float
-    higher_is_better: bool = True
-    name: str = "ACR"
 
 
 @dataclass
@@ -29,16 +22,24 @@ class Dataset:
         name: the adapter's name, as in every frame's `dataset` column.
         root: folder that `image` and `reference` are relative to.
         images: images frame; `reference` is "" for the reference itself and where there is none.
-        votes: votes frame.
+        votes: votes frame; without rows where only scores are published.
         scale: the set's own scale and direction.
         display_size: (height, width) in pixels at which people saw the images; None = as they are.
-        nuisance: what the file itself gives away (float, index `image`), for the baseline that uses nothing else.
+        nuisance: what the file itself gives away (float, index `image`), for the baseline that uses nothing else; empty
+            where nothing is known.
         nuisance_name: what that is: "jpeg_quality", "height".
         sources: content -> source photograph; contents of one source must share a part of a split.
         absent: names that belong to the official set and are not here.
         simulated: the observers are made by code.
         licence, citation: of the set.
         truth: simulated sets only: observer, image, expected_vote (before noise, clipping, rounding), quality.
+        distributions: image, p1…p5: shares of the votes 1–5, where they are published without the single votes.
+        pairs: comparisons: reference, image_a, image_b, preference_a (share of people, or probability, that A is closer
+            to the reference), part.
+        official_split: split frame that the set's authors published.
+        regions: image -> (file, (top, left, bottom, right) as shares of its sides) for images that are parts of files.
+        set_aside: votes that the set's authors replaced or took out: for reports, never for training or tests.
+        has_pixels: False where only names and ratings are here.
     """
 
     name: str
@@ -46,19 +47,48 @@ class Dataset:
     images: pd.DataFrame
     votes: pd.DataFrame
     scale: Scale
-    display_size: tuple[int, int] | None
-    nuisance: pd.Series
-    nuisance_name: str
+    display_size: tuple[int, int] | None = None
+    nuisance: pd.Series = field(default_factory=lambda: pd.Series(dtype=float, index=pd.Index([], name="image")))
+    nuisance_name: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     simulated: bool = False
     licence: str = ""
     citation: str = ""
     truth: pd.DataFrame | None = None
+    distributions: pd.DataFrame | None = None
+    pairs: pd.DataFrame | None = None
+    official_split: pd.DataFrame | None = None
+    regions: dict[str, tuple[str, tuple[float, float, float, float]]] = field(default_factory=dict)
+    set_aside: pd.DataFrame | None = None
+    has_pixels: bool = True
 
     def path(self, image: str) -> Path:
-        """File of an image or reference of this set."""
-        return self.root / image
+        """File of an image or reference of this set.
+
+        Raises:
+            InputError: the set has ratings only, no images.
+        """
+        if not self.has_pixels:
+            raise InputError(f"{self.name}: {image!r} is a name only; expected a set with images (this has ratings)")
+        return self.root / (self.regions[image][0] if image in self.regions else image)
+
+    def read(self, image: str) -> np.ndarray:
+        """An image or reference as 8-bit RGB, shape (H, W, 3); the part of the file that it is, where it is one.
+
+        Raises:
+            InputError: as `read_image`; the set has no images.
+        """
+        pixels = read_image(self.path(image))
+        if image not in self.regions:
+            return pixels
+        height, width = pixels.shape[:2]
+        top, left, bottom, right = self.regions[image][1]
+        return pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+
+    def paths(self) -> dict[str, Path]:
+        """Image -> file, for all images; of images that are parts of one file, the same file."""
+        return {image: self.path(image) for image in self.images["image"]}
 
     def observers(self) -> list[str]:
         """Everybody who voted, in natural order (user2 before user10)."""
@@ -72,13 +102,19 @@ class Dataset:
         return observer
 
     def hash(self) -> str:
-        """SHA-256 over the images' file names and contents and over the votes: one text for one state of the set."""
+        """SHA-256 over the images' names and files and over the votes, or the scores where there are none.
+
+        One text for one state of the set.
+        """
         whole = hashlib.sha256()
         for image in sorted(self.images["image"]):
-            whole.update(f"{image} {file_hash(self.path(image))}\n".encode())
+            whole.update(f"{image} {file_hash(self.path(image)) if self.has_pixels else ''}\n".encode())
         columns = ["observer", "session", "image", "vote"]
         votes = self.votes[columns].sort_values(columns[:3])
         whole.update(votes.to_csv(index=False, lineterminator="\n").encode())
+        if votes.empty:
+            scores = self.images[["image", "mos"]].sort_values("image")
+            whole.update(scores.to_csv(index=False, lineterminator="\n").encode())
         return whole.hexdigest()
 
 
@@ -95,6 +131,12 @@ def file_hash(path: Path | str) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file") from error
 
 
+def first_votes(votes: pd.DataFrame) -> pd.DataFrame:
+    """Each person's first vote on each image (lowest session, then position): repetitions are another matter."""
+    ordered = votes.sort_values(["observer", "session", "position"], kind="stable")
+    return ordered.drop_duplicates(["observer", "image"]).reset_index(drop=True)
+
+
 def mean_votes(votes: pd.DataFrame) -> pd.DataFrame:
     """Mean opinion scores: one row an image with `mos`, `mos_std` (n − 1; nan for one vote) and `n_votes`."""
     grouped = votes.groupby("image", sort=True)["vote"]
@@ -103,22 +145,21 @@ def mean_votes(votes: pd.DataFrame) -> pd.DataFrame:
 
 
 def load(name: str, root: Path | str | None = None, missing: str = "error") -> Dataset:
-    """A data set by name.
+    """A data set by name, or your own by its folder.
 
     Args:
-        name: "demo" (simulated observers, made on the spot) or "tta_h265_lab" (21 people, H.265 stills).
-        root: the set's folder; None = where `paths` looks for it.
+        name: one of `iqasuite.data.adapters.NAMES`, or a folder with images and a CSV of ratings.
+        root: the set's folder; None = where it lies in the data folder.
         missing: "error" stops where files of the set are absent, "drop" goes on without them.
 
     Raises:
         InputError: unknown name or `missing`, files absent.
     """
-    from iqasuite.data import demo, lab  # here, because both build a Dataset
+    from iqasuite.data import adapters, own  # here, because both build a Dataset
 
     if missing not in ("error", "drop"):
         raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
-    if name == "demo":
-        return demo.load(root)
-    if name == "tta_h265_lab":
-        return lab.load(root, missing)
-    raise InputError(f"data set {name!r}: unknown, expected one of demo, tta_h265_lab")
+    if name not in adapters.NAMES and Path(name).is_dir():
+        return own.load(Path(name), missing)
+    module = adapters.adapter(name)
+    return module.load(Path(root) if root is not None else module.CARD.folder(), missing)

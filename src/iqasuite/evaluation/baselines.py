@@ -141,9 +141,9 @@ def baseline_predictions(
 ) -> pd.DataFrame:
     """Every baseline and the ceiling, for every observer, on the test part of one fold.
 
-    Majority class, monotone thresholds on the nuisance, and the mean of the other people with personal thresholds (the
-    ceiling: about what is knowable); with `mos_predictions` also one model of MOS for everybody, rounded and with
-    personal thresholds.
+    Majority class, monotone thresholds on the nuisance (where one is known), and the mean of the other people with
+    personal thresholds (the ceiling: about what is knowable); with `mos_predictions` also one model of MOS for
+    everybody, rounded and with personal thresholds.
 
     Args:
         dataset: images, votes, nuisance. An observer's first vote on an image counts, repetitions do not.
@@ -175,9 +175,10 @@ def baseline_predictions(
             continue
         methods = {
             MAJORITY: (test, majority(train.to_numpy(), len(test))),
-            thresholds_on(dataset.nuisance_name): _fit_and_predict(dataset.nuisance, train, test),
             CEILING: _fit_and_predict(others_mean(votes, observer), train, test),
         }
+        if len(dataset.nuisance):
+            methods[thresholds_on(dataset.nuisance_name)] = _fit_and_predict(dataset.nuisance, train, test)
         if mos is not None:
             absent = sorted(set(test.index) - set(mos.index))
             if absent:

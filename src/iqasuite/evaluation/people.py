@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from iqasuite.data.dataset import first_votes as first_votes  # part of what people say
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
@@ -16,12 +17,6 @@ from iqasuite.evaluation.uncertainty import bootstrap_by_content
 def natural_order(names: pd.Series | list[str]) -> list[str]:
     """Unique names, user2 before user10."""
     return sorted(pd.unique(pd.Series(names, dtype=object)), key=lambda name: (len(name), name))
-
-
-def first_votes(votes: pd.DataFrame) -> pd.DataFrame:
-    """Each person's first vote on each image (lowest session, then position): repetitions are for `retest`."""
-    ordered = votes.sort_values(["observer", "session", "position"], kind="stable")
-    return ordered.drop_duplicates(["observer", "image"]).reset_index(drop=True)
 
 
 def content_of(images: pd.Series, contents: pd.Series) -> np.ndarray:

@@ -15,26 +15,43 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.dataset import Dataset, Scale, mean_votes
+from iqasuite.data.card import Card, Download, Scale
+from iqasuite.data.dataset import Dataset, mean_votes
 from iqasuite.data.frames import VOTES, validate
 from iqasuite.errors import InputError
-from iqasuite.paths import data_root
 
 _log = logging.getLogger(__name__)
 
+CARD = Card(
+    name="tta_h265_lab",
+    title="Stills of H.265 video at 2160², rated by 21 people in a laboratory",
+    homepage="https://github.com/Telecommunication-Telemedia-Assessment/image_quality_test",
+    licence="GPL-3.0",
+    citation="Göring, Rao, Raake, Quality and User Experience 8, 2023, doi:10.1007/s41233-023-00055-6",
+    n_images=371,
+    n_references=38,
+    scale=Scale(1, 5),
+    structure="38 sources × about 10 of CRF × encoded height; 40 pairs with their source",
+    downloads=(
+        Download(
+            "https://github.com/Telecommunication-Telemedia-Assessment/image_quality_test/archive/refs/heads/master.zip"
+        ),
+    ),
+    votes="per observer",
+)
 DISPLAY_SIZE = (2160, 2160)
 _ENDINGS = (".png", ".webp", ".mkv")  # in this order; a video raises an error that says how to extract its frame
 _NAME = re.compile(r"(?P<content>.+)_crf_(?P<crf>\d+)_height_(?P<height>\d+)")
 
 
-def load(root: Path | str | None = None, missing: str = "error") -> Dataset:
+def load(root: Path | str, missing: str = "error") -> Dataset:
     """The lab set.
 
     Where images are absent, those and their votes are left out of both frames (`missing="drop"`) and listed in
     `Dataset.absent`.
 
     Args:
-        root: the repository's folder; None = `tta_h265_lab` in the data folder.
+        root: the repository's folder.
         missing: "error" or "drop".
 
     Raises:
@@ -42,7 +59,7 @@ def load(root: Path | str | None = None, missing: str = "error") -> Dataset:
     """
     if missing not in ("error", "drop"):
         raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
-    root = Path(root) if root is not None else data_root() / "tta_h265_lab"
+    root = _unpacked(Path(root))
     table = _read(root / "test_1" / "per_user.csv")
     votes = _votes(table, root / "test_1" / "ratings.csv")
     files = _by_stem(root / "test_1" / "images")
@@ -60,19 +77,25 @@ def load(root: Path | str | None = None, missing: str = "error") -> Dataset:
     votes = validate(votes.assign(image=votes["image"].map(names)), "votes", "per_user.csv")
     frame = images.drop(columns=["stem", "height"]).merge(mean_votes(votes), on="image", validate="one_to_one")
     return Dataset(
-        name="tta_h265_lab",
+        name=CARD.name,
         root=root,
         images=validate(frame, "images", "per_user.csv"),
         votes=votes,
-        scale=Scale(1, 5),
+        scale=CARD.scale,
         display_size=DISPLAY_SIZE,
         nuisance=pd.Series(images["height"].to_numpy(float), index=pd.Index(images["image"]), name="height"),
         nuisance_name="height",
         sources={content: content for content in images["content"].unique()},
         absent=absent,
-        licence="GPL-3.0",
-        citation="Göring, Rao, Raake, Quality and User Experience 8, 2023, doi:10.1007/s41233-023-00055-6",
+        licence=CARD.licence,
+        citation=CARD.citation,
     )
+
+
+def _unpacked(root: Path) -> Path:
+    """The repository's folder itself, or the one folder (`image_quality_test-master`) that its archive unpacks to."""
+    inside = sorted(root.glob("*/test_1"))
+    return inside[0].parent if len(inside) == 1 and not (root / "test_1").is_dir() else root
 
 
 def _read(path: Path) -> pd.DataFrame:

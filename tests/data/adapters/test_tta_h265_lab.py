@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqasuite.data import lab
+from iqasuite.data.adapters import tta_h265_lab as lab
 from iqasuite.data.loading import read_image
 from iqasuite.errors import InputError
 

