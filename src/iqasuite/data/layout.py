@@ -137,7 +137,7 @@ def scored(
         {
             "image": table["name"].map(paths),
             "content": table.get("content", stem),
-            "reference": reference.map(references).fillna(""),
+            "reference": reference.map(lambda name: references.get(name, "")),
             "distortion": table.get("distortion", ""),
             "level": table.get("level", np.nan),
             "mos": card.scale.upward(pd.to_numeric(table["score"], errors="coerce")),
