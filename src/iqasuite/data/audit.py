@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from iqasuite.data.fingerprints import near_pairs, thumbnails
+from iqasuite.data.fingerprints import NEAR, near_pairs, thumbnails
 from iqasuite.data.frames import validate
 from iqasuite.errors import InputError
 
@@ -60,12 +60,13 @@ def audit(
     return pd.concat(leaks, ignore_index=True)[list(COLUMNS)] if leaks else empty
 
 
-def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path]) -> pd.DataFrame:
+def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float = NEAR) -> pd.DataFrame:
     """All pairs of images of different contents that show nearly the same picture.
 
     Args:
         images: images frame, or its columns image and content.
         paths: image -> file.
+        near: least similarity; lower than the usual, it shows what comes close.
 
     Returns:
         image_a, image_b, content_a, content_b, similarity; the most similar first.
@@ -77,7 +78,7 @@ def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path]) -> pd.DataF
     lost = [name for name in named["image"] if name not in paths]
     if lost:
         raise InputError(f"paths: {len(lost)} images have none ({lost[0]!r} …); expected a file for each")
-    pairs = near_pairs(thumbnails([paths[name] for name in named["image"]]), named["content"])
+    pairs = near_pairs(thumbnails([paths[name] for name in named["image"]]), named["content"], near)
     a, b = named.iloc[pairs["first"]], named.iloc[pairs["second"]]
     return pd.DataFrame(
         {

@@ -199,6 +199,15 @@ def part(split: pd.DataFrame, fold: int, name: str) -> list[str]:
     return chosen["image"].tolist()
 
 
+def part_table(split: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """What is in every part of every fold: fold, part, images, contents, mos (mean)."""
+    merged = split.merge(images[["image", "mos"]], on="image", validate="many_to_one")
+    merged["part"] = pd.Categorical(merged["part"], PARTS)
+    grouped = merged.groupby(["fold", "part"], observed=True)
+    table = grouped.agg(images=("image", "size"), contents=("content", "nunique"), mos=("mos", "mean"))
+    return table.reset_index().astype({"part": str})
+
+
 def save_split(split: pd.DataFrame, path: Path | str) -> Path:
     """Write the split as CSV, whole or not at all."""
     return write_atomic(path, _canonical(split))

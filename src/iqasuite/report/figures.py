@@ -1,6 +1,6 @@
 """Every figure of the suite, by name: each function takes data and returns a matplotlib Figure.
 
-They are in four files: of ratings, of scores, of confusion, and of attention and pixels.
+They are in files by subject: ratings, people, data sets, scores, confusion, attention and pixels.
 """
 
 from iqasuite.report.attention_figures import (
@@ -13,6 +13,34 @@ from iqasuite.report.attention_figures import (
     vote_distributions,
 )
 from iqasuite.report.confusion_figures import confusion_grid, confusion_map, cross_comparison_map
+from iqasuite.report.data_figures import (
+    contact_sheet,
+    content_spread,
+    distortion_levels,
+    file_facts_plot,
+    leak_counts,
+    mos_distribution,
+    pair_sheet,
+    recall_of_copies,
+    split_balance,
+    worst_pairs,
+)
+from iqasuite.report.people_figures import (
+    ambiguity_plot,
+    ceilings_plot,
+    drift_plot,
+    pairwise_map,
+    position_plot,
+    recovered_quality_plot,
+    reliability_plot,
+    repeats_plot,
+    response_time_plot,
+    screening_plot,
+    sos_plot,
+    subject_model_plot,
+    thresholds_plot,
+    two_tests_plot,
+)
 from iqasuite.report.rating_figures import (
     agreement_plot,
     bias_plot,
@@ -34,27 +62,51 @@ from iqasuite.report.style import style
 
 __all__ = [
     "agreement_plot",
+    "ambiguity_plot",
     "attention_across_aios",
     "attention_comparison",
     "attention_layers_heads",
     "bias_plot",
     "bias_scatter",
+    "ceilings_plot",
     "confusion_grid",
     "confusion_map",
+    "contact_sheet",
+    "content_spread",
     "cross_comparison_map",
     "disagreement_plot",
-    "gains_plot",
+    "distortion_levels",
+    "drift_plot",
     "estimates_plot",
+    "file_facts_plot",
+    "gains_plot",
     "history_plot",
     "image_grid",
+    "leak_counts",
     "method_scores",
+    "mos_distribution",
     "nuisance_plot",
     "observer_scores",
+    "pair_sheet",
+    "pairwise_map",
     "perturbation_plot",
+    "position_plot",
+    "recall_of_copies",
+    "recovered_quality_plot",
+    "reliability_plot",
+    "repeats_plot",
+    "response_time_plot",
     "retest_plot",
+    "screening_plot",
+    "sos_plot",
     "specificity_plot",
+    "split_balance",
     "style",
+    "subject_model_plot",
+    "thresholds_plot",
+    "two_tests_plot",
     "vote_distributions",
     "votes_histogram",
     "votes_over_mos",
+    "worst_pairs",
 ]

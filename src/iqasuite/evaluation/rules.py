@@ -1,0 +1,90 @@
+"""Rules that know one score of an image, such as the quality setting of its file: what they expect, what they reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.data.dataset import Dataset
+from iqasuite.errors import InputError
+from iqasuite.evaluation.baselines import MAJORITY, MonotoneThresholds, majority
+from iqasuite.evaluation.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.thresholds import AccuracyThresholds
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
+
+MOST_PROBABLE, MOST_OFTEN_RIGHT = "thresholds, ordinal probit", "thresholds, most often right"
+
+
+def expected_votes(votes: pd.DataFrame, score: pd.Series) -> pd.Series:
+    """What each person's vote is expected to be at an image's score, by the person's own thresholds.
+
+    For people who rated different images, and so have no others to be compared with.
+
+    Args:
+        votes: votes frame.
+        score: index image; images without a finite score are left out.
+
+    Returns:
+        Expected vote in [1, 5], index (observer, image); fitted to the same votes, with five parameters a person.
+
+    Raises:
+        InputError: nobody voted on an image that has a score.
+    """
+    first = first_votes(votes)
+    first = first.assign(score=first["image"].map(score).astype(float))
+    first = first[np.isfinite(first["score"])]
+    if first.empty:
+        raise InputError("score: no value for any image that somebody voted on, expected index image")
+    expected = {}
+    for observer in natural_order(first["observer"]):
+        own = first[first["observer"] == observer]
+        rule = MonotoneThresholds().fit(own["score"].to_numpy(), own["vote"].to_numpy(int))
+        values = rule.predict_proba(own["score"].to_numpy()) @ np.arange(1, 6)
+        expected |= {(observer, image): value for image, value in zip(own["image"], values, strict=True)}
+    return pd.Series(expected, name="expected").rename_axis(["observer", "image"])
+
+
+def rules_on_split(
+    dataset: Dataset, split: pd.DataFrame, fold: int = 0, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """How often simple rules on the nuisance are right about each person on the test part of a split.
+
+    Three rules, fitted to the person's first votes on the train and val parts: the most frequent vote; the most
+    probable vote of an ordinal probit; and the monotone votes that are most often right (`AccuracyThresholds`).
+
+    Args:
+        dataset: its votes and nuisance.
+        split: split frame, such as the set's official one.
+        fold: which fold.
+        n_boot, seed: of the intervals, by content.
+
+    Returns:
+        Long frame observer, model, n (test images), value (share of votes that are right), low, high.
+
+    Raises:
+        InputError: the set has no nuisance, or the fold is not in the split.
+    """
+    parts = split[split["fold"] == fold].set_index("image")["part"]
+    if parts.empty or dataset.nuisance.empty:
+        raise InputError(f"{dataset.name}, fold {fold}: expected a fold of the split and a set with a nuisance")
+    votes = first_votes(dataset.votes)
+    votes = votes.assign(score=votes["image"].map(dataset.nuisance), part=votes["image"].map(parts))
+    votes = votes.dropna(subset=["score", "part"])
+    contents = dataset.images.set_index("image")["content"]
+    rows = []
+    for observer in natural_order(votes["observer"]):
+        own = votes[votes["observer"] == observer]
+        test = own["part"].to_numpy() == "test"
+        score, vote = own["score"].to_numpy(float), own["vote"].to_numpy(int)
+        if test.all() or not test.any():
+            continue
+        predicted = {
+            MAJORITY: majority(vote[~test], test.sum()).argmax(1) + 1,
+            MOST_PROBABLE: MonotoneThresholds().fit(score[~test], vote[~test]).predict(score[test]),
+            MOST_OFTEN_RIGHT: AccuracyThresholds().fit(score[~test], vote[~test]).predict(score[test]),
+        }
+        groups = content_of(own["image"][test], contents)
+        for model, votes_of_rule in predicted.items():
+            right = (votes_of_rule == vote[test]).astype(float)
+            rows.append((observer, model, len(right), right.mean(), *bootstrap_by_content(right, groups, n_boot, seed)))
+    return pd.DataFrame(rows, columns=["observer", "model", "n", "value", "low", "high"])
