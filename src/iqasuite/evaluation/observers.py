@@ -7,6 +7,15 @@ import pandas as pd
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics
+from iqasuite.evaluation.agreement import (
+    SosFit,
+    icc,
+    krippendorff_alpha,
+    pairwise_agreement,
+    sos_parameter,
+    vote_table,
+)
+from iqasuite.evaluation.ceilings import retest_ceiling, session_ceiling
 from iqasuite.evaluation.people import (
     agreement_with_others,
     bias_and_inconsistency,
@@ -16,9 +25,22 @@ from iqasuite.evaluation.people import (
     retest,
 )
 from iqasuite.evaluation.predictions import P, hard_predictions
+from iqasuite.evaluation.repetition import (
+    duration_by_disagreement,
+    position_effects,
+    repeated_votes,
+    response_time,
+    session_drift,
+)
+from iqasuite.evaluation.screening import screen_bt500, screen_p913
+from iqasuite.evaluation.subject_model import SubjectModel, fit_subject_model
+from iqasuite.evaluation.thresholds import AccuracyThresholds, personal_thresholds
 from iqasuite.evaluation.uncertainty import bootstrap_by_content, holm, paired_test_by_content
 
 __all__ = [
+    "AccuracyThresholds",
+    "SosFit",
+    "SubjectModel",
     "agreement_with_others",
     "aio_bias",
     "bias_and_inconsistency",
@@ -26,10 +48,26 @@ __all__ = [
     "confusion_matrices",
     "content_of",
     "cross_comparison",
+    "duration_by_disagreement",
     "first_votes",
+    "fit_subject_model",
+    "icc",
+    "krippendorff_alpha",
     "natural_order",
+    "pairwise_agreement",
+    "personal_thresholds",
+    "position_effects",
+    "repeated_votes",
+    "response_time",
     "retest",
+    "retest_ceiling",
+    "screen_bt500",
+    "screen_p913",
+    "session_ceiling",
+    "session_drift",
+    "sos_parameter",
     "specificity",
+    "vote_table",
 ]
 
 
