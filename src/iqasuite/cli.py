@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -103,14 +104,213 @@ def build_gallery(name: SuiteName) -> None:
 
 
 @data_app.command("list")
-def list_data() -> None:
-    """List the data sets and whether they are here."""
-    from iqasuite.paths import cache_root, data_root
+def list_data(
+    long: Annotated[bool, typer.Option("--long", help="Everything that is known, not one line a set.")] = False,
+) -> None:
+    """List the data sets, their licences, and whether they are here.
 
-    folders = {"demo": cache_root() / "demo", "tta_h265_lab": data_root() / "tta_h265_lab"}
-    for name, folder in folders.items():
-        state = "here" if folder.is_dir() else "made on first use" if name == "demo" else "not here"
-        typer.echo(f"{name:14} {state:18} {folder}")
+    Example: iqasuite data list --long
+    """
+    from iqasuite.data import adapters
+    from iqasuite.data.integrity import state
+
+    cards = [adapters.card(name) for name in adapters.NAMES]
+    if long:
+        typer.echo("\n\n".join(_facts(card) for card in cards))
+        return
+    rows = [("name", "here?", "images", "votes", "download", "licence", "title")]
+    for card in cards:
+        licence = card.licence if len(card.licence) <= 24 else f"{card.licence[:23]}…"
+        rows.append((card.name, state(card), f"{card.n_images:,}", card.votes, _source(card), licence, card.title))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *row, title in rows:
+        number = row.index("images") if row[0] == "name" else 2
+        aligned = [
+            cell.rjust(width) if column == number else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        typer.echo("  ".join([*aligned, title]))
+
+
+def _facts(card) -> str:
+    """A card as lines."""
+    from iqasuite.data.integrity import state
+
+    lines = {
+        "": card.title,
+        "state": f"{state(card)}, {card.folder()}",
+        "images": f"{card.n_images:,}, references {card.n_references:,}; {card.structure}",
+        "votes": f"{card.votes}; {card.scale.name} {card.scale.low:g}…{card.scale.high:g}, "
+        f"{'higher' if card.scale.higher_is_better else 'lower'} = better",
+        "licence": card.licence,
+        "citation": card.citation or "none",
+        "homepage": card.homepage,
+        "download": _source(card),
+    }
+    whole = [f"{card.name}", *(f"  {key:9} {value}" for key, value in lines.items())]
+    whole += [f"  {'':9} {download.url}" for download in card.downloads[:3]]
+    whole += [f"  {'':9} … and {len(card.downloads) - 3} more files"] if len(card.downloads) > 3 else []
+    whole += [f"  {'by hand':9} {card.manual}"] if card.manual else []
+    return "\n".join(whole)
+
+
+def _source(card) -> str:
+    """Size of the download, or why there is none."""
+    if card.made:
+        return "none needed"
+    return (_bytes(card.size) if card.size else "size unknown") if card.downloads else "by hand"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+@data_app.command("get")
+def get_data(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets (iqasuite data list).")],
+    into: Annotated[Path | None, typer.Option(help="Folder for the sets' folders [default: the data folder].")] = None,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep what was downloaded.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before large downloads.")] = False,
+) -> None:
+    """Download and unpack data sets; what broke off goes on where it was.
+
+    Exit status 1: something is left to do by hand, or not all of a set is here.
+
+    Example: iqasuite data get kodak24
+    """
+    raise typer.Exit(_for_each(names, lambda name: _get(name, into, keep_archives, yes)))
+
+
+def _for_each(names: list[str], work) -> int:
+    """The worst exit status of work done for each name; an error stops only its own."""
+    worst = 0
+    for name in names:
+        try:
+            worst = max(worst, work(name))
+        except InputError as error:
+            typer.echo(f"error: {error}", err=True)
+            worst = 2
+    return worst
+
+
+def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
+    from iqasuite.data import acquisition, adapters, dataset
+    from iqasuite.data.integrity import check
+
+    card = adapters.card(name)
+    folder = acquisition.place(card, into)
+    if card.made:
+        typer.echo(f"{name}: nothing to download, made on first use or by: iqasuite data make-demo")
+        return 0
+    typer.echo(f"{name}: {card.title}\n  licence   {card.licence}\n  download  {_source(card)}\n  folder    {folder}")
+    if not (folder / acquisition.UNFINISHED).exists():
+        with contextlib.suppress(InputError):
+            here = dataset.load(name, folder)
+            typer.echo(f"  here      all {len(here.images):,} images; next: iqasuite data check {name}")
+            return 0
+    if card.manual or not card.downloads:
+        typer.echo(
+            f"  {'or ' if card.downloads else ''}by hand{'' if card.downloads else '  '} {card.manual or card.homepage}"
+        )
+    if not card.downloads:
+        typer.echo(f"  then      iqasuite data check {name}")
+        return 1
+    if (card.size > 1e9 or not card.size) and not yes and _on_terminal():
+        typer.confirm(f"Download {_source(card)}?", abort=True)
+    left = acquisition.get(card, into, keep_archives, _downloading())
+    for step in left:
+        typer.echo(f"  by hand   {step}")
+    if left:
+        typer.echo(f"  then      iqasuite data check {name}")
+        return 1
+    report = check(name, root=folder, quick=True)
+    typer.echo(f"{_counts(report)}\n  next      iqasuite data check {name}")
+    return 0 if report.whole else 1
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _downloading():
+    """A bar on a terminal, a line a tenth of the file (100 MB, where its length is unknown) elsewhere."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm] = {}
+    said: dict[str, int] = {}
+
+    def bar(name: str, done: int, total: int) -> None:
+        if name not in bars:
+            bars[name] = tqdm(desc=name, total=total or None, unit="B", unit_scale=True, initial=done)
+        bars[name].update(done - bars[name].n)
+        if done == total:
+            bars[name].close()
+
+    def line(name: str, done: int, total: int) -> None:
+        step = done * 10 // total if total else done // 10**8
+        if step > said.get(name, 0 if total else -1):
+            said[name] = step
+            typer.echo(f"{name}: {_bytes(done)}" + (f" of {_bytes(total)}" if total else ""), err=True)
+
+    return bar if sys.stderr.isatty() else line
+
+
+@data_app.command("check")
+def check_data(
+    names: Annotated[list[str], typer.Argument(metavar="NAME|FOLDER...", help="Data sets, or folders of your own.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images, only look for them.")] = False,
+) -> None:
+    """Decode every image; name what is absent, broken or changed since the first check.
+
+    Exit status 1: something is.
+
+    Example: iqasuite data check kodak24 --quick
+    """
+    raise typer.Exit(_for_each(names, lambda name: _check(name, quick)))
+
+
+def _check(name: str, quick: bool) -> int:
+    from tqdm import tqdm
+
+    from iqasuite.data.integrity import check
+
+    with tqdm(desc=name, unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = check(name, quick=quick, progress=progress)
+    typer.echo(f"{report.name}: {report.folder}\n{_counts(report)}")
+    reasons = [f"{file}: {reason}" for file, reason in report.broken.items()]
+    for what, items in (("absent", report.absent), ("broken", reasons), ("changed", report.changed)):
+        for item in items[:20]:
+            typer.echo(f"  {what:9} {item}")
+        if len(items) > 20:
+            typer.echo(f"  {what:9} … and {len(items) - 20:,} more")
+    if report.changed:
+        typer.echo(f"  changed files are as they should be? Delete {report.record or 'the record'} and check again")
+    return 0 if report.whole else 1
+
+
+def _counts(report) -> str:
+    """A report's numbers as lines."""
+
+    def of(number: int, expected: int | None) -> str:
+        return f"{number:,}" if expected is None else f"{number:,} of {expected:,}"
+
+    faults = (
+        f"{len(report.absent):,} absent, {len(report.broken):,} broken, {len(report.changed):,} changed, "
+        f"{report.new:,} seen for the first time"
+    )
+    return (
+        f"  images    {of(report.n_images, report.expected_images)}, references "
+        f"{of(report.n_references, report.expected_references)}, votes {report.n_votes:,}\n  files     {faults}"
+    )
 
 
 @data_app.command("make-demo")
@@ -128,10 +328,16 @@ def make_demo(
 
 @playlist_app.command("check")
 def check_playlist(
-    file: Annotated[Path, typer.Argument(help="Playlist: Image Name,Vote[,Duration,Timestamp].")],
+    source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="Playlist, or folder with one per observer.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the images that may be named.")] = None,
 ) -> None:
-    """Check a rating playlist; say in one line what is in it, or what is wrong."""
+    """Check rating playlists; say what is in them, or what is wrong.
+
+    Of a folder: a report of every session, and warnings where a session does not repeat the one it should, or is listed
+    twice. Exit status 2: files that cannot be read; all of them are named.
+
+    Example: iqasuite playlist check playlists/demo
+    """
     from iqasuite.data.playlists import read_playlist
 
     if images is not None and not images.is_dir():
@@ -141,6 +347,44 @@ def check_playlist(
         if images is None
         else [path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()]
     )
-    votes = read_playlist(file, known_images=known)
+    if source.is_dir():
+        _check_sessions(source, known)
+        return
+    votes = read_playlist(source, known_images=known)
     counts = ", ".join(f"{vote}: {number}" for vote, number in votes["vote"].value_counts().sort_index().items())
-    typer.echo(f"{file}: {len(votes)} votes, {votes['image'].nunique()} images ({counts})")
+    typer.echo(f"{source}: {len(votes)} votes, {votes['image'].nunique()} images ({counts})")
+
+
+def _check_sessions(folder: Path, known_images: list[str] | None) -> None:
+    from iqasuite.data.playlists import invalid_playlists, read_playlists
+    from iqasuite.data.sessions import copied_sessions, faulty_runs, report_text, session_report
+
+    messages = invalid_playlists(folder, known_images)
+    for message in messages:
+        typer.echo(f"error: {message}", err=True)
+    if messages:
+        raise typer.Exit(2)
+    votes = read_playlists(folder, known_images=known_images)
+    report = session_report(votes)
+    typer.echo(report_text(report))
+    typer.echo(f"{folder}: {len(votes)} votes of {votes['observer'].nunique()} observers in {len(report)} sessions")
+    for why in [*faulty_runs(votes)["why"], *copied_sessions(votes)["why"]]:
+        typer.echo(f"warning: {why}")
+
+
+@playlist_app.command("convert")
+def convert_playlist(
+    source: Annotated[Path, typer.Argument(help="MATLAB session (.mat), or a folder of them.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the playlists; for one session also a name in .csv.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace playlists that are there already.")] = False,
+) -> None:
+    """Make CSV playlists of rating sessions that MATLAB saved: all of them or none.
+
+    Example: iqasuite playlist convert sessions playlists/mine
+    """
+    from iqasuite.data.playlists import convert_playlists
+
+    written = convert_playlists(source, target, overwrite)
+    for path in written:
+        typer.echo(path)
+    typer.echo(f"{len(written)} playlists; next: iqasuite playlist check {target}")

@@ -1,10 +1,25 @@
 import math
+import os
+import sys
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from iqasuite.data.playlists import read_playlist, read_playlists, write_playlist
+from iqasuite.data import playlists
+from iqasuite.data.matlab import read_mat_session
+from iqasuite.data.playlists import (
+    convert_playlists,
+    invalid_playlists,
+    read_playlist,
+    read_playlists,
+    write_playlist,
+)
 from iqasuite.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from matlab_files import save  # noqa: E402
 
 HEADER = "Image Name,Vote,Duration,Timestamp\n"
 ROW = "a.png,3,0.90555,24-Jan-2023 10:51:16\n"
@@ -36,6 +51,20 @@ def test_two_columns_and_windows_files(tmp_path, start):
     votes = read_playlist(path)
     assert votes["image"].tolist() == ["ä.png", "b.png"] and votes["vote"].tolist() == [3, 1]
     assert votes["duration"].isna().all() and votes["timestamp"].isna().all()
+
+
+def test_semicolons_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "Obs1.csv"
+    path.write_text("Image Name;Vote;Duration;Timestamp\na,b.png;3;0,90555;24-Jan-2023 10:51:16\n")
+    votes = read_playlist(path)
+    assert votes["image"].tolist() == ["a,b.png"] and votes["duration"].tolist() == [0.90555]
+    for separator in ";\t":
+        path.write_text(f"Image Name{separator}Vote\na.png{separator}3\n")
+        assert read_playlist(path)["vote"].tolist() == [3]
+
+
+def test_utf_16(tmp_path):
+    assert "UTF-16" in refusal(tmp_path / "p.csv", (HEADER + ROW).encode("utf-16"))
 
 
 @pytest.mark.parametrize("vote", ["0", "6", "2.5", "good", "", "nan", "inf"])
@@ -73,7 +102,7 @@ def test_latin_1(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "header", ["image,vote", "Image Name;Vote;Duration;Timestamp", "Vote,Image Name", "Image Name"]
+    "header", ["image,vote", "Image Name,Vote,Duration", "Image Name|Vote", "Vote,Image Name", "Image Name"]
 )
 def test_wrong_columns(tmp_path, header):
     message = refusal(tmp_path / "p.csv", f"{header}\na.png,3\n")
@@ -132,6 +161,102 @@ def test_folder_of_playlists(tmp_path):
     (tmp_path / "Obs2" / "mine.csv").write_text(HEADER + ROW)
     with pytest.raises(InputError, match="mine.csv: name of a playlist; expected Obs2_<session>.csv"):
         read_playlists(tmp_path)
+
+
+def test_every_invalid_file_is_named(tmp_path):
+    files = {"Obs1_1": HEADER + ROW, "Obs1_2": HEADER + "a.png,7,,\n", "Obs1_1_again": HEADER + ROW, "mine": "?"}
+    (tmp_path / "Obs1").mkdir()
+    for name, content in files.items():
+        (tmp_path / "Obs1" / f"{name}.csv").write_text(content)
+    messages = invalid_playlists(tmp_path)
+    assert len(messages) == 3 and "Obs1_1_again.csv: session 1 a second time (first Obs1_1.csv)" in messages[0]
+    assert "Obs1_2.csv, line 2, column Vote" in messages[1] and "mine.csv: name of a playlist" in messages[2]
+    assert len(invalid_playlists(tmp_path, known_images=["b.png"])) == 4
+    for name in ("Obs1_2", "Obs1_1_again", "mine"):
+        (tmp_path / "Obs1" / f"{name}.csv").unlink()
+    assert invalid_playlists(tmp_path) == [] and len(read_playlists(tmp_path)) == 1
+
+
+def matlab_session(votes: list[float]) -> dict:
+    names = [f"{letter}.png" for letter in "abcde"[: len(votes)]]
+    return {
+        "imgList": names,
+        "sortTable": np.arange(len(votes), 0, -1.0)[None],
+        "voteList": np.array([votes]),
+        "drtList": np.linspace(0.5, 1, len(votes))[None],
+        "voteTime": [f"24-Jan-2023 10:51:{16 + i}" for i in range(len(votes))],
+    }
+
+
+@pytest.mark.parametrize("version", ["7", "7.3"])
+def test_converted_sessions_are_the_same(tmp_path, version):
+    source = tmp_path / "matlab"
+    for name, votes in {"Obs1/Obs1_1": [1, 5, 3], "Obs1/Obs1_2_selfacc": [2, 0, 4], "Obs2/Obs2_1": [3, 3]}.items():
+        save(source / f"{name}.mat", matlab_session(votes), version)
+    (source / "Obs1" / "._Obs1_1.mat").write_bytes(b"what a file system left")
+    written = convert_playlists(source, tmp_path / "csv")
+    assert [path.relative_to(tmp_path / "csv").as_posix() for path in written] == [
+        *("Obs1/Obs1_1.csv", "Obs1/Obs1_2_selfacc.csv", "Obs2/Obs2_1.csv")
+    ]
+    votes = read_playlists(tmp_path / "csv")
+    for session, path in ((1, "Obs1/Obs1_1"), (2, "Obs1/Obs1_2_selfacc")):
+        own = votes[(votes["observer"] == "Obs1") & (votes["session"] == session)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, read_mat_session(source / f"{path}.mat", "Obs1", session))
+    assert votes[votes["session"] == 2]["image"].tolist() == ["c.png", "a.png"]  # b.png was not voted on
+
+
+def test_one_session_converted(tmp_path):
+    source = save(tmp_path / "s.MAT", matlab_session([1, 2]), "7")
+    assert convert_playlists(source, tmp_path / "out") == [tmp_path / "out" / "s.csv"]
+    assert convert_playlists(source, tmp_path / "mine.csv") == [tmp_path / "mine.csv"]
+    assert (tmp_path / "mine.csv").read_text() == (tmp_path / "out" / "s.csv").read_text()
+    with pytest.raises(InputError, match="a MATLAB file; expected CSV"):
+        read_playlist(source)
+
+
+def test_nothing_is_half_converted(tmp_path, monkeypatch):
+    source, target = tmp_path / "matlab", tmp_path / "csv"
+    save(source / "Obs1" / "Obs1_1.mat", matlab_session([1, 5]), "7")
+    with pytest.raises(InputError, match=r"no playlists.*\.mat files are there, convert them first"):
+        read_playlists(source)
+    save(source / "Obs1" / "Obs1_2.mat", matlab_session([1, 6]), "7")
+    (source / "Obs1" / "Obs1_3.mat").write_bytes(b"no MATLAB file")
+    with pytest.raises(InputError, match=r"2 of 3 files wrong: .*Obs1_2\.mat, .*found 6.*Obs1_3\.mat: not a MATLAB"):
+        convert_playlists(source, target)
+    assert not target.exists()
+    for number in (2, 3):
+        save(source / "Obs1" / f"Obs1_{number}.mat", matlab_session([number, 5]), "7")
+    first = convert_playlists(source, target)[0]
+    before = {path: path.read_text() for path in target.rglob("*.csv")}
+    with pytest.raises(InputError, match="3 playlists there already"):
+        convert_playlists(source, target)
+    write, calls = playlists.write_playlist, []
+
+    def full(votes, path):
+        calls.append(path)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return write(votes.assign(vote=1), path)
+
+    monkeypatch.setattr(playlists, "write_playlist", full)
+    with pytest.raises(OSError, match="No space"):
+        convert_playlists(source, target, overwrite=True)
+    assert {path: path.read_text() for path in target.rglob("*") if path.is_file()} == before
+    assert os.listdir(target) == ["Obs1"]
+    monkeypatch.undo()
+    first.write_text("old")
+    convert_playlists(source, target, overwrite=True)
+    assert {path: path.read_text() for path in target.rglob("*.csv")} == before
+
+
+def test_what_cannot_be_converted(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        convert_playlists(tmp_path / "none", tmp_path)
+    with pytest.raises(InputError, match="no .mat files"):
+        convert_playlists(tmp_path, tmp_path / "csv")
+    save(tmp_path / "a.mat", matlab_session([1]), "7")
+    with pytest.raises(InputError, match="one playlist; expected a folder"):
+        convert_playlists(tmp_path, tmp_path / "all.csv")
 
 
 def test_folder_without_playlists(tmp_path):

@@ -2,6 +2,7 @@
 
 The form is that of the ViT-IQA individual-observer study: votes 1–5, durations in seconds, timestamps as MATLAB writes
 them (`24-Jan-2023 10:51:16`), one row per image in the order shown. `playlists/README.md` describes it for people.
+Sessions that are still MATLAB files (.mat) are converted to it first.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
+import tempfile
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +20,13 @@ from pathlib import Path
 import pandas as pd
 
 from iqasuite.data.frames import VOTE_SCALE, VOTES, validate
+from iqasuite.data.matlab import read_mat_session, text_of_time, time_of_text
+from iqasuite.data.spreadsheets import read_rows
 from iqasuite.errors import InputError
 from iqasuite.paths import write_atomic
 
 _LONG = ["Image Name", "Vote", "Duration", "Timestamp"]
 _SHORT = _LONG[:2]
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in any locale
-_TIME = re.compile(r"(\d{1,2})-([A-Z][a-z]{2})-(\d{4}) (\d{2}):(\d{2}):(\d{2})")
 
 
 def read_playlist(
@@ -32,7 +35,7 @@ def read_playlist(
     """One session of one observer.
 
     Args:
-        path: CSV file in UTF-8.
+        path: CSV file in UTF-8, separated by commas, or as some spreadsheets do by semicolons or tabs.
         observer: who voted; "" = the file's name without its ending.
         session: which session this is.
         known_images: names that may occur; None = any.
@@ -81,28 +84,76 @@ def read_playlists(
         Votes frame, ordered by observer, session and position.
 
     Raises:
-        InputError: no such folder or no playlists in it, an unknown observer, a file of another name, and all of
-            `read_playlist`'s.
+        InputError: no such folder or no playlists in it, an unknown observer, a file of another name, a session
+            twice, and all of `read_playlist`'s.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected one with a folder of playlists per observer")
-    folders = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    present = sorted(folders, key=lambda name: (len(name), name))
-    wanted = present if observers is None else list(observers)
-    for name in wanted:
-        if name not in present:
-            raise InputError(f"{folder}: observer {name!r} unknown; expected one of {', '.join(present) or '(none)'}")
     sessions = []
-    for name in wanted:
-        for path in sorted((folder / name).glob("*.csv")):
-            match = re.fullmatch(re.escape(name) + r"_(\d+)(_\w+)?", path.stem)
-            if match is None:
-                raise InputError(f"{path}: name of a playlist; expected {name}_<session>.csv")
-            sessions.append(read_playlist(path, name, int(match[1]), known_images))
-    if not sessions:
-        raise InputError(f"{folder}: no playlists; expected files like Obs1/Obs1_1.csv")
+    for path, observer, session in _sessions(Path(folder), observers):
+        if isinstance(session, str):
+            raise InputError(f"{path}: {session}")
+        sessions.append(read_playlist(path, observer, session, known_images))
     return validate(pd.concat(sessions, ignore_index=True), "votes", str(folder))
+
+
+def invalid_playlists(folder: Path | str, known_images: Collection[str] | None = None) -> list[str]:
+    """What `read_playlists` would stop at, for every file of the folder: one message per file that is not right.
+
+    Raises:
+        InputError: no such folder or no playlists in it.
+    """
+    messages = []
+    for path, observer, session in _sessions(Path(folder), None):
+        if isinstance(session, str):
+            messages.append(f"{path}: {session}")
+            continue
+        try:
+            read_playlist(path, observer, session, known_images)
+        except InputError as error:
+            messages.append(str(error))
+    return messages
+
+
+def convert_playlists(source: Path | str, target: Path | str, overwrite: bool = False) -> list[Path]:
+    """Make CSV playlists of rating sessions that MATLAB saved; all of them or none.
+
+    Args:
+        source: a .mat file, or a folder with .mat files in it and in its subfolders.
+        target: folder for the playlists, which keep their names and subfolders (`Obs1/Obs1_1.mat` becomes
+            `Obs1/Obs1_1.csv`); for one file also a name that ends in .csv.
+        overwrite: replace playlists that are there already.
+
+    Returns:
+        The files written, in the order of their names.
+
+    Raises:
+        InputError: no .mat files, one or more that cannot be read (all are named), two of the same name, or playlists
+            that are there already.
+        OSError: the target cannot be written or the disk is full; the playlists are then as they were.
+    """
+    files = _conversions(Path(source), Path(target))
+    present = [str(path) for path in files.values() if path.exists()]
+    if present and not overwrite:
+        raise InputError(
+            f"{target}: {len(present)} playlists there already ({present[0]} …); expected none of that name"
+        )
+    votes, messages = {}, []
+    for path, written in files.items():
+        try:
+            votes[written] = read_mat_session(path)
+        except InputError as error:
+            messages.append(str(error))
+    if messages:
+        raise InputError(
+            f"{source}: nothing converted, {len(messages)} of {len(files)} files wrong: {'; '.join(messages)}"
+        )
+    top = Path(target) if Path(target).suffix.lower() != ".csv" else Path(target).parent
+    top.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=top, prefix=".converting") as folder:  # a full disk is noticed here
+        made = [write_playlist(votes[written], Path(folder) / f"{i}.csv") for i, written in enumerate(votes)]
+        for new, written in zip(made, votes, strict=True):
+            written.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(new, written)
+    return list(votes)
 
 
 def write_playlist(votes: pd.DataFrame, path: Path | str) -> Path:
@@ -122,37 +173,66 @@ def write_playlist(votes: pd.DataFrame, path: Path | str) -> Path:
     for row in votes.itertuples():
         fields = [row.image, row.vote]
         if long:
-            fields += ["" if math.isnan(row.duration) else f"{row.duration:.5g}", _time_text(row.timestamp)]
+            fields += [
+                "" if math.isnan(row.duration) else f"{row.duration:.5g}",
+                "" if pd.isna(row.timestamp) else text_of_time(row.timestamp),
+            ]
         writer.writerow(fields)
     return write_atomic(path, text.getvalue())
 
 
+def _sessions(folder: Path, observers: Iterable[str] | None) -> list[tuple[Path, str, int | str]]:
+    """File, observer and session of every playlist of a folder; instead of a session what is wrong with the name."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected one with a folder of playlists per observer")
+    folders = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    present = sorted(folders, key=lambda name: (len(name), name))
+    wanted = present if observers is None else list(observers)
+    sessions = []
+    for name in wanted:
+        if name not in present:
+            raise InputError(f"{folder}: observer {name!r} unknown; expected one of {', '.join(present) or '(none)'}")
+        known = {}
+        for path in sorted((folder / name).glob("*.csv")):
+            match = re.fullmatch(re.escape(name) + r"_(\d+)(_\w+)?", path.stem)
+            session = int(match[1]) if match else f"name of a playlist; expected {name}_<session>.csv"
+            if session in known:
+                session = f"session {session} a second time (first {known[session]}); expected each once"
+            known.setdefault(session, path.name)
+            sessions.append((path, name, session))
+    if not sessions:
+        convert = "; .mat files are there, convert them first" if any(folder.glob("*/*.mat")) else ""
+        raise InputError(f"{folder}: no playlists; expected files like Obs1/Obs1_1.csv{convert}")
+    return sessions
+
+
+def _conversions(source: Path, target: Path) -> dict[Path, Path]:
+    """.mat file -> the playlist it becomes."""
+    if source.is_file():
+        return {source: target if target.suffix.lower() == ".csv" else target / f"{source.stem}.csv"}
+    if not source.is_dir():
+        raise InputError(f"{source}: no such file or folder; expected .mat files")
+    found = [path for path in sorted(source.rglob("*")) if path.suffix.lower() == ".mat" and path.is_file()]
+    files = {
+        path: target / path.relative_to(source).with_suffix(".csv") for path in found if not path.name.startswith(".")
+    }
+    if not files:
+        raise InputError(f"{source}: no .mat files; expected rating sessions saved by MATLAB")
+    if target.suffix.lower() == ".csv":
+        raise InputError(f"{target}: one playlist; expected a folder for those of {source}")
+    if len(set(files.values())) < len(files):
+        raise InputError(f"{source}: files that differ only in how .mat is written; expected one of each name")
+    return files
+
+
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """Line numbers and fields of the rows under the header, the header and each row's length checked."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a playlist (CSV)") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        found = f"0x{content[error.start]:02x}"
-        raise InputError(f"{path}, line {line}: byte {found} is not UTF-8; expected the file saved as UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip() for name in next(reader, [])]
+    if path.suffix.lower() == ".mat":
+        raise InputError(f"{path}: a MATLAB file; expected CSV (iqasuite playlist convert makes it one)")
+    header, rows = read_rows(path, "a playlist")
     if header not in (_LONG, _SHORT):
         raise InputError(f"{path}, line 1: columns {','.join(header) or '(none)'}; expected {','.join(_LONG)}")
-    rows = []
-    try:
-        for fields in reader:
-            if len(fields) not in (0, len(header)):
-                raise InputError(f"{path}, line {reader.line_num}: {len(fields)} fields; expected {len(header)}")
-            if fields:
-                rows.append((reader.line_num, fields))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}; expected a row of CSV") from error
-    return rows
+    return list(rows)
 
 
 def _vote(text: str, path: Path, line: int) -> int:
@@ -168,7 +248,7 @@ def _vote(text: str, path: Path, line: int) -> int:
 
 def _duration(text: str, path: Path, line: int) -> float:
     try:
-        value = float(text) if text.strip() else math.nan
+        value = float(text.replace(",", ".")) if text.strip() else math.nan
     except ValueError:
         value = -1.0
     if value < 0 or math.isinf(value):
@@ -179,17 +259,9 @@ def _duration(text: str, path: Path, line: int) -> float:
 def _timestamp(text: str, path: Path, line: int) -> datetime | type(pd.NaT):
     if not text.strip():
         return pd.NaT
-    match = _TIME.fullmatch(text.strip())
     try:
-        day, month, year, *clock = match.groups()
-        return datetime(int(year), _MONTHS.index(month) + 1, int(day), *map(int, clock))
-    except (AttributeError, ValueError) as error:
+        return time_of_text(text)
+    except ValueError as error:
         raise InputError(
             f"{path}, line {line}, column Timestamp: found {text!r}, expected a time like 24-Jan-2023 10:51:16"
         ) from error
-
-
-def _time_text(time: pd.Timestamp) -> str:
-    if pd.isna(time):
-        return ""
-    return f"{time.day:02d}-{_MONTHS[time.month - 1]}-{time.year:04d} {time:%H:%M:%S}"

@@ -1,0 +1,299 @@
+"""Your own data set: a folder with images, a CSV of votes or scores and, if you like, a `dataset.yaml` with its facts.
+
+The CSV is one of three tables, told by their headers; each may have content, reference, distortion, level besides:
+
+    long      observer, image, vote and maybe session, duration, timestamp; without observer all votes are one person's
+    wide      image and one column of votes per observer; an empty cell was not rated
+    scores    image, mos (or dmos) and maybe mos_std, n_votes
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from iqasuite.data.dataset import Dataset
+from iqasuite.data.frames import IMAGES, validate
+from iqasuite.data.rating_tables import ABOUT_IMAGE, number_cells, rated, read_table
+from iqasuite.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+FACTS = "dataset.yaml"
+_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
+_KEYS = {"name": str, "scale": dict, "licence": str, "citation": str, "display_size": list, "ratings": str}
+_SCALE_KEYS = {"low": float, "high": float, "higher_is_better": bool, "name": str}
+
+
+def load(folder: Path | str, missing: str = "error") -> Dataset:
+    """The data set in a folder.
+
+    The CSV is the only one that lies in the folder itself, or the one that `dataset.yaml` names. Images are found by
+    their path below the folder, else by a file name, else by a name without ending, that occurs once below it.
+    `dataset.yaml` may have name, licence, citation, display_size: [height, width], ratings: <file>.csv and
+    scale: {low, high, higher_is_better, name}; a scale that is not stated is told from the values, which is logged.
+
+    `mos`, `mos_std` and `n_votes` are on the set's own scale, turned so that higher = better (low + high − value), from
+    each person's first vote on each image. The votes themselves are brought to 1–5 by fifths of that scale
+    (`rating_tables.five_classes`). Without content and reference every image is a content of its own, which is logged.
+
+    Args:
+        folder: with the images, in subfolders as you like.
+        missing: where images of the table are absent, "error" stops, "drop" goes on without them.
+
+    Raises:
+        InputError: no, several or wrong tables; a value that is none of its column, outside the scale or given twice;
+            images absent, ambiguous or outside the folder. The message names the file, the line and the column.
+    """
+    folder = Path(folder)
+    if missing not in ("error", "drop"):
+        raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected one with images and a CSV of ratings")
+    facts = _facts(folder)
+    path = _table_path(folder, facts.get("ratings"))
+    table, given = read_table(path)
+    scores, votes, scale = rated(table, given, facts.get("scale", {}), path)
+    files = _files(folder)
+    unrated = table["image"].nunique() - len(scores)
+    if unrated:
+        _log.info("%s: %d images without any vote; left out", path, unrated)
+    table = table[table["image"].isin(scores.index)]
+    found, absent = _located(table["image"], files, path)
+    _report_absent(absent, len(found), folder, path, missing)
+    if not found:
+        raise InputError(f"{path}: all {len(absent)} images absent; expected them in {folder} or below")
+    images = _images(table, given, found, files, folder, path, missing).join(scores, on="name")
+    return Dataset(
+        name=facts.get("name") or _name_of(folder),
+        root=folder,
+        images=validate(images[list(IMAGES)], "images", str(path)),
+        votes=_here(votes, found, path),
+        scale=scale,
+        display_size=facts.get("display_size"),
+        sources={content: content for content in images["content"].unique()},
+        absent=absent,
+        licence=facts.get("licence", ""),
+        citation=facts.get("citation", ""),
+    )
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What `dataset.yaml` says, checked; {} where there is none."""
+    path = folder / FACTS
+    if not path.is_file():
+        if (folder / "dataset.yml").is_file():
+            raise InputError(f"{folder / 'dataset.yml'}: expected the name {FACTS}")
+        return {}
+    try:
+        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    facts = {} if facts is None else facts
+    _check_keys(facts, _KEYS, str(path))
+    if "scale" in facts:
+        _check_keys(facts["scale"], _SCALE_KEYS, f"{path}: scale")
+        low, high = facts["scale"].get("low"), facts["scale"].get("high")
+        if (low is None) != (high is None) or (low is not None and not -math.inf < low < high < math.inf):
+            raise InputError(f"{path}: scale has low {low} and high {high}; expected two numbers, low below high")
+    if "display_size" in facts:
+        size = facts["display_size"]
+        if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+            raise InputError(f"{path}: display_size is {size}; expected [height, width] in pixels")
+        facts["display_size"] = tuple(size)
+    if "name" in facts and facts["name"] != _safe(facts["name"]):
+        raise InputError(f"{path}: name is {facts['name']!r}; expected letters, digits, and _ . - within")
+    return facts
+
+
+def _check_keys(found: Any, keys: dict[str, type], where: str) -> None:
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: {type(found).__name__}; expected keys {', '.join(keys)}")
+    for key, value in found.items():
+        if key not in keys:
+            raise InputError(f"{where}: key {key!r} unknown; expected one of {', '.join(keys)}")
+        right = isinstance(value, keys[key]) or (keys[key] is float and type(value) is int)
+        if not right:
+            expected = {dict: "keys with values", list: "a list", float: "a number", bool: "true or false", str: "text"}
+            raise InputError(f"{where}: {key} is {value!r}; expected {expected[keys[key]]}")
+
+
+def _name_of(folder: Path) -> str:
+    return _safe(folder.resolve().name) or "own"
+
+
+def _safe(name: str) -> str:
+    """The name with what is awkward in file names replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".-")
+
+
+def _table_path(folder: Path, named: str | None) -> Path:
+    if named is not None:
+        path = folder / _inside(named, f"{folder / FACTS}: ratings")
+        if not path.is_file():
+            raise InputError(f"{folder / FACTS}: ratings is {named!r}; expected a file in the folder")
+        return path
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
+    if not found:
+        raise InputError(
+            f"{folder}: no CSV file in it; expected one with the ratings (a spreadsheet saved as CSV UTF-8)"
+        )
+    if len(found) > 1:
+        names = ", ".join(p.name for p in found[:5])
+        raise InputError(
+            f"{folder}: {len(found)} CSV files ({names}); expected one, or its name in {FACTS} (ratings: …)"
+        )
+    return found[0]
+
+
+def _files(folder: Path) -> list[PurePosixPath]:
+    """Images below the folder, relative to it, in order; hidden ones are left out."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        found += [below / n for n in names if not n.startswith(".") and Path(n).suffix.lower() in _ENDINGS]
+    if not found:
+        raise InputError(f"{folder}: no images in it or below; expected PNG, JPEG, WebP, TIFF, BMP …")
+    return sorted(found)
+
+
+def _inside(name: str, where: str) -> PurePosixPath:
+    """The name as a path below the folder, or InputError where it leads out of it."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or not path.parts:
+        raise InputError(f"{where}: {name!r} is outside of the folder; expected a path within it")
+    return path
+
+
+def _located(names: pd.Series, files: list[PurePosixPath], path: Path) -> tuple[dict[str, str], list[str]]:
+    """Name in the table (index = line) -> path of the image; the names of which there is none."""
+    exact, by_name, by_stem = set(files), defaultdict(list), defaultdict(list)
+    for file in files:
+        by_name[file.name.lower()].append(file)
+        by_stem[file.stem.lower()].append(file)
+    found, absent, lines = {}, [], {}
+    for line, name in names.drop_duplicates().items():
+        wanted = _inside(name, f"{path}, line {line}")
+        candidates = [wanted] if wanted in exact else by_name.get(wanted.name.lower(), [])
+        if len(candidates) > 1:  # parents may tell them apart
+            tail = [part.lower() for part in wanted.parts]
+            candidates = [
+                c for c in candidates if [part.lower() for part in c.parts[-len(tail) :]] == tail
+            ] or candidates
+        if not candidates:
+            # Names of images have dots, so the whole name may be the stem.
+            candidates = by_stem.get(wanted.name.lower()) or by_stem.get(wanted.stem.lower(), [])
+        if len(candidates) > 1:
+            shown = ", ".join(map(str, candidates[:3]))
+            raise InputError(f"{path}, line {line}: {name!r} may be {shown}; expected a path that tells which")
+        if not candidates:
+            absent.append(name)
+            continue
+        file = str(candidates[0])
+        if file in lines:
+            raise InputError(
+                f"{path}, line {line}: {name!r} and {lines[file]!r} are the same file {file}; expected one name"
+            )
+        lines[file] = name
+        found[name] = file
+    return found, absent
+
+
+def _report_absent(
+    absent: list[str], n_found: int, folder: Path, path: Path, missing: str, what: str = "images"
+) -> None:
+    if not absent:
+        return
+    message = f"{path}: {len(absent)} of {len(absent) + n_found} {what} absent ({', '.join(absent[:3])} …)"
+    if missing == "error":
+        raise InputError(f"{message}; expected all in {folder} or below, or missing='drop' to go on without them")
+    _log.warning("%s; dropped", message)
+
+
+def _images(
+    table: pd.DataFrame,
+    given: dict[str, str],
+    found: dict[str, str],
+    files: list[PurePosixPath],
+    folder: Path,
+    path: Path,
+    missing: str,
+) -> pd.DataFrame:
+    """What is known of every image that is here: name (in the table), image, content, reference, distortion, level."""
+    about = [column for column in ABOUT_IMAGE if column in table.columns]
+    _check_the_same(table, about, given, path)
+    rows = table[table["image"].isin(found)].drop_duplicates("image")
+    rows = rows[about].assign(level=_levels(rows, given, path)).rename(columns={"image": "name"})
+    rows["image"] = rows["name"].map(found)
+    rows["distortion"] = rows.get("distortion", "")
+    named = rows.pop("reference") if "reference" in rows else pd.Series("", index=rows.index)
+    references, lost = _located(named[named != ""], files, path)
+    _report_absent(lost, len(references), folder, path, missing, "references")
+    rows["reference"] = [references.get(name, "") for name in named]
+    if "content" in rows:
+        blank = rows.index[rows["content"] == ""]
+        if len(blank):
+            raise InputError(
+                f"{path}, line {blank[0]}, column {given['content']}: empty; expected what the image shows"
+            )
+    else:
+        shown = rows["reference"].where(rows["reference"] != "", named).where(named != "", rows["image"])
+        rows["content"] = shown.map(_labels(shown))
+        if (named == "").all():
+            _log.warning(
+                "%s: no column content or reference, so every image is a content of its own; images of one scene "
+                "should share one, or they end up in training and test",
+                path,
+            )
+    rows["reference"] = rows["reference"].where(rows["reference"] != rows["image"], "")
+    return rows.reset_index(drop=True)
+
+
+def _check_the_same(table: pd.DataFrame, about: list[str], given: dict[str, str], path: Path) -> None:
+    """One image, one description, however many rows; in a wide table one row."""
+    if "vote" not in table.columns and table["image"].duplicated().any():
+        line = table.index[table["image"].duplicated()][0]
+        name = table.at[line, "image"]
+        first = table.index[table["image"] == name][0]
+        raise InputError(f"{path}, line {line}: image {name!r} a second time (first in line {first}); expected one row")
+    for column in about[1:]:
+        first = table.groupby("image")[column].transform("first")
+        differs = table.index[table[column] != first]
+        if len(differs):
+            line = differs[0]
+            raise InputError(
+                f"{path}, line {line}, column {given[column]}: {table.at[line, column]!r} for "
+                f"{table.at[line, 'image']!r}, before {first[line]!r}; expected the same in all its rows"
+            )
+
+
+def _levels(rows: pd.DataFrame, given: dict[str, str], path: Path) -> pd.Series:
+    levels = pd.Series(np.nan, index=rows.index)
+    if "level" in rows:
+        filled = number_cells(rows.loc[rows["level"] != "", "level"], given["level"], path)
+        levels[filled.index] = filled
+    return levels
+
+
+def _labels(paths: Iterable[str]) -> dict[str, str]:
+    """Path -> stem, or the path without ending where several have one stem."""
+    whole = {path: str(PurePosixPath(path).with_suffix("")) for path in set(paths)}
+    stems = {path: PurePosixPath(path).stem for path in whole}
+    return stems if len(set(stems.values())) == len(stems) else whole
+
+
+def _here(votes: pd.DataFrame, found: dict[str, str], path: Path) -> pd.DataFrame:
+    """The votes on images that are here, under the paths of these."""
+    here = votes[votes["image"].isin(found)]
+    return validate(here.assign(image=here["image"].map(found)), "votes", str(path))

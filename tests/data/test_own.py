@@ -1,0 +1,218 @@
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iqasuite.data import dataset, own
+from iqasuite.data.dataset import first_votes
+from iqasuite.data.frames import IMAGES, VOTES
+from iqasuite.data.splits import audit, by_content
+from iqasuite.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "My images (2)"
+
+
+def picture(path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((36, 32), Image.Resampling.BICUBIC).save(path)
+
+
+def laid_out(folder, ratings: str, *files: str, facts: str = ""):
+    """A folder with a CSV, images and maybe facts."""
+    for seed, name in enumerate(files):
+        picture(folder / name, seed)
+    folder.mkdir(exist_ok=True)
+    (folder / "ratings.csv").write_text(ratings)
+    if facts:
+        (folder / "dataset.yaml").write_text(facts)
+    return folder
+
+
+def refusal(folder, missing: str = "error") -> str:
+    with pytest.raises(InputError) as error:
+        own.load(folder, missing)
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_loaded(folder):
+    laid_out(
+        folder,
+        "image,anna,bob,content,reference,distortion,level\n"
+        "jpeg/a.png,4,2,boat,sources/boat.png,jpeg,30\nsources/boat.png,5,5,boat,sources/boat.png,,\n",
+        *("jpeg/a.png", "sources/boat.png"),
+        facts="name: boats\nlicence: CC0\ncitation: Me\ndisplay_size: [1080, 1920]\nscale: {low: 1, high: 5}\n",
+    )
+    data = own.load(folder)
+    assert (data.name, data.root, data.licence, data.citation) == ("boats", folder, "CC0", "Me")
+    assert data.display_size == (1080, 1920) and data.scale.name == "ACR" and data.has_pixels and data.absent == []
+    assert list(data.images.columns) == list(IMAGES) and list(data.votes.columns) == list(VOTES)
+    assert data.images["image"].tolist() == ["jpeg/a.png", "sources/boat.png"]
+    assert data.images["reference"].tolist() == ["sources/boat.png", ""]  # nothing is its own reference
+    assert data.images["mos"].tolist() == [3, 5] and data.images["mos_std"].tolist() == [pytest.approx(2**0.5), 0]
+    assert data.images["level"].iloc[0] == 30 and np.isnan(data.images["level"].iloc[1])
+    assert data.sources == {"boat": "boat"} and data.observers() == ["bob", "anna"]
+    assert all(data.read(image).shape == (32, 36, 3) for image in data.images["image"]) and data.hash()
+
+
+def test_by_its_folder_through_load(folder):
+    laid_out(folder, "image,mos\na.png,3.5\nb.png,2\n", "a.png", "b.png")
+    data = dataset.load(str(folder))
+    assert data.name == "My_images_2_" and data.votes.empty and data.images["n_votes"].tolist() == [0, 0]
+    assert data.nuisance.empty and data.nuisance_name == "" and data.display_size is None
+
+
+def test_images_are_found_by_path_name_or_stem(folder):
+    laid_out(
+        folder,
+        "image,mos\nx/a.png,1\nB.PNG,2\nc,3\nd.v1,4\ndeep/E.png,5\nX\\f.png,3\ng.bmp,2\n",
+        *("x/a.png", "y/a.png", "x/b.png", "x/c.jpg", "d.v1.png", "y/deep/e.png", "y/e.png", "x/f.png", "y/g.png"),
+    )
+    data = own.load(folder)
+    assert data.images["image"].tolist() == [
+        *("x/a.png", "x/b.png", "x/c.jpg", "d.v1.png", "y/deep/e.png", "x/f.png", "y/g.png")
+    ]
+
+
+def test_ambiguous_names(folder):
+    laid_out(folder, "image,mos\na.png,1\n", "x/a.png", "y/a.png")
+    for missing in ("error", "drop"):
+        assert "line 2: 'a.png' may be x/a.png, y/a.png" in refusal(folder, missing)
+    laid_out(folder, "image,mos\nz/b,1\n", "x/b.png", "y/b.jpg")
+    assert "line 2: 'z/b' may be x/b.png, y/b.jpg" in refusal(folder)
+    laid_out(folder, "image,mos\nx/a.png,1\nX/A.png,2\n")
+    assert "line 3: 'X/A.png' and 'x/a.png' are the same file x/a.png" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "x/../../secret.png", "/etc/secret.png", "C:\\secret.png", "."])
+def test_nothing_outside_the_folder(folder, name):
+    picture(folder.parent / "secret.png", 0)
+    laid_out(folder, f"image,mos\na.png,2\n{name},1\n", "a.png")
+    assert f"line 3: {name!r} is outside of the folder" in refusal(folder, "drop")
+    laid_out(folder, f"image,mos,reference\na.png,2,{name}\n")
+    assert f"{name!r} is outside of the folder" in refusal(folder, "drop")
+    laid_out(folder, "image,mos\na.png,2\n", facts=f"ratings: '{name}'\n")
+    assert f"ratings: {name!r} is outside of the folder" in refusal(folder)
+
+
+def test_absent_images(folder, caplog):
+    laid_out(folder, "image,P1,P2\na.png,1,2\nlost.png,3,4\nb.png,5,4\n", "a.png", "b.png")
+    assert "1 of 3 images absent (lost.png …)" in refusal(folder) and "missing='drop'" in refusal(folder)
+    data = own.load(folder, "drop")
+    assert data.absent == ["lost.png"] and data.images["image"].tolist() == ["a.png", "b.png"]
+    assert set(data.votes["image"]) == {"a.png", "b.png"} and "1 of 3 images absent" in caplog.text
+    laid_out(folder, "image,mos\nlost.png,3\n")
+    assert "all 1 images absent" in refusal(folder, "drop")
+
+
+def test_absent_references(folder):
+    laid_out(folder, "image,mos,ref\na.png,1,src/one.png\nb.png,2,src/one.png\n", "a.png", "b.png")
+    assert "1 of 1 references absent" in refusal(folder)
+    data = own.load(folder, "drop")
+    assert data.images["reference"].tolist() == ["", ""] and data.images["content"].tolist() == ["one", "one"]
+
+
+def test_contents(folder, caplog):
+    laid_out(folder, "image,mos\nx/a.png,1\nx/b.png,2\n", "x/a.png", "y/a.png", "x/b.png", "y/b.png")
+    assert own.load(folder).images["content"].tolist() == ["a", "b"]
+    assert "every image is a content of its own" in caplog.text
+    caplog.clear()
+    laid_out(folder, "image,mos,reference\nx/a.png,1,y/b.png\nx/b.png,2,y/b.png\ny/b.png,5,\n")
+    assert own.load(folder).images["content"].tolist() == ["b", "b", "b"] and not caplog.text
+    laid_out(folder, "image,mos\nx/a.png,1\ny/a.png,2\n")  # one stem, two images
+    assert own.load(folder).images["content"].tolist() == ["x/a", "y/a"]
+    laid_out(folder, "image,mos,scene\nx/a.png,1,dock\ny/a.png,2,\n")
+    assert "line 3, column scene: empty" in refusal(folder)
+    rows = "P,x/a.png,3,dock\nP,x/b.png,3,\nQ,x/a.png,2,boat\n"
+    laid_out(folder, f"observer,image,vote,content\n{rows}")
+    assert "line 4, column content: 'boat' for 'x/a.png', before 'dock'" in refusal(folder)
+    laid_out(folder, "image,P,Q\nx/a.png,3,\nx/b.png,1,2\nx/a.png,,4\n")
+    assert "line 4: image 'x/a.png' a second time (first in line 2)" in refusal(folder)
+    laid_out(folder, "image,mos,level\nx/a.png,1,much\n")
+    assert "line 2, column level: found 'much'" in refusal(folder)
+
+
+def test_which_table(folder):
+    laid_out(folder, "image,mos\na.png,3\n", "a.png")
+    (folder / "other.csv").write_text("image,mos\na.png,4\n")
+    assert "2 CSV files (other.csv, ratings.csv)" in refusal(folder)
+    (folder / "dataset.yaml").write_text("ratings: other.csv\n")
+    assert own.load(folder).images["mos"].tolist() == [4]
+    (folder / "dataset.yaml").write_text("ratings: none.csv\n")
+    assert "ratings is 'none.csv'; expected a file in the folder" in refusal(folder)
+    (folder / "dataset.yaml").unlink()
+    for name in ("other.csv", "ratings.csv"):
+        (folder / name).unlink()
+    (folder / "._ratings.csv").write_bytes(b"what a file system left")
+    assert "no CSV file in it" in refusal(folder)
+
+
+def test_folders_that_are_none(folder, tmp_path):
+    assert "no such folder" in refusal(folder)
+    laid_out(folder, "image,mos\na.png,3\n")
+    assert "no images in it or below" in refusal(folder)
+    with pytest.raises(InputError, match="missing='maybe'"):
+        own.load(folder, "maybe")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ("colour: red", "key 'colour' unknown; expected one of name, scale"),
+        ("scale: {lowest: 1}", "scale: key 'lowest' unknown"),
+        ("scale: {low: 1}", "scale has low 1 and high None"),
+        ("scale: {low: 5, high: 1}", "scale has low 5 and high 1"),
+        ("scale: {low: .nan, high: 1}", "scale has low nan"),
+        ("scale: {low: true, high: 5}", "low is True; expected a number"),
+        ("scale: {higher_is_better: 'no'}", "higher_is_better is 'no'; expected true or false"),
+        ("scale: 5", "scale is 5; expected keys with values"),
+        ("display_size: [1080]", "display_size is [1080]; expected [height, width]"),
+        ("display_size: [0, 10]", "display_size is [0, 10]"),
+        ("name: ../out", "name is '../out'"),
+        ("name: 3", "name is 3; expected text"),
+        ("- a list", "list; expected keys"),
+        ("a: [", "not YAML"),
+        ("!!python/object/apply:os.system [true]", "not YAML"),
+    ],
+)
+def test_broken_facts(folder, facts, words):
+    laid_out(folder, "image,mos\na.png,3\n", "a.png", facts=facts)
+    message = refusal(folder)
+    assert message.startswith(str(folder / "dataset.yaml")) and words in message
+
+
+def test_facts_under_another_name(folder):
+    laid_out(folder, "image,mos\na.png,3\n", "a.png")
+    (folder / "dataset.yml").write_text("name: x\n")
+    assert "dataset.yml: expected the name dataset.yaml" in refusal(folder)
+
+
+def test_the_rest_of_the_suite_takes_it(folder, caplog):
+    """Split, audit and first votes of a study of 9 scenes × 3 versions, 4 people, one session repeated."""
+    rng = np.random.default_rng(0)
+    rows, files = [], []
+    for scene in range(9):
+        for version in range(3):
+            name = f"{version}/{scene}.png"
+            picture(folder / name, seed=scene)
+            files.append(name)
+            for person in "ABCD":
+                vote = 2 * version + 1 + rng.integers(0, 3)
+                rows += [(person, name, vote, session, scene) for session in ((1, 2) if person == "A" else (1,))]
+    text = "observer,image,vote,session,content\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    laid_out(folder, text)
+    with caplog.at_level(logging.INFO):
+        data = own.load(folder)
+    assert data.scale.high == 7 and "1 to 7" in caplog.text
+    split = by_content(data.images, 3, sources=data.sources)
+    assert audit(split, data.images, data.sources, data.paths()).empty
+    first = first_votes(data.votes)
+    assert len(first) == 27 * 4 and len(data.votes) == 27 * 5
+    assert (data.images["n_votes"] == 4).all() and data.images["mos"].between(1, 7).all()
+    assert set(data.votes["vote"]) == {1, 2, 3, 4, 5}
+    assert first.groupby("image")["vote"].mean().corr(data.images.set_index("image")["mos"]) > 0.9
