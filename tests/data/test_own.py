@@ -64,7 +64,7 @@ def test_by_its_folder_through_load(folder):
     laid_out(folder, "image,mos\na.png,3.5\nb.png,2\n", "a.png", "b.png")
     data = dataset.load(str(folder))
     assert data.name == "My_images_2_" and data.votes.empty and data.images["n_votes"].tolist() == [0, 0]
-    assert data.nuisance.empty and data.nuisance_name == "" and data.display_size is None
+    assert data.nuisance.empty and data.nuisance_name == "" and data.display_size == (32, 36)
 
 
 def test_images_are_found_by_path_name_or_stem(folder):
@@ -216,3 +216,11 @@ def test_the_rest_of_the_suite_takes_it(folder, caplog):
     assert (data.images["n_votes"] == 4).all() and data.images["mos"].between(1, 7).all()
     assert set(data.votes["vote"]) == {1, 2, 3, 4, 5}
     assert first.groupby("image")["vote"].mean().corr(data.images.set_index("image")["mos"]) > 0.9
+
+
+def test_images_of_several_sizes_are_said(folder, caplog):
+    laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\nc.png,3,c\n", "a.png", "b.png", "c.png")
+    Image.new("RGB", (20, 10)).save(folder / "a.png")
+    with caplog.at_level(logging.WARNING):
+        assert own.load(folder).display_size == (32, 36)
+    assert "images of 2 sizes, 2 of 36×32 (width×height)" in caplog.text and "dataset.yaml" in caplog.text

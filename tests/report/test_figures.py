@@ -199,3 +199,84 @@ def test_bias_of_two_people_has_no_correlation():
     two = pd.DataFrame({"observer": ["Obs1", "Obs2"], "bias": [0.1, -0.2]})
     words = texts(drawn(figures.bias_scatter(two, two)))
     assert "2 people" in words and "nan" not in words
+
+
+def rated_images(rng, contents=4, each=6):
+    """Images frame with two distortions at three levels."""
+    rows = [
+        (f"c{c}/{kind}{level}.png", f"c{c}", f"c{c}.png", kind, level, 5 - level + rng.normal(0, 0.2), 0.5, 9)
+        for c in range(contents)
+        for kind in ("blur", "jpeg")
+        for level in range(1, each // 2 + 1)
+    ]
+    columns = ["image", "content", "reference", "distortion", "level", "mos", "mos_std", "n_votes"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_data_figures(rng):
+    images = rated_images(rng)
+    assert "24 images" in texts(drawn(figures.mos_distribution(images)))
+    assert len(drawn(figures.mos_distribution(images.assign(mos_std=np.nan))).axes) == 1  # no spread is known
+    assert "4 of" not in texts(drawn(figures.content_spread(images))) and "2 of 4" in texts(
+        drawn(figures.content_spread(images, at_most=2))
+    )
+    assert "blur (n = 12, SROCC −" in texts(drawn(figures.distortion_levels(images)))
+    facts = pd.DataFrame({"height": 10, "bytes": rng.uniform(1, 9, 24), "bits_per_pixel": 1.0}, index=images["image"])
+    assert "all the same" in texts(drawn(figures.file_facts_plot(facts, images.set_index("image")["mos"])))
+    part = np.array(["train", "val", "test"])[np.arange(24) % 3]
+    split = images[["image", "content"]].assign(fold=np.arange(24) % 2, part=part)
+    assert "fold 1" in texts(drawn(figures.split_balance(split, images)))
+
+
+def test_leak_figures(rng):
+    leaks = pd.DataFrame({"kind": ["content"] * 3 + ["near-duplicate"]})
+    fig = drawn(figures.leak_counts({"careless": leaks, "ours": leaks[:0]}))
+    assert texts(fig).count("nothing shared") == 1
+    assert max(bar.get_width() for bar in fig.axes[0].patches) == 3
+    pairs = pd.DataFrame({"image_a": ["a.png"] * 3, "image_b": ["b" * 40, "c.png", "d.png"]})
+    pairs["similarity"] = [0.99, 0.85, 0.6]
+    shown = drawn(figures.worst_pairs(pairs, 0.8, at_most=2))
+    assert "c.png" in texts(shown) and "d.png" not in texts(shown) and "b" * 40 not in texts(shown)
+    picture = rng.integers(0, 255, (50, 80, 3), dtype=np.uint8)
+    assert "0.990" in texts(drawn(figures.pair_sheet(pairs, lambda name: picture)))
+    images = rated_images(rng)
+    assert len([ax for ax in drawn(figures.contact_sheet(images, lambda name: picture, 5)).axes if ax.images]) == 5
+    found = pd.DataFrame({"kind": ["mirrored"], "n": [4], "found": [0.75], "similarity": [0.9], "false": [0]})
+    assert "75 % of 4" in texts(drawn(figures.recall_of_copies(found)))
+
+
+@pytest.mark.parametrize("people", [4, 9])
+def test_people_figures(rng, people):
+    from iqasuite.evaluation import observers
+
+    table = votes(rng, people).assign(duration=rng.uniform(0.2, 3, people * 2 * 30), timestamp=pd.NaT)
+    mos = table.groupby("image")["vote"].mean()
+    model = observers.fit_subject_model(table, mos.index.to_series().str[-1])
+    assert PEOPLE[0] in texts(drawn(figures.subject_model_plot(model)))
+    drawn(figures.ambiguity_plot(model.ambiguity))
+    assert "30 images" in texts(drawn(figures.recovered_quality_plot(model.quality, mos)))
+    drawn(figures.pairwise_map(observers.pairwise_agreement(table)))
+    drawn(figures.reliability_plot(observers.icc(table)))
+    assert "a = " in texts(drawn(figures.sos_plot(observers.sos_parameter(table, n_boot=20))))
+    assert "session 2 − 1" in texts(drawn(figures.drift_plot(observers.session_drift(table, n_boot=20))))
+    assert "log of the response time" in texts(drawn(figures.position_plot(observers.position_effects(table))))
+    times = observers.response_time(table, n_boot=20)
+    assert "0 off" in texts(drawn(figures.response_time_plot(times, observers.duration_by_disagreement(table))))
+    assert "2 | 3" in texts(drawn(figures.thresholds_plot(observers.personal_thresholds(table, mos), "MOS")))
+    ceilings = observers.retest_ceiling(table, n_boot=20)
+    reached = pd.DataFrame({"observer": PEOPLE[:people], "model": "a rule", "value": 0.4})
+    fig = drawn(figures.ceilings_plot(ceilings, observers.retest(table, n_boot=20), reached))
+    assert "a rule" in texts(fig) and "model-free bracket" in texts(fig)
+    bt500, p913 = observers.screen_bt500(table), observers.screen_p913(table)
+    assert f"of {people} flagged" in texts(drawn(figures.screening_plot(bt500, p913)))
+    assert "slope 1.00" in texts(drawn(figures.two_tests_plot(mos, mos, "here", "there")))
+
+
+def test_faulty_sessions_stand_out(rng):
+    from iqasuite.data.sessions import faulty_runs, session_report
+
+    table = votes(rng, 3).assign(duration=np.nan, timestamp=pd.NaT)
+    last = (table["observer"] == "Obs3") & (table["session"] == 2)
+    table.loc[last, "image"] = "other" + table.loc[last, "image"]
+    fig = drawn(figures.repeats_plot(session_report(table), faulty_runs(table)))
+    assert texts(fig).count("!") == 1 and "0 % !" in texts(fig)

@@ -23,6 +23,7 @@ import pandas as pd
 import yaml
 
 from iqasuite.data.dataset import Dataset
+from iqasuite.data.file_facts import file_facts
 from iqasuite.data.frames import IMAGES, validate
 from iqasuite.data.rating_tables import ABOUT_IMAGE, number_cells, rated, read_table
 from iqasuite.errors import InputError
@@ -45,7 +46,8 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 
     `mos`, `mos_std` and `n_votes` are on the set's own scale, turned so that higher = better (low + high − value), from
     each person's first vote on each image. The votes themselves are brought to 1–5 by fifths of that scale
-    (`rating_tables.five_classes`). Without content and reference every image is a content of its own, which is logged.
+    (`rating_tables.five_classes`). Without content and reference every image is a content of its own, which is logged;
+    without display_size the size that most images have is taken, which is logged where there are several.
 
     Args:
         folder: with the images, in subfolders as you like.
@@ -80,7 +82,7 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
         images=validate(images[list(IMAGES)], "images", str(path)),
         votes=_here(votes, found, path),
         scale=scale,
-        display_size=facts.get("display_size"),
+        display_size=facts.get("display_size") or _commonest_size(folder, images["image"]),
         sources={content: content for content in images["content"].unique()},
         absent=absent,
         licence=facts.get("licence", ""),
@@ -208,6 +210,20 @@ def _located(names: pd.Series, files: list[PurePosixPath], path: Path) -> tuple[
         lines[file] = name
         found[name] = file
     return found, absent
+
+
+def _commonest_size(folder: Path, images: Iterable[str]) -> tuple[int, int]:
+    """(height, width) of most images; of equally frequent sizes the larger."""
+    facts = file_facts({image: folder / image for image in images})
+    counts = facts.groupby(["height", "width"]).size()
+    height, width = max(counts.index, key=lambda size: (counts[size], size))
+    if len(counts) > 1:
+        _log.warning(
+            "%s: images of %d sizes, %d of %d×%d (width×height), which all are brought to for networks; "
+            "display_size: [height, width] in %s says another",
+            *(folder, len(counts), counts[height, width], width, height, FACTS),
+        )
+    return int(height), int(width)
 
 
 def _report_absent(
