@@ -69,8 +69,3 @@ def test_playlist_check(tmp_path, command):
     unknown = command("playlist", "check", str(tmp_path / "good.csv"), "--images", str(tmp_path / "images"))
     assert unknown.exit_code == 2 and "b.png" in unknown.output
     assert command("playlist", "check", str(tmp_path / "good.csv"), "--images", str(tmp_path / "none")).exit_code == 2
-
-
-def test_data_list(project, command):
-    listed = command("data", "list")
-    assert listed.exit_code == 0 and "demo" in listed.output and "tta_h265_lab" in listed.output

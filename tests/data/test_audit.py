@@ -17,19 +17,16 @@ def frames(rows: list[tuple[str, str, str, str]]) -> tuple[pd.DataFrame, pd.Data
     return images, pd.DataFrame([(i, c, 0, p) for i, c, _, p in rows], columns=["image", "content", "fold", "part"])
 
 
-def paths(data):
-    return {image: data.path(image) for image in data.images["image"]}
-
-
 def test_demo_is_clean(demo_set):
     split = by_content(demo_set.images, 3, sources=demo_set.sources)
-    leaks = audit(split, demo_set.images, demo_set.sources, paths(demo_set))
+    leaks = audit(split, demo_set.images, demo_set.sources, near_duplicates(demo_set.images, demo_set.paths()))
     assert leaks.empty and list(leaks.columns) == list(COLUMNS)
 
 
 def test_lab_is_clean(lab_root):
     data = lab.load(lab_root, missing="drop")
-    assert audit(by_content(data.images, 5, sources=data.sources), data.images, data.sources, paths(data)).empty
+    assert near_duplicates(data.images, data.paths()).empty
+    assert audit(by_content(data.images, 5, sources=data.sources), data.images, data.sources).empty
 
 
 def test_ignored_sources_are_found(demo_set):
@@ -73,13 +70,13 @@ def test_planted_duplicate_is_found(tmp_path, how):
     part = dict((r[0], r[3]) for r in rows)["china-1"]
     files["copy"] = tmp_path / "copy.jpg"
     images, split = frames([*rows, ("copy", "another-name", "", "val")])
-    leaks = audit(split, images, paths=files)
+    leaks = audit(split, images, pairs=near_duplicates(images, files))
     assert leaks[["kind", "image_a", "part_a", "image_b", "part_b"]].values.tolist() == [
         ["near-duplicate", "china-1", part, "copy", "val"]
     ]
     assert leaks["similarity"][0] > 0.8
     images, split = frames([*rows, ("copy", "another-name", "", part)])
-    assert audit(split, images, paths=files).empty  # in the same part it does no harm
+    assert audit(split, images, pairs=near_duplicates(images, files)).empty  # in the same part it does no harm
 
 
 def test_random_split_of_a_synthetic_set_is_flagged(demo_set):
@@ -107,4 +104,4 @@ def test_unknown_images():
     with pytest.raises(InputError, match="1 images unknown \\('b'"):
         audit(split, images[:1])
     with pytest.raises(InputError, match="paths: 2 images have none"):
-        audit(split, images, paths={})
+        near_duplicates(images, {})

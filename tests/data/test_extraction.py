@@ -76,14 +76,14 @@ def test_whole_archives(tmp_path, folder, name):
     assert sorted(path.name for path in folder.parent.iterdir()) == ["a"]
 
 
-EVIL = ["/tmp/evil.txt", "../evil.txt", "set/../../evil.txt", "C:/evil.txt", "set/C:evil.txt", "..\\evil.txt", "a\nb"]
+EVIL = ["{}/evil.txt", "../evil.txt", "set/../../evil.txt", "C:/evil.txt", "set/C:evil.txt", "..\\evil.txt", "a\nb"]
 
 
 @pytest.mark.parametrize("name", EVIL)
 def test_paths_that_lead_elsewhere(tmp_path, refused, name):
+    name = name.format(tmp_path)
     refused(make_zip(tmp_path / "a.zip", FILES | {name: b"evil"}), "expected a plain path|outside|absolute")
     refused(make_tar(tmp_path / "a.tar", FILES | {name: b"evil"}), "expected a plain path|outside|absolute")
-    assert not Path("/tmp/evil.txt").exists()
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])

@@ -99,7 +99,7 @@ def test_quick_looks_at_lengths_only(lab):
 
 
 def test_quick_records_nothing(lab, tmp_path):
-    check("tta_h265_lab", quick=True)
+    assert check("tta_h265_lab", quick=True).new == 0
     assert not (tmp_path / "cache").exists()
 
 

@@ -22,7 +22,7 @@ def audit(
     split: pd.DataFrame,
     images: pd.DataFrame,
     sources: Mapping[str, str] | None = None,
-    paths: Mapping[str, Path] | None = None,
+    pairs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Everything that two parts of a fold share.
 
@@ -30,16 +30,16 @@ def audit(
         split: split frame.
         images: images frame, for contents and references.
         sources: content -> source photograph; None = not looked at.
-        paths: image -> file; None = pictures are not compared.
+        pairs: images that show one picture, as `near_duplicates` finds them; None = pictures are not looked at.
 
     Returns:
         One row a leak, with one pair of images as its witness: fold, kind ("content", "reference", "source",
         "near-duplicate"), image_a, part_a, image_b, part_b, similarity (of near-duplicates, see
-        `iqasuite.data.fingerprints`; nan for other kinds). Near-duplicates are all pairs of images of different
-        contents that show nearly the same picture, the most similar first. Empty = clean.
+        `iqasuite.data.fingerprints`; nan for other kinds). Every near-duplicate pair counts, the most similar first.
+        Empty = clean.
 
     Raises:
-        InputError: the split has an image that `images` or `paths` has not, or a file cannot be read.
+        InputError: the split has an image that `images` has not.
     """
     split = validate(split, "split")
     images = validate(images, "images").set_index("image")
@@ -52,9 +52,8 @@ def audit(
     )
     merged["source"] = merged["content"].map(lambda content: (sources or {}).get(content, ""))
     leaks = [_shared(merged, kind) for kind in ("content", "reference", "source")]
-    if paths is not None:
-        named = images.loc[images.index.isin(split["image"])].reset_index()
-        leaks.append(_across_parts(merged, near_duplicates(named, paths)))
+    if pairs is not None:
+        leaks.append(_across_parts(merged, pairs))
     leaks = [frame for frame in leaks if len(frame)]
     empty = pd.DataFrame(columns=list(COLUMNS)).astype({"similarity": "float64"})
     return pd.concat(leaks, ignore_index=True)[list(COLUMNS)] if leaks else empty

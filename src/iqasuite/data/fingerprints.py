@@ -22,7 +22,8 @@ from iqasuite.data.cache import open_cache
 NEAR = 0.8
 _SIZE, _CELLS, _SPREAD = 64, 16, 6.0  # pixels of a thumbnail's side, of a fingerprint's side; pixels "local" means
 _NOISE = 4.0  # gray levels: contrast below that is no drawing
-_BLOCK = 2048  # rows compared at one time; bounds the memory
+_BLOCK, _PAIRS = 2048, 100_000  # rows, and pairs, compared at one time; bound the memory
+_AXES = 96  # of a fingerprint's 256, for the first comparison
 _WHOLE = (0.0, 0.0, 1.0)
 
 
@@ -59,10 +60,11 @@ def near_pairs(pictures: np.ndarray, groups: Sequence | None = None, near: float
     code = np.arange(len(pictures)) if groups is None else np.unique(np.asarray(groups, str), return_inverse=True)[1]
     drawing = _local_contrast(pictures)
     whole = _fingerprint(drawing, _WHOLE)
+    axes = _main_axes(whole)
+    others = ((drawing, crop) for crop in _crops())
     found = []
-    for crop in _crops():
-        found += _above(whole, _fingerprint(drawing, crop), code, near)
-    found += _above(whole, _fingerprint(drawing[:, :, ::-1], _WHOLE), code, near)
+    for other, crop in (*others, (drawing[:, :, ::-1], _WHOLE)):
+        found += _above(whole, _fingerprint(other, crop), axes, code, near)
     pairs = pd.DataFrame(np.concatenate(found) if found else [], columns=["first", "second", "similarity"])
     pairs = pairs.groupby(["first", "second"], as_index=False)["similarity"].max()
     pairs = pairs.astype({"first": int, "second": int, "similarity": float})
@@ -94,8 +96,10 @@ def _fingerprint(drawing: np.ndarray, crop: tuple[float, float, float]) -> np.nd
     down, across = _averaging(top, side), _averaging(left, side)
     prints = np.empty((len(drawing), _CELLS * _CELLS), np.float32)
     for start in range(0, len(drawing), _BLOCK):
-        cells = down @ (drawing[start : start + _BLOCK].astype(np.float32) @ across.T)
-        prints[start : start + _BLOCK] = cells.reshape(len(cells), -1)
+        part = drawing[start : start + _BLOCK].astype(np.float32)
+        rows = (part.reshape(-1, _SIZE) @ across.T).reshape(len(part), _SIZE, _CELLS)  # one product, not one a picture
+        cells = rows.transpose(0, 2, 1).reshape(-1, _SIZE) @ down.T
+        prints[start : start + _BLOCK] = cells.reshape(len(part), -1)
     prints -= prints.mean(1, keepdims=True)
     length = np.linalg.norm(prints, axis=1, keepdims=True)
     return np.where(length > 1e-3, prints / np.maximum(length, 1e-3), 0).astype(np.float32)
@@ -110,15 +114,36 @@ def _averaging(start: float, side: float) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _above(a: np.ndarray, b: np.ndarray, code: np.ndarray, near: float) -> list[np.ndarray]:
+def _main_axes(prints: np.ndarray) -> np.ndarray:
+    """Orthonormal axes (256, 96) that hold most of what fingerprints of this set consist of."""
+    sample = prints[:: max(1, len(prints) // 2000)]
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    return directions[:, -_AXES:]
+
+
+def _shortened(prints: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Coordinates on the main axes, and the length of what lies off them.
+
+    The product of two shortened fingerprints is at least that of the whole ones (Cauchy–Schwarz), at 2/5 of the work.
+    """
+    main = prints @ axes
+    rest = np.sqrt(np.maximum(np.square(prints).sum(1) - np.square(main).sum(1), 0))
+    return np.column_stack([main, rest])
+
+
+def _above(a: np.ndarray, b: np.ndarray, axes: np.ndarray, code: np.ndarray, near: float) -> list[np.ndarray]:
     """Rows (first, second, similarity) of pairs of different groups whose fingerprints are alike, block by block."""
+    short_a, short_b = _shortened(a, axes), _shortened(b, axes).T
     found = []
     for start in range(0, len(a), _BLOCK):
-        alike = a[start : start + _BLOCK] @ b.T
-        i, j = np.nonzero(alike >= near)
-        other = code[i + start] != code[j]
+        i, j = np.nonzero(short_a[start : start + _BLOCK] @ short_b >= near - 1e-5)
+        i += start
+        other = code[i] != code[j]
         i, j = i[other], j[other]
-        if len(i):
-            ends = np.sort(np.stack([i + start, j]), axis=0)
-            found.append(np.column_stack([*ends, np.minimum(alike[i, j], 1)]))
+        for part in range(0, len(i), _PAIRS):
+            first, second = i[part : part + _PAIRS], j[part : part + _PAIRS]
+            alike = np.einsum("nk,nk->n", a[first], b[second])
+            enough = alike >= near
+            ends = np.sort(np.stack([first[enough], second[enough]]), axis=0)
+            found.append(np.column_stack([*ends, np.minimum(alike[enough], 1)]))
     return found
