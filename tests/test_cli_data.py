@@ -126,6 +126,7 @@ def test_get_check_and_get_again(command, tiny, project):
     assert command("list").output.splitlines()[-1].split()[:2] == ["tiny", "here"]
     checked = command("check", "tiny")
     assert checked.exit_code == 0 and "0 absent, 0 broken, 0 changed, 30 seen for the first time" in checked.output
+    assert "0 seen for the first time" in command("check", "tiny").output
     again = command("get", "tiny")
     assert again.exit_code == 0 and "all 30 images" in again.output and "tiny.zip" not in again.stderr
 
@@ -180,6 +181,12 @@ def test_get_asks_before_large_downloads_on_a_terminal(command, tiny, monkeypatc
     assert "[y/N]" not in command("get", "tiny", "--yes").output
 
 
+def test_get_does_not_ask_before_small_downloads(command, tiny, monkeypatch):
+    monkeypatch.setattr("iqasuite.cli._on_terminal", lambda: True)
+    got = command("get", "tiny")
+    assert got.exit_code == 0 and "[y/N]" not in got.output
+
+
 def test_check_names_what_is_wrong_up_to_a_number(command, tiny, project):
     assert command("get", "tiny").exit_code == 0 and command("check", "tiny").exit_code == 0
     folder = project.root / "data" / "tiny" / "Tiny_Release" / "Images"
@@ -212,8 +219,9 @@ def test_check_of_a_folder_of_your_own(command, tmp_path):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.png")
     (folder / "ratings.csv").write_text("image,mos\n" + "".join(f"{number}.png,{number + 1}\n" for number in range(3)))
     assert command("check", str(folder)).exit_code == 0
-    (folder / "1.png").write_bytes(b"no image")
-    assert command("check", str(folder)).exit_code == 1
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:-30])
+    broken = command("check", str(folder))
+    assert broken.exit_code == 1 and "  broken    1.png: damaged or truncated" in broken.output
 
 
 def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):

@@ -124,11 +124,8 @@ def list_data(
         rows.append((card.name, state(card), f"{card.n_images:,}", card.votes, _source(card), licence, card.title))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *row, title in rows:
-        number = row.index("images") if row[0] == "name" else 2
-        aligned = [
-            cell.rjust(width) if column == number else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        aligned = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        aligned[2] = row[2].rjust(widths[2])  # the number
         typer.echo("  ".join([*aligned, title]))
 
 
@@ -213,9 +210,8 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
             typer.echo(f"  here      all {len(here.images):,} images; next: iqasuite data check {name}")
             return 0
     if card.manual or not card.downloads:
-        typer.echo(
-            f"  {'or ' if card.downloads else ''}by hand{'' if card.downloads else '  '} {card.manual or card.homepage}"
-        )
+        way = "or by hand" if card.downloads else "by hand  "
+        typer.echo(f"  {way} {card.manual or card.homepage}")
     if not card.downloads:
         typer.echo(f"  then      iqasuite data check {name}")
         return 1

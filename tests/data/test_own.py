@@ -224,3 +224,12 @@ def test_images_of_several_sizes_are_said(folder, caplog):
     with caplog.at_level(logging.WARNING):
         assert own.load(folder).display_size == (32, 36)
     assert "images of 2 sizes, 2 of 36×32 (width×height)" in caplog.text and "dataset.yaml" in caplog.text
+
+
+def test_an_unreadable_header_does_not_hide_the_others(folder, caplog):
+    laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\n", "a.png", "b.png")
+    (folder / "a.png").write_bytes(b"no image")
+    assert own.load(folder).display_size == (32, 36) and "a.png: not an image" in caplog.text
+    (folder / "b.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of its images can be read"):
+        own.load(folder)

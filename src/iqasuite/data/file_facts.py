@@ -25,16 +25,22 @@ def file_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
     Raises:
         InputError: a file that is missing or no image.
     """
-    rows = []
-    for image, path in paths.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(path) as opened:
-                    width, height = opened.size
-            rows.append((image, width, height, path.stat().st_size))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{path}: not an image whose header can be read ({error})") from error
+    rows = [(image, *image_size(path), path.stat().st_size) for image, path in paths.items()]
     facts = pd.DataFrame(rows, columns=["image", "width", "height", "bytes"]).set_index("image")
     facts["bits_per_pixel"] = 8 * facts["bytes"] / np.maximum(facts["width"] * facts["height"], 1)
     return facts
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels as stored, from the file's header.
+
+    Raises:
+        InputError: the file is missing or no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                return opened.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not an image whose header can be read ({error})") from error

@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -23,7 +23,7 @@ import pandas as pd
 import yaml
 
 from iqasuite.data.dataset import Dataset
-from iqasuite.data.file_facts import file_facts
+from iqasuite.data.file_facts import image_size
 from iqasuite.data.frames import IMAGES, validate
 from iqasuite.data.rating_tables import ABOUT_IMAGE, number_cells, rated, read_table
 from iqasuite.errors import InputError
@@ -214,9 +214,17 @@ def _located(names: pd.Series, files: list[PurePosixPath], path: Path) -> tuple[
 
 def _commonest_size(folder: Path, images: Iterable[str]) -> tuple[int, int]:
     """(height, width) of most images; of equally frequent sizes the larger."""
-    facts = file_facts({image: folder / image for image in images})
-    counts = facts.groupby(["height", "width"]).size()
-    height, width = max(counts.index, key=lambda size: (counts[size], size))
+    sizes = []
+    for image in images:
+        try:
+            width, height = image_size(folder / image)
+            sizes.append((height, width))
+        except InputError as error:  # whoever reads the pixels, or checks the set, will hear of it
+            _log.warning("%s", error)
+    if not sizes:
+        raise InputError(f"{folder}: none of its images can be read; expected PNG, JPEG, …")
+    counts = Counter(sizes)
+    height, width = max(counts, key=lambda size: (counts[size], size))
     if len(counts) > 1:
         _log.warning(
             "%s: images of %d sizes, %d of %d×%d (width×height), which all are brought to for networks; "

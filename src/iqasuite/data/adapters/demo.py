@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iqasuite.data import demo
 from iqasuite.data.card import Card, Scale
 from iqasuite.data.dataset import Dataset
 
@@ -25,4 +24,6 @@ CARD = Card(
 
 def load(root: Path, missing: str = "error") -> Dataset:
     """The demo set, made first where it is absent; `missing` has nothing to do."""
+    from iqasuite.data import demo  # here, because it imports torch, which takes seconds
+
     return demo.load(root)

@@ -28,7 +28,7 @@ CARD = Card(
     scale=Scale(1, 5, name="none: without scores"),
     structure="24 references",
     folders=("kodak24", "kodak"),
-    downloads=tuple(Download(f"https://r0k.us/graphics/kodak/kodak/kodim{number}.png") for number in _NUMBERS),
+    downloads=tuple(Download(f"https://r0k.us/graphics/kodak/kodak/kodim{number}.png", 640_000) for number in _NUMBERS),
 )
 
 
