@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from iqasuite.data import dataset, own
+from iqasuite.data.audit import near_duplicates
 from iqasuite.data.dataset import first_votes
 from iqasuite.data.frames import IMAGES, VOTES
 from iqasuite.data.splits import audit, by_content
@@ -210,7 +211,7 @@ def test_the_rest_of_the_suite_takes_it(folder, caplog):
         data = own.load(folder)
     assert data.scale.high == 7 and "1 to 7" in caplog.text
     split = by_content(data.images, 3, sources=data.sources)
-    assert audit(split, data.images, data.sources, data.paths()).empty
+    assert audit(split, data.images, data.sources, near_duplicates(data.images, data.paths())).empty
     first = first_votes(data.votes)
     assert len(first) == 27 * 4 and len(data.votes) == 27 * 5
     assert (data.images["n_votes"] == 4).all() and data.images["mos"].between(1, 7).all()
