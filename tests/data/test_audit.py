@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqasuite.data import demo
+from iqasuite.data import demo, own
 from iqasuite.data.adapters import tta_h265_lab as lab
-from iqasuite.data.audit import COLUMNS, joined_sources, near_duplicates
+from iqasuite.data.audit import COLUMNS, in_common, joined_sources, near_duplicates
 from iqasuite.data.frames import IMAGES
 from iqasuite.data.splits import audit, by_content
 from iqasuite.errors import InputError
@@ -97,6 +97,15 @@ def test_contents_of_one_picture_are_joined(demo_set):
     }
     joined = joined_sources({content: content for content in renamed["content"].unique()}, pairs)
     assert joined["tea"] == joined["coffee-1"] == "coffee-1" and len(set(joined.values())) == 13
+
+
+def test_pictures_that_two_sets_share(demo_set, tmp_path):
+    Image.open(demo_set.path("images/coffee-1_pristine.png")).resize((200, 200)).save(tmp_path / "cup.jpg", quality=50)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
+    (tmp_path / "scores.csv").write_text("image,mos,content\ncup.jpg,3,breakfast\nnoise.png,1,noise\n")
+    shared = in_common(demo_set, own.load(tmp_path))
+    assert set(shared["image_b"]) == {"cup.jpg"} and set(shared["content_b"]) == {"breakfast"}
+    assert set(shared["content_a"]) == {"coffee-1"} and "images/coffee-1_pristine.png" in set(shared["image_a"])
 
 
 def test_unknown_images():

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from iqasuite.data.dataset import Dataset
 from iqasuite.data.fingerprints import NEAR, near_pairs, thumbnails
 from iqasuite.data.frames import validate
 from iqasuite.errors import InputError
@@ -88,6 +89,28 @@ def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float
             "similarity": pairs["similarity"].to_numpy(),
         }
     )
+
+
+def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFrame:
+    """Pictures that two sets share: a network that was trained on one must not be tested on them in the other.
+
+    Returns:
+        As `near_duplicates`; image_a and content_a are of the first set, image_b and content_b of the second.
+
+    Raises:
+        InputError: a set without images, a file that cannot be read.
+    """
+    both = {"a": first, "b": second}
+    images = [own.images[["image"]].assign(set=name) for name, own in both.items()]
+    named = pd.concat(images, ignore_index=True)
+    named = named.assign(content=named["set"], image=named["set"] + "/" + named["image"])
+    paths = {f"{name}/{image}": path for name, own in both.items() for image, path in own.paths().items()}
+    pairs = near_duplicates(named, paths, near)
+    for side, own in both.items():
+        pairs[f"image_{side}"] = pairs[f"image_{side}"].str.partition("/")[2]
+        contents = own.images.set_index("image")["content"]
+        pairs[f"content_{side}"] = pairs[f"image_{side}"].map(contents)
+    return pairs
 
 
 def joined_sources(sources: Mapping[str, str], pairs: pd.DataFrame) -> dict[str, str]:

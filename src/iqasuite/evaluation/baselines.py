@@ -36,6 +36,20 @@ def majority(votes: np.ndarray, n: int) -> np.ndarray:
     return np.tile(vote_shares(votes), (n, 1))
 
 
+def scores_and_votes(score: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n,) as float and votes (n,) as int.
+
+    Raises:
+        ValueError: lengths differ, no votes, a score that is not finite, a vote outside 1–5.
+    """
+    score, votes = np.asarray(score, float), np.asarray(votes, int)
+    if score.shape != votes.shape or score.ndim != 1 or len(score) == 0:
+        raise ValueError(f"score {score.shape} and votes {votes.shape}: expected two vectors of one length")
+    if not np.isfinite(score).all() or votes.min() < 1 or votes.max() > 5:
+        raise ValueError("score: expected finite numbers; votes: expected whole numbers from 1 to 5")
+    return score, votes
+
+
 class MonotoneThresholds:
     """Ordinal probit on one score: P(vote ≤ k | s) = Φ(t_k − a·s), with t_1 < t_2 < t_3 < t_4.
 
@@ -58,11 +72,7 @@ class MonotoneThresholds:
         Raises:
             ValueError: lengths differ, no votes, a score that is not finite, a vote outside 1–5.
         """
-        score, votes = np.asarray(score, float), np.asarray(votes, int)
-        if score.shape != votes.shape or score.ndim != 1 or len(score) == 0:
-            raise ValueError(f"score {score.shape} and votes {votes.shape}: expected two vectors of one length")
-        if not np.isfinite(score).all() or votes.min() < 1 or votes.max() > 5:
-            raise ValueError("score: expected finite numbers; votes: expected whole numbers from 1 to 5")
+        score, votes = scores_and_votes(score, votes)
         self.mean_, self.std_ = score.mean(), score.std() or 1.0
         s = (score - self.mean_) / self.std_
         slope = np.corrcoef(s, votes)[0, 1] if np.ptp(s) and np.ptp(votes) else 0.0

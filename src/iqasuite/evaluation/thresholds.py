@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.baselines import MonotoneThresholds
+from iqasuite.evaluation.baselines import MonotoneThresholds, scores_and_votes
 from iqasuite.evaluation.people import content_of, first_votes, natural_order
 
 CUTS = ("1|2", "2|3", "3|4", "4|5")
@@ -120,11 +120,7 @@ class AccuracyThresholds:
         Raises:
             ValueError: lengths differ, no votes, a score that is not finite, a vote outside 1–5.
         """
-        score, votes = np.asarray(score, float), np.asarray(votes, int)
-        if score.shape != votes.shape or score.ndim != 1 or len(score) == 0:
-            raise ValueError(f"score {score.shape} and votes {votes.shape}: expected two vectors of one length")
-        if not np.isfinite(score).all() or votes.min() < 1 or votes.max() > 5:
-            raise ValueError("score: expected finite numbers; votes: expected whole numbers from 1 to 5")
+        score, votes = scores_and_votes(score, votes)
         falling = bool(np.ptp(score) and np.ptp(votes) and np.corrcoef(score, votes)[0, 1] < 0)
         distinct, place = np.unique(score, return_inverse=True)
         counts = np.bincount(5 * place + votes - 1, minlength=5 * len(distinct)).reshape(-1, 5)
