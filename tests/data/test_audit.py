@@ -106,6 +106,8 @@ def test_pictures_that_two_sets_share(demo_set, tmp_path):
     shared = in_common(demo_set, own.load(tmp_path))
     assert set(shared["image_b"]) == {"cup.jpg"} and set(shared["content_b"]) == {"breakfast"}
     assert set(shared["content_a"]) == {"coffee-1"} and "images/coffee-1_pristine.png" in set(shared["image_a"])
+    (tmp_path / "cup.jpg").unlink()
+    assert in_common(demo_set, own.load(tmp_path, missing="drop")).empty
 
 
 def test_unknown_images():

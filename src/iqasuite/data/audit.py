@@ -107,7 +107,7 @@ def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFra
     paths = {f"{name}/{image}": path for name, own in both.items() for image, path in own.paths().items()}
     pairs = near_duplicates(named, paths, near)
     for side, own in both.items():
-        pairs[f"image_{side}"] = pairs[f"image_{side}"].str.partition("/")[2]
+        pairs[f"image_{side}"] = pairs[f"image_{side}"].str.split("/", n=1).str[-1]
         contents = own.images.set_index("image")["content"]
         pairs[f"content_{side}"] = pairs[f"image_{side}"].map(contents)
     return pairs
