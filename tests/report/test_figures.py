@@ -280,3 +280,24 @@ def test_faulty_sessions_stand_out(rng):
     table.loc[last, "image"] = "other" + table.loc[last, "image"]
     fig = drawn(figures.repeats_plot(session_report(table), faulty_runs(table)))
     assert texts(fig).count("!") == 1 and "0 % !" in texts(fig)
+
+
+def test_diagrams_are_light_and_photographs_whole():
+    import io
+
+    from PIL import Image
+    from skimage.data import astronaut
+
+    from iqasuite.report.style import png_of
+
+    for fig, mode in (
+        (figures.confusion_map(np.eye(5, dtype=int)), "P"),
+        (figures.image_grid([[astronaut()]], ["a"]), "RGB"),
+    ):
+        plain = io.BytesIO()
+        fig.savefig(plain, format="png", bbox_inches="tight")  # the layout has come to rest after this
+        picture, plain = Image.open(io.BytesIO(png_of(fig))), io.BytesIO()
+        fig.savefig(plain, format="png", bbox_inches="tight")
+        whole = Image.open(plain).convert("RGB")
+        assert picture.mode == mode and picture.size == whole.size
+        assert np.abs(np.asarray(picture.convert("RGB"), int) - np.asarray(whole, int)).mean() < 0.3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqasuite.errors import InputError
 from iqasuite.paths import results_root, write_atomic
+from iqasuite.report.style import png_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +27,7 @@ def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi:
     Returns:
         The file's path. The figure stays open.
     """
-    image = io.BytesIO()
-    fig.savefig(
-        image, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None}, pil_kwargs={"optimize": True}
-    )
-    return _save(results_root(suite) / "figures" / run, f"{name}.png", caption, image.getvalue())
+    return _save(results_root(suite) / "figures" / run, f"{name}.png", caption, png_of(fig, dpi))
 
 
 def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: str, index: bool = False) -> Path:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from functools import wraps
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image, ImageChops
 
 # M. Okabe & K. Ito, "Color universal design", 2008.
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
@@ -17,6 +19,7 @@ PALETTE = (BLUE, VERMILLION, PURPLE, ORANGE, SKY, "#000000")
 GRAY, LIGHT = "#767676", "#d9d9d9"
 CEILING_COLOUR = GREEN
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
+_UNSEEN = 0.3  # gray levels of mean error: smoothed edges of letters; photographs have 3
 
 _RC = {
     "figure.dpi": 110,
@@ -61,9 +64,19 @@ class NotebookFigure(Figure):
     """A Figure that Jupyter shows as a picture without pyplot and its list of open figures."""
 
     def _repr_png_(self) -> bytes:
-        image = io.BytesIO()
-        self.savefig(image, format="png", bbox_inches="tight")
-        return image.getvalue()
+        return png_of(self)
+
+
+def png_of(fig: Figure, dpi: int | str = "figure") -> bytes:
+    """The figure as a PNG file: of 256 colours, a third of the size, where nobody could tell the difference."""
+    drawn = io.BytesIO()
+    fig.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    whole = Image.open(drawn).convert("RGB")
+    light = whole.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    error = np.asarray(ImageChops.difference(whole, light.convert("RGB"))).mean()
+    written = io.BytesIO()
+    (light if error < _UNSEEN else whole).save(written, format="png", optimize=True)
+    return written.getvalue()
 
 
 def new_figure(width: float, height: float) -> Figure:
