@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from iqasuite.data.loading import read_image
@@ -80,6 +81,20 @@ def test_sixteen_bits(tmp_path):
     body = b"\x00" + struct.pack(">6H", 65535, 256, 0, 32768, 511, 12345)
     (tmp_path / "rgb16.png").write_bytes(png(2, 1, 16, body))
     np.testing.assert_array_equal(read_image(tmp_path / "rgb16.png"), [[[255, 1, 0], [128, 1, 48]]])
+
+
+def test_sixteen_bits_in_tiff(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "whole.tif", values.astype(np.uint16) * 257, photometric="rgb")
+    np.testing.assert_array_equal(read_image(tmp_path / "whole.tif"), values)
+    planes = np.moveaxis(values, -1, 0)
+    tifffile.imwrite(tmp_path / "planes8.tif", planes, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_image(tmp_path / "planes8.tif"), values)
+    tifffile.imwrite(
+        tmp_path / "planes16.tif", planes.astype(np.uint16) * 257, photometric="rgb", planarconfig="separate"
+    )
+    with pytest.raises(InputError, match="planes16.tif: 16-bit TIFF with separate planes"):
+        read_image(tmp_path / "planes16.tif")
 
 
 def test_values_of_unknown_range_are_refused(tmp_path):

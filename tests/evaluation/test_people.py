@@ -37,6 +37,7 @@ def test_repeated_sessions_are_found_and_compared(simulate):
     again["vote"] = np.where(np.arange(len(again)) % 4 == 0, other, again["vote"])
     found = observers.retest(pd.concat([data.votes, again]), data.contents)
     assert set(found["observer"]) == {"user1", "user2"} and set(found["repeats"]) == {1}
+    assert (found[found["metric"] == "within_one"]["value"] == 1).all()  # no vote was moved further
     accuracy = found[found["metric"] == "accuracy"]
     np.testing.assert_allclose(accuracy["value"], 0.75)
     assert (accuracy["low"] <= accuracy["value"]).all() and (accuracy["high"] >= accuracy["value"]).all()

@@ -63,6 +63,9 @@ def _decode(image: Image.Image, path: Path, max_pixels: float) -> np.ndarray:
     width, height = image.size
     if width * height > max_pixels:
         raise InputError(f"{path}: {width}×{height} pixels; expected at most {max_pixels:.0f} in all")
+    if image.format == "TIFF" and image.tag_v2.get(284) == 2 and max(image.tag_v2.get(258, (8,))) > 8:
+        # Pillow 13 takes such samples for bytes and returns another picture, without a word.
+        raise InputError(f"{path}: 16-bit TIFF with separate planes; expected interleaved ones (or PNG)")
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         _log.warning("%s: %d frames, only the first is taken", path, frames)

@@ -39,8 +39,8 @@ def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int =
         contents: image -> content for intervals by content; None = images are resampled one by one.
 
     Returns:
-        Long frame observer, session, repeats, n, metric (accuracy, qwk, mae), value, low, high; empty where no session
-        repeats another.
+        Long frame observer, session, repeats, n, metric (accuracy, within_one, qwk, mae), value, low, high; empty where
+        no session repeats another.
     """
     rows = []
     for observer in natural_order(votes["observer"]):
@@ -64,6 +64,7 @@ def _agreement(
     error = np.abs(x - y).astype(float)
     statistics = {
         "accuracy": lambda weights: resampled.mean(error == 0, weights),
+        "within_one": lambda weights: resampled.mean(error <= 1, weights),
         "qwk": lambda weights: resampled.qwk(x, y, weights),
         "mae": lambda weights: resampled.mean(error, weights),
     }
