@@ -177,3 +177,24 @@ def test_a_figure_is_the_same_file_each_time(project):
 )
 def test_formulas_are_readable_without_a_script(text, expected):
     assert notebook_page.plain_formulas(text) == expected
+
+
+def test_a_notebook_on_several_sets_is_headed_by_them(project):
+    project.notebook("sheet", 'dataset: str = "demo"  # set\n')
+    project.suite(
+        """
+title: Two sets
+runs:
+  - {name: one, notebook: sheet, parameters: {dataset: kodak24}}
+  - {name: two, notebook: sheet, parameters: {dataset: tid2013}}
+"""
+    )
+    for run, name in (("one", "kodak24"), ("two", "tid2013")):
+        leave(run)
+        path = project.root / "results" / "small" / "runs" / f"{run}.json"
+        described = json.loads(path.read_text())
+        described["data"] = {"name": name, "hash": "0" * 64, "images": 1200, "absent": 0, "simulated": False}
+        path.write_text(json.dumps(described))
+    page = gallery.build("small").read_text()
+    assert "kodak24: Does it run?" in page and "tid2013: Does it run?" in page
+    assert "2 sets, 2,400 images" in page and "data hash" not in page

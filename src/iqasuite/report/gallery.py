@@ -132,7 +132,10 @@ def _groups(suite: Suite, root: Path) -> list[Group]:
             cards.append(_card(run, titles[run.notebook], parameters, described.get(run.name), root))
         folded = len(runs) > FOLD_ABOVE
         heading = titles[runs[0].notebook]
-        if any(group.title == heading for group in groups):
+        of_notebook = [run for run in suite.runs if run.notebook == runs[0].notebook]
+        if len({given[run.name].get("dataset") for run in of_notebook}) > 1:  # one notebook on several sets
+            heading = f"{given[runs[0].name]['dataset']}: {heading}"
+        elif any(group.title == heading for group in groups):
             heading = f"{heading} ({template})"
         groups.append(Group(template, heading, cards, folded, list(runs[0].foreach)))
     return groups
@@ -216,15 +219,15 @@ def _facts(cards: list[Card]) -> list[tuple[str, str]]:
     if not described:
         return facts
     newest = max(described, key=lambda run: run["started"])
-    data = next((run["data"] for run in described if run.get("data")), None)
-    if data:
-        facts.append(
-            ("data", f"{data['name']}{' (simulated observers)' if data['simulated'] else ''}, {data['images']} images")
-        )
-        facts.append(("data hash", data["hash"][:12]))
-    splits = sorted({run["split_hash"][:12] for run in described if run.get("split_hash")})
-    if splits:
-        facts.append(("split hash", ", ".join(splits)))
+    sets = {run["data"]["name"]: run["data"] for run in described if run.get("data")}
+    if len(sets) > 1:  # each run has its hashes in its provenance
+        facts.append(("data", f"{len(sets)} sets, {sum(data['images'] for data in sets.values()):,} images"))
+    for data in sets.values() if len(sets) == 1 else []:
+        simulated = " (simulated observers)" if data["simulated"] else ""
+        facts += [("data", f"{data['name']}{simulated}, {data['images']} images"), ("data hash", data["hash"][:12])]
+    if len(sets) < 2:
+        splits = sorted({run["split_hash"][:12] for run in described if run.get("split_hash")})
+        facts += [("split hash", ", ".join(splits))] if splits else []
     facts.append(("computing time", duration(sum(run.get("wall_notebook_s") or 0 for run in described))))
     overheads = [run["overhead_s"] for run in described if run.get("overhead_s") is not None]
     if overheads:
