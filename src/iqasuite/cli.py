@@ -73,7 +73,7 @@ def check_suite(name: SuiteName) -> None:
 @suite_app.command("run")
 def run_suite(
     name: SuiteName,
-    jobs: Annotated[int | None, typer.Option(help="Runs at one time [default: one a GPU, else one a core].")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at one time (default: one a GPU, else one a core).")] = None,
     keep_going: Annotated[bool, typer.Option(help="Go on with runs that do not need a failed one.")] = True,
 ) -> None:
     """Run what is not done yet of a suite, then build its gallery."""
@@ -169,7 +169,7 @@ def _bytes(number: float) -> str:
 @data_app.command("get")
 def get_data(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets (iqasuite data list).")],
-    into: Annotated[Path | None, typer.Option(help="Folder for the sets' folders [default: the data folder].")] = None,
+    into: Annotated[Path | None, typer.Option(help="Folder for the sets' folders (default: the data folder).")] = None,
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep what was downloaded.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before large downloads.")] = False,
 ) -> None:
@@ -311,7 +311,7 @@ def _counts(report) -> str:
 
 @data_app.command("make-demo")
 def make_demo(
-    folder: Annotated[Path | None, typer.Option(help="Where [default: demo/ in the cache folder].")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where (default: demo/ in the cache folder).")] = None,
 ) -> None:
     """Make the demo set: photographs that need no download, distorted and rated by simulated observers."""
     from iqasuite.data import demo
