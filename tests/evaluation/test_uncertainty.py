@@ -99,6 +99,47 @@ def test_holm_worked_by_hand():
     np.testing.assert_allclose(uncertainty.holm([0.5, np.nan, 0.9]), [1, np.nan, 1])
 
 
+def test_drawn_contents_have_the_moments_of_a_bootstrap():
+    drawn = uncertainty.drawn_contents(50, 4000, seed=2)
+    assert (drawn.sum(1) == 50).all()
+    assert np.array_equal(drawn, uncertainty.drawn_contents(50, 4000, seed=2))
+    assert drawn.var(0).mean() == pytest.approx(1 - 1 / 50, abs=0.02)  # multinomial: k · 1/k · (1 − 1/k)
+    assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] == pytest.approx(-1 / 49, abs=0.05)
+
+
+def test_bootstrap_p_is_the_t_test_of_a_mean():
+    from scipy.stats import ttest_1samp
+
+    values = np.random.default_rng(1).normal(0.3, 1, 40)
+    means = uncertainty.drawn_contents(40, 20_000) @ values / 40
+    assert uncertainty.bootstrap_p(values.mean(), means, 40) == pytest.approx(ttest_1samp(values, 0).pvalue, abs=0.003)
+    assert uncertainty.bootstrap_p(0.0, np.zeros(10), 40) == 1
+    assert np.isnan(uncertainty.bootstrap_p(0.1, np.full(10, 0.1), 1))
+
+
+def test_over_splits_without_overlap_is_students_interval():
+    from scipy.stats import ttest_1samp
+
+    values = np.random.default_rng(2).normal(0.2, 1, 10)
+    plain = ttest_1samp(values, 0)
+    low, high, p = uncertainty.over_splits(values, 0.0)
+    assert (low, high) == pytest.approx(tuple(plain.confidence_interval())) and p == pytest.approx(plain.pvalue)
+    corrected = uncertainty.over_splits(values, 1 / 3)
+    assert corrected[1] - corrected[0] == pytest.approx((high - low) * np.sqrt(1 + 10 / 3))  # 1/k + 1/3 over 1/k
+    assert np.isnan(uncertainty.over_splits([0.1, np.nan], 1 / 3)).all()
+
+
+def test_over_splits_holds_its_level_where_the_plain_test_does_not():
+    # Each split's mean is of 15 of 60 values (test / train = 1/3) whose true mean is 0: splits share values.
+    rng = np.random.default_rng(3)
+    rejected = np.zeros(2)
+    for _ in range(1000):
+        values = rng.normal(size=60)
+        splits = [rng.permutation(values)[:15].mean() for _ in range(10)]
+        rejected += [uncertainty.over_splits(splits, r)[2] < 0.05 for r in (0, 1 / 3)]
+    assert rejected[0] / 1000 > 0.15 and rejected[1] / 1000 < 0.075
+
+
 def test_a_lab_sized_bootstrap_is_quick():
     rng = np.random.default_rng(0)
     content, votes, p = clustered(rng, 38, 9)

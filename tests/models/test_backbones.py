@@ -27,6 +27,86 @@ def test_weights_and_statistics_of_a_file(name, channels, mean):
     assert extractor.channels == channels and extractor.mean[0] == pytest.approx(mean)
 
 
+def before_pooling(name, model, x):
+    """The last map that torchvision's own forward makes of `x`: what its pooling is given."""
+    seen = []
+    if hasattr(model, "avgpool"):
+        model.avgpool.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        model(x)
+    else:  # pooled by a function
+        seen.append(torch.relu(model.features(x)) if name.startswith("densenet") else model.features(x))
+    return seen[0]
+
+
+@pytest.mark.parametrize("name, channels", [
+    ("vgg16", 512), ("resnet50", 2048), ("inception_v3", 2048), ("mobilenet_v2", 1280), ("squeezenet1_0", 512),
+    ("googlenet", 1024), ("regnet_y_400mf", 440), ("mobilenet_v3_small", 576), ("densenet121", 1024),
+])  # fmt: skip
+@torch.no_grad()
+def test_maps_are_those_of_torchvision(monkeypatch, name, channels):
+    made, get_model = [], torchvision.models.get_model
+
+    def kept(*args, **given):
+        given |= {"init_weights": False} if "init_weights" in given else {}
+        made.append(get_model(*args, **given).eval())
+        return made[-1]
+
+    monkeypatch.setattr(torchvision.models, "get_model", kept)
+    network, x = backbones.backbone(name, pretrained=False).eval(), torch.randn(2, 3, 96, 96)
+    found, model = network(x), made[0]
+    expected = before_pooling(name, model, x)
+    assert found.shape == expected.shape and found.shape[1] == network.channels == channels
+    torch.testing.assert_close(found, expected, atol=1e-4 * expected.abs().max().item(), rtol=1e-3)
+    behind = ("classifier", "fc", "aux", "AuxLogits")
+    of_features = sum(p.numel() for key, p in model.named_parameters() if not key.startswith(behind))
+    assert sum(p.numel() for p in network.parameters()) == of_features
+
+
+@torch.no_grad()
+def test_inception_takes_inputs_as_after_its_transform():
+    model = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True).eval()
+    image = torch.rand(1, 3, 96, 96)
+    mean, std = (torch.tensor(s).reshape(3, 1, 1) for s in (backbones.IMAGENET_MEAN, backbones.IMAGENET_STD))
+    network = backbones.backbone("inception_v3", pretrained=False)
+    ours = (image - torch.tensor(network.mean).reshape(3, 1, 1)) / torch.tensor(network.std).reshape(3, 1, 1)
+    torch.testing.assert_close(ours, model._transform_input((image - mean) / std), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t"])
+def test_networks_without_such_layers_are_refused(name):
+    with pytest.raises(InputError, match=name):
+        backbones.backbone(name, pretrained=False)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_0"])
+@torch.no_grad()
+def test_folded_batch_norms_change_nothing_but_rounding(name):
+    torch.manual_seed(0)
+    network, x = backbones.backbone(name, pretrained=False).eval(), torch.randn(2, 3, 64, 64)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    taps = (1, 3, -1)
+    fast = backbones.folded(network)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
+    for found, expected in zip(fast.maps(x, taps), network.maps(x, taps), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5 * expected.abs().max().item(), rtol=1e-4)
+
+
+@torch.no_grad()
+def test_pooled_vectors_and_taps_before_a_rectifier():
+    network, x = backbones.backbone("vgg11", pretrained=False), torch.randn(2, 3, 64, 64)
+    first, last = network.maps(x, (0, -1))
+    assert network.widths((0, -1)) == [64, 512] and first.min() < 0  # the next layer has not cut it
+    torch.testing.assert_close(backbones.average([first, last])[:, 64:], last.flatten(2).mean(2))
+    found = backbones.moments([first, last])
+    assert found.shape == (2, 2 * (64 + 512))
+    torch.testing.assert_close(found[:, 64:128], first.flatten(2).std(2, correction=0))
+    with pytest.raises(InputError, match="taps"):
+        network.widths((21,))
+
+
 @pytest.mark.parametrize("name, channels, grid", [("resnet18", 512, (3, 4)), ("mobilenet_v2", 1280, (3, 4))])
 def test_tokens_are_the_positions_of_the_feature_map(name, channels, grid):
     stem = backbones.BackboneTokens(name, pretrained=False)

@@ -301,3 +301,12 @@ def test_diagrams_are_light_and_photographs_whole():
         whole = Image.open(plain).convert("RGB")
         assert picture.mode == mode and picture.size == whole.size
         assert np.abs(np.asarray(picture.convert("RGB"), int) - np.asarray(whole, int)).mean() < 0.3
+
+
+def test_patch_figures(rng):
+    from iqasuite.data.patches import scan_order
+
+    orders = {name: scan_order(3, 4, name) for name in ("raster", "snake")}
+    shown = texts(drawn(figures.scan_orders(orders, 3, 4)))
+    assert "raster: 2 jumps" in shown and "snake: 0 jumps" in shown
+    assert "20 images" in texts(drawn(figures.feature_plane(rng.normal(size=(20, 2)), rng.uniform(1, 5, 20))))

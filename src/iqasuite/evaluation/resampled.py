@@ -1,10 +1,14 @@
 """The metrics of `metrics.py` for many resamples at once.
 
 `weights` (b, n) says how often each of n images is in each of b resamples (whole numbers, see `content_weights`); a row
-of ones is the sample itself. Every function returns (b,) and equals the plain metric on the repeated images.
+of ones is the sample itself. Every function returns (b,) and equals the plain metric on the repeated images; `sroccs`
+and `plccs` take many predictions of the same images at once and return (methods, b).
 """
 
 from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -12,6 +16,9 @@ from iqasuite.evaluation.metrics import VOTES, soft_votes
 
 # Pairs of images grow with the square: above this many a resampled Kendall correlation is left out (nan).
 KENDALL_LIMIT = 4000
+# Images times resamples that a thread works on at once (1.3 MB an array: the cache of a core).
+_BLOCK = 160_000
+_STRIDE = 32  # neighbours in rank that are summed up one after another, all resamples at once
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -19,39 +26,134 @@ def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights @ values / weights.sum(1)
 
 
-def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Pearson correlation of x and y, each (n,) or (b, n)."""
-    total = weights.sum(1, keepdims=True)
-    x = x - (weights * x).sum(1, keepdims=True) / total
-    y = y - (weights * y).sum(1, keepdims=True) / total
-    wx = weights * x
-    xx, yy, xy = (wx * x).sum(1), (weights * y * y).sum(1), (wx * y).sum(1)
-    spread = np.sqrt(xx * yy)
-    constant = (xx <= 1e-12 * total[:, 0]) | (yy <= 1e-12 * total[:, 0])
-    return np.where(constant, np.nan, xy / np.where(constant, 1, spread))
+def plccs(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson correlation of predictions (m, n) with one target (n,) in each resample, (m, b); nan where constant."""
+    x, y, weights = _standard(predictions), _standard(target), np.asarray(weights, float)
+    total = weights.sum(1)
+    mean_x, mean_y = (weights @ x.T).T / total, weights @ y / total
+    xx = (weights @ (x * x).T).T - total * mean_x**2
+    yy = weights @ (y * y) - total * mean_y**2
+    xy = (weights @ (x * y).T).T - total * mean_x * mean_y
+    return _ratio(xy, xx, yy, 1e-12 * total)
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Mean 0, standard deviation 1 over the last axis; a constant becomes 0."""
+    centred = values - values.mean(-1, keepdims=True)
+    spread = centred.std(-1, keepdims=True)
+    constant = np.ptp(values, axis=-1, keepdims=True) == 0  # rounding may leave a spread that is none
+    return np.where(constant, 0, centred / np.where(constant, 1, spread))
+
+
+def _ratio(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray, nothing: np.ndarray) -> np.ndarray:
+    """Correlation from sums of squares and products; nan where a sum of squares is not above `nothing`."""
+    defined = (xx > nothing) & (yy > nothing)
+    return np.where(defined, np.clip(xy / np.sqrt(np.where(defined, xx * yy, 1)), -1, 1), np.nan)
 
 
 def plcc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Pearson correlation in each resample; nan where either is constant."""
-    return _correlation(prediction - prediction.mean(), target - target.mean(), weights)
+    return plccs(prediction[None], target, weights)[0]
 
 
-def ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean rank (b, n) of each image's value (n,) among the repeated images of each resample."""
+def sroccs(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Spearman correlation of many predictions with one target in each resample, on all cores.
+
+    The mean rank of an image in a resample is the number of images before it plus half of those level with it, hence a
+    running sum of the weights in the order of the prediction; nothing is sorted more than once. The variance of the
+    ranks follows from the sizes of the ties alone.
+
+    Args:
+        predictions: scores of m methods for the same images, shape (m, n).
+        target: shape (n,).
+        weights: shape (b, n).
+
+    Returns:
+        Correlations (m, b), images of one value sharing their mean rank; nan where either is constant or not a number.
+
+    Reference: M. G. Kendall, "Rank correlation methods", 1948, chapter 3 (ties).
+    """
+    predictions, target = np.atleast_2d(np.asarray(predictions, float)), np.asarray(target, float)
+    order, starts = _levels(target)
+    ordered = [_levels(prediction[order]) for prediction in predictions]
+    found = np.full((len(predictions), len(weights)), np.nan)
+    size = max(1, _BLOCK // max(1, len(target)))
+
+    def block(first: int) -> None:
+        some = np.ascontiguousarray(weights[first : first + size].T[order], dtype=float)
+        found[:, first : first + size] = _block_sroccs(some, starts, ordered)
+
+    firsts = range(0, len(weights), size)
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(firsts)))) as pool:
+        list(pool.map(block, firsts))
+    found[np.isnan(predictions).any(1) | np.isnan(target).any()] = np.nan
+    return found
+
+
+def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order (n,) of values and where in it each new value begins (levels,)."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    first = np.searchsorted(ordered, ordered, side="left")
-    last = np.searchsorted(ordered, ordered, side="right") - 1
-    upto = np.zeros((len(weights), len(values) + 1))
-    np.cumsum(weights[:, order], axis=1, out=upto[:, 1:])
-    rank = np.empty_like(weights, dtype=float)
-    rank[:, order] = (upto[:, first] + upto[:, last + 1] + 1) / 2
-    return rank
+    return order, np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+
+
+def _block_sroccs(weights: np.ndarray, starts: np.ndarray, ordered: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Spearman correlations (m, c) with a target in whose order the images are.
+
+    Args:
+        weights: (n, c), resamples side by side.
+        starts: of the levels of the target.
+        ordered: order and starts of each prediction.
+    """
+    n, total = len(weights), weights.sum(0)
+    levels = np.add.reduceat(weights, starts, axis=0)
+    rank = np.cumsum(levels, axis=0) - levels / 2 - total / 2  # mean rank less that of all
+    rank = np.repeat(rank, np.diff(starts, append=n), axis=0) * weights
+    alone = _cubes(weights), np.einsum("nc,nc->c", weights, rank)  # what predictions without ties have in common
+    products, spreads = [], []
+    for order, begin in ordered:
+        mine, theirs = weights, rank
+        cubes, own = alone
+        if len(begin) < n:  # ties: the images of a level are as one
+            mine, theirs = (np.add.reduceat(values[order], begin, axis=0) for values in (weights, rank))
+            order = np.arange(len(begin))
+            cubes, own = _cubes(mine), np.einsum("nc,nc->c", mine, theirs)
+        products.append(_sum_over_ranks(mine, theirs, order, total) - own / 2)
+        spreads.append(total**3 - cubes)
+    target_spread = total**3 - _cubes(levels)
+    return _ratio(12 * np.array(products), np.array(spreads), target_spread, 1e-12 * total**3)
+
+
+def _cubes(weights: np.ndarray) -> np.ndarray:
+    """Σ weights³ of (n, c), shape (c,)."""
+    return np.einsum("nc,nc,nc->c", weights, weights, weights)
+
+
+def _sum_over_ranks(weights: np.ndarray, values: np.ndarray, order: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Σ values · (running sum of the weights in this order − total / 2), shape (c,); all arrays (n, c).
+
+    The running sum is made in strides: place j of every stride lies together, so that each step adds long rows instead
+    of one number to the next.
+    """
+    n, c = weights.shape
+    strides = -(-n // _STRIDE)
+    places = np.pad(order, (0, strides * _STRIDE - n), constant_values=order[-1])
+    places = places.reshape(strides, _STRIDE).T.ravel()
+    upto = weights.take(places, axis=0).reshape(_STRIDE, strides, c)
+    value = values.take(places, axis=0).reshape(_STRIDE, strides, c)
+    place = np.arange(strides * _STRIDE).reshape(strides, _STRIDE).T
+    padding = place >= n
+    upto[padding] = value[padding] = 0
+    for j in range(1, _STRIDE):
+        upto[j] += upto[j - 1]
+    upto += np.cumsum(upto[-1], axis=0) - upto[-1] - total / 2
+    upto *= value
+    return upto.sum(0).sum(0)
 
 
 def srocc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Spearman correlation in each resample; nan where either is constant."""
-    return _correlation(ranks(prediction, weights), ranks(target, weights), weights)
+    return sroccs(prediction[None], target, weights)[0]
 
 
 def krcc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -60,14 +162,16 @@ def krcc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.
         return np.full(len(weights), np.nan)
     x = np.sign(prediction[:, None] - prediction[None, :]).astype(np.float32)
     y = np.sign(target[:, None] - target[None, :]).astype(np.float32)
-    weights = weights.astype(np.float32)
-
-    def pairs(sign: np.ndarray) -> np.ndarray:
-        return np.einsum("bn,bn->b", weights @ sign, weights, dtype=float)
-
-    xx, yy = pairs(x * x), pairs(y * y)
+    agreeing = np.einsum("bn,bn->b", weights.astype(np.float32) @ (x * y), weights, dtype=float)
+    xx, yy = (weights.sum(1) ** 2 - (_level_weights(values, weights) ** 2).sum(1) for values in (prediction, target))
     constant = (xx == 0) | (yy == 0)
-    return np.where(constant, np.nan, pairs(x * y) / np.sqrt(np.where(constant, 1, xx * yy)))
+    return np.where(constant, np.nan, agreeing / np.sqrt(np.where(constant, 1, xx * yy)))
+
+
+def _level_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """How often each distinct value is in each resample, (b, levels)."""
+    order, starts = _levels(values)
+    return np.add.reduceat(weights[:, order], starts, axis=1)
 
 
 def qwk(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Models by name: each an `nn.Module` from images (B, 3, H, W) to vote logits (B, 5) or scores (B,)."""
+"""Models by name: each an `nn.Module` from images (B, 3, H, W), or sequences of patch features (B, T, dim) and their
+mask, to vote logits (B, 5) or scores (B,).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,10 @@ import inspect
 from torch import nn
 
 from iqasuite.errors import InputError
+from iqasuite.models import sequence
 from iqasuite.models.vit_iqa import ViTIQA
 
-_ARCHITECTURES: dict[str, type[nn.Module]] = {"vit_iqa": ViTIQA}
+_ARCHITECTURES: dict[str, type[nn.Module]] = {"vit_iqa": ViTIQA, **sequence.NETWORKS}
 
 __all__ = ["create", "names"]
 

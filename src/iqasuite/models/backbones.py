@@ -1,4 +1,4 @@
-"""Feature maps of torchvision classifiers, and tokens made of them."""
+"""Feature maps of torchvision classifiers, and the vectors and tokens made of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
 
 from iqasuite.errors import InputError
 from iqasuite.paths import weights_roots
 
 logger = logging.getLogger(__name__)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Weights ported from TensorFlow. torchvision's `transform_input` turns ImageNet's statistics into these, so that inputs
+# normalised with these need no transform.
+HALF = (0.5, 0.5, 0.5)
+TENSORFLOW = {"googlenet", "inception_v3"}
+CLASSIFIER = {"avgpool", "classifier", "dropout", "fc", "head", "heads"}  # parts behind the last feature map
 
 
 class Backbone(nn.Module):
@@ -31,6 +37,9 @@ class Backbone(nn.Module):
 
     def __init__(self, layers: nn.Sequential, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
+        for layer in layers:
+            if getattr(layer, "inplace", False):
+                layer.inplace = False  # it would change the map of the layer before, which may be a tap
         self.layers, self.mean, self.std = layers.to(memory_format=torch.channels_last), tuple(mean), tuple(std)
         last = self.shapes((256, 256), (len(layers) - 1,))[0]
         self.channels, self.stride = last[0], round(256 / last[1])
@@ -48,6 +57,17 @@ class Backbone(nn.Module):
                 maps.append(x)
         return maps
 
+    def widths(self, taps: tuple[int, ...]) -> list[int]:
+        """Channels of the maps after the layers `taps`, in the order of the layers.
+
+        Raises:
+            InputError: a number that no layer has.
+        """
+        n = len(self.layers)
+        if not taps or any(not -n <= tap < n for tap in taps):
+            raise InputError(f"taps {tuple(taps)}: expected layer numbers in 0…{n - 1}, or negative from the end")
+        return [shape[0] for shape in self.shapes((256, 256), tuple(taps))]
+
     @torch.no_grad()
     def shapes(self, size: tuple[int, int], taps: tuple[int, ...]) -> list[tuple[int, int, int]]:
         """Channels, rows and columns of the maps of an image of `size` (height, width), found without computing."""
@@ -58,25 +78,55 @@ class Backbone(nn.Module):
 def backbone(name: str, pretrained: bool = True) -> Backbone:
     """Convolutional layers of the torchvision classifier `name`, with ImageNet weights or random ones.
 
+    Any classifier whose layers before its pooling follow one another and give maps (B, channels, h, w): AlexNet, VGG,
+    ResNet and its kin, DenseNet, SqueezeNet, Inception, GoogLeNet, MobileNet, ShuffleNet, MNASNet, EfficientNet,
+    RegNet, ConvNeXt; not transformers.
+
     Weights: `<name>.safetensors` of `IQASUITE_WEIGHTS` or `weights/` (torchvision's parameter names; `mean` and `std`
-    in its metadata as JSON lists, ImageNet's where absent), else torchvision's own download.
+    in its metadata as JSON lists; where absent ImageNet's, or .5 for Inception and GoogLeNet), else torchvision's own
+    download.
 
     Raises:
-        InputError: no such classifier; a weights file that does not fit; no weights and no network.
+        InputError: no such classifier, or none with convolutional layers to be read; a weights file that does not fit;
+            no weights and no network.
     """
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r}")
-    model, mean, std = torchvision.models.get_model(name, weights=None), IMAGENET_MEAN, IMAGENET_STD
+    given = {"init_weights": not pretrained} if name in TENSORFLOW else {}  # theirs takes seconds
+    model = torchvision.models.get_model(name, weights=None, **given)
+    mean, std = (HALF, HALF) if name in TENSORFLOW else (IMAGENET_MEAN, IMAGENET_STD)
+    layers = _layers(model, name)
     if pretrained:
         places = [root / f"{name}.safetensors" for root in weights_roots()]
         path = next((place for place in places if place.is_file()), None)
-        state, mean, std = _read(path) if path else (_download(name), mean, std)
+        state, mean, std = _read(path, mean, std) if path else (_download(name), mean, std)
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
             message = " ".join(str(error).split())[:300]
             raise InputError(f"{path or name}: not the weights of {name}: {message}") from None
-    return Backbone(_layers(model, name), mean, std)
+    return Backbone(layers, mean, std)
+
+
+def folded(network: Backbone) -> Backbone:
+    """A copy for inference with batch norms folded into their convolutions: the same maps up to rounding, sooner."""
+    copied = copy.deepcopy(network).eval()
+    copied.layers = nn.Sequential(*(_fused(layer) for layer in copied.layers)).requires_grad_(False)
+    return copied.to(memory_format=torch.channels_last)
+
+
+def average(maps: list[Tensor]) -> Tensor:
+    """Mean over the positions of each map (B, C, h, w), the maps side by side: (B, ΣC) float32."""
+    return torch.cat([m.float().mean((2, 3)) for m in maps], dim=1)
+
+
+def moments(maps: list[Tensor]) -> Tensor:
+    """Mean and standard deviation (n) over the positions of each map (B, C, h, w): (B, 2·ΣC) float32.
+
+    The means of the first map, its standard deviations, the means of the second, …
+    """
+    found = [torch.var_mean(m.float(), dim=(2, 3), correction=0) for m in maps]
+    return torch.cat([part for variance, mean in found for part in (mean, variance.sqrt())], dim=1)
 
 
 class BackboneTokens(nn.Module):
@@ -92,12 +142,9 @@ class BackboneTokens(nn.Module):
         super().__init__()
         self.backbone = backbone(name, pretrained)
         self.scales, self.taps = tuple(scales or (None,)), tuple(taps or (-1,))
-        n_layers = len(self.backbone.layers)
-        if any(not -n_layers <= tap < n_layers for tap in self.taps):
-            raise InputError(f"{name}: taps {self.taps}, expected layer numbers in 0…{n_layers - 1}")
+        widths = self.backbone.widths(self.taps)
         self.cells = cells or (4 if scales or taps else None)
         self.n_scales = len(self.scales)
-        widths = [shape[0] for shape in self.backbone.shapes((256, 256), self.taps)]
         self.channels = 2 * sum(widths) if self.cells else widths[0]
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
         self.backbone.requires_grad_(not freeze)
@@ -110,7 +157,7 @@ class BackboneTokens(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self._tokens(_shorter_side(x, scale)) for scale in self.scales], dim=1)
+        return torch.cat([self._tokens(shorter_side(x, scale)) for scale in self.scales], dim=1)
 
     def _tokens(self, x: Tensor) -> Tensor:
         maps = self.backbone.maps(x, self.taps)
@@ -135,7 +182,8 @@ def _cell_statistics(x: Tensor, cells: int) -> tuple[Tensor, Tensor]:
     return mean, variance.clamp_min(1e-6).sqrt()
 
 
-def _shorter_side(x: Tensor, side: int | None) -> Tensor:
+def shorter_side(x: Tensor, side: int | None) -> Tensor:
+    """Images (B, 3, H, W) with their shorter side brought to `side` pixels (bilinear, anti-aliased); None = as is."""
     height, width = x.shape[-2:]
     if side is None or side == min(height, width):
         return x
@@ -144,24 +192,53 @@ def _shorter_side(x: Tensor, side: int | None) -> Tensor:
 
 
 def _layers(model: nn.Module, name: str) -> nn.Sequential:
-    if isinstance(getattr(model, "features", None), nn.Sequential):
-        return model.features
-    children = dict(model.named_children())
-    if "avgpool" not in children or "layer4" not in children:
+    layers = _sequence(model)
+    try:
+        with torch.no_grad():
+            x = torch.empty(1, 3, 256, 256, device="meta")
+            shape = tuple(copy.deepcopy(layers).to("meta").eval()(x).shape)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        shape = ()
+    if len(shape) != 4 or shape[2] != shape[3] or not 0 < shape[2] < 256:  # Swin's maps have their channels last
         raise InputError(f"backbone: {name} has no sequence of convolutional layers that can be read here")
-    first = nn.Sequential(*(children[part] for part in ("conv1", "bn1", "relu", "maxpool")))
-    return nn.Sequential(first, *(children[f"layer{i}"] for i in (1, 2, 3, 4)))
+    return layers
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], tuple[float, ...], tuple[float, ...]]:
+def _sequence(model: nn.Module) -> nn.Sequential:
+    children = dict(model.named_children())
+    if isinstance(children.get("features"), nn.Sequential):
+        after = [nn.ReLU()] if isinstance(model, torchvision.models.DenseNet) else []  # in its forward only
+        return nn.Sequential(*children["features"], *after)
+    if "layer4" in children:
+        first = nn.Sequential(*(children[part] for part in ("conv1", "bn1", "relu", "maxpool")))
+        return nn.Sequential(first, *(children[f"layer{i}"] for i in (1, 2, 3, 4)))
+    layers: list[nn.Module] = []
+    for part, child in children.items():
+        if part in CLASSIFIER:
+            break
+        if not part.lower().startswith("aux"):  # second classifiers of Inception, for training
+            layers += child if type(child) is nn.Sequential else [child]
+    return nn.Sequential(*layers)
+
+
+def _fused(layer: nn.Module) -> nn.Module:
+    try:
+        return fuse(layer, inplace=True)
+    except (fx.proxy.TraceError, NotImplementedError, RuntimeError, TypeError):
+        return layer  # its graph depends on values; it works as it is
+
+
+def _read(
+    path: Path, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[dict[str, Tensor], tuple[float, ...], tuple[float, ...]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file: {error}") from None
-    mean = json.loads(metadata["mean"]) if "mean" in metadata else IMAGENET_MEAN
-    std = json.loads(metadata["std"]) if "std" in metadata else IMAGENET_STD
+    mean = json.loads(metadata["mean"]) if "mean" in metadata else mean
+    std = json.loads(metadata["std"]) if "std" in metadata else std
     return state, tuple(mean), tuple(std)
 
 

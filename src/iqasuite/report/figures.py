@@ -1,6 +1,6 @@
 """Every figure of the suite, by name: each function takes data and returns a matplotlib Figure.
 
-They are in files by subject: ratings, people, data sets, scores, confusion, attention and pixels.
+They are in files by subject: ratings, people, data sets, scores, benchmark, confusion, attention and pixels.
 """
 
 from iqasuite.report.attention_figures import (
@@ -11,6 +11,14 @@ from iqasuite.report.attention_figures import (
     image_grid,
     perturbation_plot,
     vote_distributions,
+)
+from iqasuite.report.benchmark_figures import (
+    median_plot,
+    per_distortion_heatmap,
+    scatter_with_logistic,
+    selection_gap_plot,
+    significance_matrix,
+    split_spread,
 )
 from iqasuite.report.confusion_figures import confusion_grid, confusion_map, cross_comparison_map
 from iqasuite.report.data_figures import (
@@ -25,6 +33,7 @@ from iqasuite.report.data_figures import (
     split_balance,
     worst_pairs,
 )
+from iqasuite.report.patch_figures import feature_plane, scan_orders
 from iqasuite.report.people_figures import (
     ambiguity_plot,
     ceilings_plot,
@@ -78,17 +87,20 @@ __all__ = [
     "distortion_levels",
     "drift_plot",
     "estimates_plot",
+    "feature_plane",
     "file_facts_plot",
     "gains_plot",
     "history_plot",
     "image_grid",
     "leak_counts",
+    "median_plot",
     "method_scores",
     "mos_distribution",
     "nuisance_plot",
     "observer_scores",
     "pair_sheet",
     "pairwise_map",
+    "per_distortion_heatmap",
     "perturbation_plot",
     "position_plot",
     "recall_of_copies",
@@ -97,10 +109,15 @@ __all__ = [
     "repeats_plot",
     "response_time_plot",
     "retest_plot",
+    "scan_orders",
+    "scatter_with_logistic",
     "screening_plot",
+    "selection_gap_plot",
+    "significance_matrix",
     "sos_plot",
     "specificity_plot",
     "split_balance",
+    "split_spread",
     "style",
     "subject_model_plot",
     "thresholds_plot",

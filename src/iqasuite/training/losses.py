@@ -1,4 +1,4 @@
-"""Losses between predicted vote logits (B, 5) and a target distribution over votes (B, 5): scalars, batch means."""
+"""Losses, scalars and batch means: vote logits (B, 5) against target distributions (B, 5); scores (B,) against (B,)."""
 
 from __future__ import annotations
 
@@ -65,8 +65,29 @@ def emd(logits: Tensor, target: Tensor) -> Tensor:
     return difference.square().sum(dim=1).mean()
 
 
+def mse_loss(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of scores (B,) against target scores (B,)."""
+    return F.mse_loss(scores.float(), targets.float())
+
+
+def plcc_loss(scores: Tensor, targets: Tensor) -> Tensor:
+    """1 − Pearson correlation of scores (B,) with target scores (B,), in [0, 2]; 1 where either is constant.
+
+    Says nothing of the scores' level and spread. Both are expected in units of about their own standard deviation:
+    a variance far below 1e-6 counts as none.
+    """
+    x, y = (v.float() - v.float().mean() for v in (scores, targets))
+    # A small variance is added under the root, so that the gradient of constant scores is finite and points to y.
+    return 1 - (x * y).mean() / ((x.square().mean() + 1e-6) * (y.square().mean() + 1e-6)).sqrt()
+
+
+def mse_plcc_loss(scores: Tensor, targets: Tensor) -> Tensor:
+    """Half `mse_loss`, half `plcc_loss`: scores (B,) against target scores (B,) in standard deviations."""
+    return (mse_loss(scores, targets) + plcc_loss(scores, targets)) / 2
+
+
 def create(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss called `name`.
+    """The loss between vote logits and distributions called `name`.
 
     Raises:
         InputError: unknown name.

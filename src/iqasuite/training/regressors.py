@@ -1,0 +1,83 @@
+"""Regressors on one vector an image: support vectors and ridge, their settings chosen without the test part."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from iqasuite.errors import InputError
+
+C = (0.3, 1.0, 3.0, 10.0, 30.0)
+GAMMA = (0.1, 0.3, 1.0)  # over the number of features: 1 is scikit-learn's own guess
+ALPHA = tuple(10.0 ** np.arange(-2, 6.5, 0.5))
+N_FOLDS = 5
+
+
+def fit_pooled(kind: str, x_train: np.ndarray, y_train: np.ndarray, x_val: np.ndarray | None = None,
+               y_val: np.ndarray | None = None, seed: int = 0,
+               groups: np.ndarray | None = None) -> RegressorMixin:  # fmt: skip
+    """Fit a regressor to the training part, with the setting whose mean squared error on the validation part is lowest.
+
+    Features and targets are standardised by the training part. It is not fitted anew with the validation part.
+
+    Args:
+        kind: "svr" (support vectors with a Gaussian kernel; C and gamma are chosen) or "ridge" (alpha is chosen).
+        x_train, y_train: features (n, k) and scores (n,).
+        x_val, y_val: features (m, k) and scores (m,); None = the setting is chosen by cross-validation in five folds
+            of the training part.
+        seed: of these folds.
+        groups: contents (n,) of the training part, kept together in these folds; None = every image is its own.
+
+    Returns:
+        scikit-learn regressor: `predict` takes features (n, k) and gives scores (n,); `get_params` tells the setting.
+
+    Raises:
+        InputError: unknown kind, or shapes that do not fit.
+    """
+    if kind not in ("svr", "ridge"):
+        raise InputError(f"fit_pooled: kind is {kind!r}, expected one of svr, ridge")
+    x_train, y_train = _checked("train", x_train, y_train)
+    k = x_train.shape[1]
+    if kind == "svr":
+        regressor, grid = SVR(), {"svr__C": C, "svr__gamma": [gamma / k for gamma in GAMMA]}
+    else:
+        regressor, grid = Ridge(), {"ridge__alpha": ALPHA}
+    standardised = make_pipeline(StandardScaler(), regressor)
+    model = TransformedTargetRegressor(standardised, transformer=StandardScaler())
+
+    if x_val is None:
+        x, y, cv = x_train, y_train, _folds(len(x_train), seed, groups)
+    else:
+        x_val, y_val = _checked("val", x_val, y_val)
+        if x_val.shape[1] != k:
+            raise InputError(f"fit_pooled: {x_val.shape[1]} features in val, expected {k} as in train")
+        x, y = np.concatenate([x_train, x_val]), np.concatenate([y_train, y_val])
+        cv = PredefinedSplit(np.repeat([-1, 0], [len(x_train), len(x_val)]))
+    grid = {f"regressor__{name}": values for name, values in grid.items()}
+    search = GridSearchCV(model, grid, cv=cv, scoring="neg_mean_squared_error", refit=False)
+    search.fit(x, y, groups=None if x_val is not None else groups)
+    return model.set_params(**search.best_params_).fit(x_train, y_train)
+
+
+def _folds(n: int, seed: int, groups: np.ndarray | None):
+    n_groups = n if groups is None else len(np.unique(groups))
+    if n_groups < 2 or (groups is not None and len(groups) != n):
+        given = "images" if groups is None else f"groups of {len(groups)} images"
+        raise InputError(f"fit_pooled: {n_groups} {given}, expected 2 or more of {n} images to choose a setting")
+    folds = KFold if groups is None else GroupKFold
+    return folds(min(N_FOLDS, n_groups), shuffle=True, random_state=seed)
+
+
+def _checked(part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if x.ndim != 2 or y.shape != x.shape[:1] or not len(x):
+        raise InputError(f"fit_pooled: {part} features {x.shape} and scores {y.shape}, expected (n, k) and (n,), n ≥ 1")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError(f"fit_pooled: {part} has values that are not finite")
+    return x, y
