@@ -33,9 +33,8 @@ from iqasuite.data.cache import shown
 from iqasuite.data.dataset import Dataset
 from iqasuite.data.patches import cut, patch_boxes
 from iqasuite.data.views import normalise
-from iqasuite.errors import InputError
 from iqasuite.models.backbones import Backbone, backbone
-from iqasuite.paths import results_root, write_atomic
+from iqasuite.paths import results_root, weights_roots, write_atomic
 from iqasuite.training.machine import peak_flops
 from iqasuite.training.patch_features import PatchFeatures, extract
 
@@ -45,11 +44,10 @@ RIDGE_IMAGES = 105
 
 def network(name: str) -> tuple[Backbone, str]:
     """Backbone and which weights it has."""
-    try:
+    if any((root / f"{name}.safetensors").is_file() for root in weights_roots()):
         return backbone(name).eval(), "ImageNet"
-    except InputError:
-        torch.manual_seed(0)
-        return calibrated(backbone(name, pretrained=False).eval()), "random"
+    torch.manual_seed(0)
+    return calibrated(backbone(name, pretrained=False).eval()), "random"
 
 
 @torch.no_grad()

@@ -4,6 +4,8 @@ import pytest
 
 from iqasuite.data import splits
 from iqasuite.data.adapters import tta_h265_lab as lab
+from iqasuite.data.card import Scale
+from iqasuite.data.dataset import Dataset
 from iqasuite.data.frames import IMAGES
 from iqasuite.errors import InputError
 
@@ -156,3 +158,29 @@ def test_kept_split_of_another_making(tmp_path):
     images = authentic(100)
     split = splits.kept_split(tmp_path / "split.csv", images, 3, make=splits.repeated_by_content)
     assert split.equals(splits.repeated_by_content(images, 3)) and (tmp_path / "split.csv").is_file()
+
+
+def test_random_folds_look_at_no_content(images):
+    split = splits.random_folds(images, 5, seed=3)
+    tested = split[split["part"] == "test"]
+    assert sorted(tested["image"]) == sorted(images["image"]) and set(split["part"]) == {"train", "test"}
+    assert tested.groupby("fold").size().between(len(images) // 5, len(images) // 5 + 1).all()
+    assert set(splits.audit(split, images)["kind"]) == {"content"}  # what the corrected splits are there for
+    pd.testing.assert_frame_equal(split, splits.random_folds(images.sample(frac=1, random_state=1), 5, seed=3))
+    assert not split.equals(splits.random_folds(images, 5, seed=4))
+    with pytest.raises(InputError, match="n_folds=1: expected 2"):
+        splits.random_folds(images, 1)
+
+
+def test_split_of_a_suite_is_made_once_and_its_folds_are_those_of_the_observers(images, tmp_path):
+    rated = images.assign(mos=images["mos"].where(images["content"] != "c03"))  # nobody rated c03
+    data = Dataset("small", tmp_path, rated, pd.DataFrame(), Scale(1, 5), has_pixels=False)
+    split, sources = splits.suite_split(tmp_path / "split", data, n_splits=4)
+    assert set(split["fold"]) == {0, 1, 2, 3} and "c03" not in set(split["content"]) and sources["c05"] == "c05"
+    before = (tmp_path / "split" / "small.csv").read_bytes()
+    again, _ = splits.suite_split(tmp_path / "split", data, n_splits=4, seed=9)  # another seed: the saved one stays
+    pd.testing.assert_frame_equal(again, split)
+    assert (tmp_path / "split" / "small.csv").read_bytes() == before
+    folds, _ = splits.suite_split(tmp_path / "split", data, n_folds=5)
+    assert folds[folds["part"] == "test"]["image"].is_unique
+    pd.testing.assert_frame_equal(splits.read_split(tmp_path / "split" / "split.csv"), folds)

@@ -37,6 +37,14 @@ def test_runs_are_read_together(frame, people, simulate, tmp_path):
     )
 
 
+def test_of_all_sets_at_once(frame, people, tmp_path):
+    both = pd.concat([frame, frame.assign(dataset="other")])  # the same names in two sets are no repetition
+    assert read_predictions(written(both, tmp_path))["dataset"].value_counts().to_dict() == dict.fromkeys(
+        ("simulated", "other"), len(frame)
+    )
+    assert len(read_predictions(tmp_path, "other")) == len(frame)
+
+
 def test_wrong_files_are_named(frame, people, simulate, tmp_path):
     with pytest.raises(InputError, match="0 prediction files, none of data set 'simulated'"):
         read_predictions(tmp_path, "simulated")
@@ -44,7 +52,7 @@ def test_wrong_files_are_named(frame, people, simulate, tmp_path):
     with pytest.raises(InputError, match="none of data set 'demo'"):
         read_predictions(tmp_path, "demo")
     split = simulate.split(people)
-    with pytest.raises(InputError, match=r"aio_user1_0.csv: image 'i000' as part test of fold 0, which the split"):
+    with pytest.raises(InputError, match=r"aio_user1_0.csv: model .* has image 'i000' as part test of fold 0, which"):
         read_predictions(tmp_path, "simulated", split[split["fold"] != 0])
     frame[frame["observer"] == "user2"].to_csv(tmp_path / "again_user2_0.csv", index=False)
     with pytest.raises(InputError, match=r"again_user2_0.csv: .*observer 'user2'.* is predicted a second time"):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from iqasuite.data.views import normalise
 from iqasuite.models import create
-from iqasuite.models.spectrum import JoinedTokens, PatchSpectrum, SharpnessEncoder, SpectrumTokens
+from iqasuite.models.spectrum import JoinedTokens, PatchSpectrum, SharpnessEncoder, SpectrumMap, SpectrumTokens
 from iqasuite.models.vit_iqa import IMAGENET_MEAN, IMAGENET_STD
 
 SIDE = 96
@@ -175,3 +175,11 @@ def test_the_whole_network_with_a_spectrum_stem():
     )
     model.train()(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(p.grad is not None for p in model.stem.encoder.layers.parameters())
+
+
+def test_a_map_has_the_spectrum_of_each_patch_at_its_place():
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 40, 50)
+    found = SpectrumMap(16)(x)
+    assert found.shape == (2, PatchSpectrum(16).channels, 2, 3)
+    torch.testing.assert_close(found[1, :, 1, 2], PatchSpectrum(16)(x[1:, :, 16:32, 32:48])[0])

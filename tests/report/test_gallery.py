@@ -120,6 +120,23 @@ def test_scores_are_means_over_people_on_the_test_part(small):
     assert "\n".join(expected) in text
 
 
+def test_scores_of_models_of_mos_have_a_table_of_their_own(small):
+    row = {"dataset": "demo", "protocol": "corrected", "part": "test", "n": 9, "seeds": "0", "low": None, "high": None}
+    rows = [
+        row | {"model": model, "observer": observer, "metric": metric, "value": value}
+        for model, observer, metric, value in [
+            ("aio", "mean", "accuracy", 0.6), ("network", "", "srocc", 0.81), ("network", "", "plcc_logistic", 0.79),
+            ("baseline: size", "", "srocc", 0.2), ("network", "", "accuracy", 0.4),
+        ]
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
+    gallery.build("small")
+    text = (small / "README.md").read_text()
+    assert "| model | accuracy |\n| --- | ---: |\n| aio | 0.600 |" in text
+    assert "| model | srocc | plcc logistic |\n| --- | ---: | ---: |\n| network | 0.810 | 0.790 |" in text
+    assert "| baseline: size | 0.200 | – |" in text and "0.400" not in text
+
+
 def test_a_large_group_is_folded_and_light(project):
     project.notebook("first", "k: int = 0  # number\n")
     project.suite('runs:\n  - {name: "r{k}", notebook: first, foreach: {k: 1..22}}')

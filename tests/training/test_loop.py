@@ -132,6 +132,18 @@ def test_metric_is_raised_and_named_in_the_history():
     assert result.best_value == result.history["val_closeness"].max()
 
 
+def test_what_is_observed_stands_in_the_history_and_decides_nothing():
+    def trained(observe):
+        model = Line()
+        schedule = Schedule(epochs=5, lr=0.1, scheduler="none", optimizer="adam", precision="no")
+        result = fit(model, line_batches(3), line_batches(2), squared, schedule, observe=observe and observe(model))
+        return model.weight.item(), result
+
+    weight, result = trained(lambda model: lambda: {"weight": model.weight.item(), "training": float(model.training)})
+    assert result.history["weight"].is_monotonic_increasing and not result.history["training"].any()
+    assert weight == result.history["weight"][result.best_epoch] == trained(None)[0]
+
+
 def test_without_validation_the_last_weights_stay():
     model = Line()
     result = fit(model, line_batches(3), None, squared, Schedule(epochs=3, lr=0.1, scheduler="none", precision="no"))

@@ -91,6 +91,27 @@ def test_images_are_brought_to_the_size_at_which_they_are_shown(network, files, 
     assert {features.grid(image) for image in features} == {(2, 3)}
 
 
+def test_patches_that_lie_wholly_in_a_part(network, files, tmp_path):
+    features = extract(files, network, root=tmp_path / "store", images=["i0"], **SMALL)  # 70 × 50, patches of 32
+    boxes, lower = features.boxes("i0"), (0.5, 0.0, 1.0, 1.0)
+    inside = (boxes[:, 0] >= 35) & (boxes[:, 2] <= 70)
+    assert 0 < inside.sum() < len(boxes)
+    np.testing.assert_array_equal(features.within("i0", lower), features["i0"][inside])
+    np.testing.assert_array_equal(features.within("i0", lower, "snake")[::-1], features["i0"][inside])
+    np.testing.assert_array_equal(features.within("i0", (0, 0, 1, 1), "spiral"), features.sequence("i0", "spiral"))
+    with pytest.raises(InputError, match="i0: no patch lies wholly in"):
+        features.within("i0", (0.0, 0.0, 0.3, 1.0))
+
+
+def test_spectrum_needs_no_weights_and_computes_in_float32(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(patch_features, "computes_in_bf16", lambda device: True)
+    features = extract(files, "spectrum", 32, 0.5, pooling="moments", root=tmp_path / "store")
+    assert features.settings["precision"] == "float32"
+    pixels = torch.from_numpy(read_image(files["i1"])[:32, :32].copy()).permute(2, 0, 1)[None] / 255
+    expected = backbones.moments([backbones.backbone("spectrum").maps(pixels, (-1,))[0]])[0]
+    np.testing.assert_allclose(features["i1"][0], expected, rtol=2e-3, atol=2e-3)
+
+
 def test_regions_and_rotated_files(network, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (80, 60, 3), dtype=np.uint8)
     lying = Image.Exif()

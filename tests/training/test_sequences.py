@@ -125,6 +125,15 @@ def test_which_images_choose_the_epoch(features, local):
     assert never.epochs_run == 20 and never.best_epoch == 19
 
 
+def test_observer_sees_the_regressor_of_each_epoch(features, local):
+    targets = {image: 50 + 10 * q.mean() for image, q in local.items()}
+    seen = lambda fitted: {"test": accuracy(fitted, targets)}  # noqa: E731
+    fitted = trained("mean_pooling", features, targets, observe=seen)
+    history = fitted.result.history
+    assert history["test"][fitted.result.best_epoch] == accuracy(fitted, targets)
+    assert history["test"].iloc[-1] > history["test"][0] + 0.1
+
+
 @pytest.mark.parametrize("loss", ["plcc", "mixture"])
 def test_other_losses_learn_too(loss, features, local):
     targets = {image: 50 + 10 * q.mean() for image, q in local.items()}

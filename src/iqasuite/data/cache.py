@@ -18,10 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from iqasuite.data.dataset import file_hash
-from iqasuite.data.loading import read_image
+from iqasuite.data.loading import read_image, resized
 from iqasuite.errors import InputError
 from iqasuite.paths import cache_root, write_atomic
 
@@ -163,7 +162,4 @@ def shown(path: Path | str, size: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: the file is missing or no image.
     """
-    image = read_image(path)
-    if image.shape[:2] == size:
-        return image
-    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return resized(read_image(path), size)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.data.card import Scale as Scale  # part of what a data set is
-from iqasuite.data.loading import read_image
+from iqasuite.data.loading import read_image, resized
 from iqasuite.errors import InputError
 
 
@@ -73,18 +73,22 @@ class Dataset:
             raise InputError(f"{self.name}: {image!r} is a name only; expected a set with images (this has ratings)")
         return self.root / (self.regions[image][0] if image in self.regions else image)
 
-    def read(self, image: str) -> np.ndarray:
+    def read(self, image: str, size: tuple[int, int] | None = None) -> np.ndarray:
         """An image or reference as 8-bit RGB, shape (H, W, 3); the part of the file that it is, where it is one.
+
+        Args:
+            image: name.
+            size: (height, width) to which it is brought (`resized`); None = its own.
 
         Raises:
             InputError: as `read_image`; the set has no images.
         """
         pixels = read_image(self.path(image))
-        if image not in self.regions:
-            return pixels
-        height, width = pixels.shape[:2]
-        top, left, bottom, right = self.regions[image][1]
-        return pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        if image in self.regions:
+            height, width = pixels.shape[:2]
+            top, left, bottom, right = self.regions[image][1]
+            pixels = pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        return pixels if size is None else resized(pixels, size)
 
     def paths(self) -> dict[str, Path]:
         """Image -> file, for all images; of images that are parts of one file, the same file."""

@@ -85,3 +85,10 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
         raise InputError(f"{path}: values {values.min()}…{values.max()} in mode {image.mode}; expected 8 or 16 bits")
     return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image uint8 (H, W, 3) brought to `size` (height, width): bicubic, anti-aliased; the same where it has it."""
+    if image.shape[:2] == tuple(size):
+        return image
+    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))

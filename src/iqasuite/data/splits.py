@@ -1,7 +1,7 @@
 """Splits by content, three-way: who is trained on, who chooses, who is tested; made once, saved, hashed.
 
 `by_content` makes folds, `repeated_by_content` random splits, `with_validation` completes a set's official split;
-`leak_free_sources` first brings contents together that show one picture.
+`leak_free_sources` first brings contents together that show one picture. `random_folds` is what they replace.
 """
 
 from __future__ import annotations
@@ -106,6 +106,34 @@ def repeated_by_content(
     return validate(pd.concat(frames), "split")
 
 
+def random_folds(images: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.DataFrame:
+    """The split of many published experiments: every image for itself, whatever it shows; train and test, no val.
+
+    Each image is tested once. Images of one content come to lie on both sides, so that a test part asks for what was
+    learnt by heart as well: for the faithful protocol, and never to be audited away.
+
+    Args:
+        images: images frame; the order of its rows does not matter.
+        n_folds: 2 or more, at most the number of images.
+        seed: of the order.
+
+    Returns:
+        Split frame, n_folds rows an image.
+
+    Raises:
+        InputError: too few or too many folds.
+    """
+    images = validate(images, "images").sort_values("image", ignore_index=True)
+    if not 2 <= n_folds <= len(images):
+        raise InputError(f"n_folds={n_folds}: expected 2 to {len(images)}, the number of images")
+    fold_of_image = np.random.default_rng(seed).permutation(len(images)) % n_folds
+    frames = []
+    for fold in range(n_folds):
+        part = np.where(fold_of_image == fold, "test", "train")
+        frames.append(images[["image", "content"]].assign(fold=fold, part=part))
+    return validate(pd.concat(frames), "split")
+
+
 def with_validation(
     split: pd.DataFrame,
     images: pd.DataFrame,
@@ -183,6 +211,32 @@ def kept_split(
         pair = f"{worst['image_a']} ({worst['part_a']}) and {worst['image_b']} ({worst['part_b']})"
         raise InputError(f"{path}: {len(leaks)} leaks, the first a shared {worst['kind']}: {pair}")
     return split
+
+
+def suite_split(
+    folder: Path | str, dataset: Dataset, n_splits: int = 10, n_folds: int = 0, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The split of a suite's models of MOS, made and saved by whichever run comes first.
+
+    Args:
+        folder: of the suite's splits. Random splits are `<set>.csv` in it, folds `split.csv`, which artificial
+            observers have too, so that both can be compared.
+        dataset: images without MOS are left out.
+        n_splits: random splits by content, where there are no folds.
+        n_folds: folds by content, each image tested once; 0 = random splits.
+        seed: of the split.
+
+    Returns:
+        Split frame, and the sources it was made by (`leak_free_sources`).
+
+    Raises:
+        InputError: as `kept_split`.
+    """
+    images, sources = dataset.images.dropna(subset="mos"), leak_free_sources(dataset)
+    if n_folds:
+        return kept_split(Path(folder) / "split.csv", images, n_folds, seed, sources), sources
+    path = Path(folder) / f"{dataset.name}.csv"
+    return kept_split(path, images, n_splits, seed, sources, make=repeated_by_content), sources
 
 
 def part(split: pd.DataFrame, fold: int, name: str) -> list[str]:

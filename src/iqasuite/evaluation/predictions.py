@@ -56,13 +56,13 @@ def hard_predictions(predictions: pd.DataFrame) -> np.ndarray:
     return hard_votes(predictions[P].to_numpy(float), predictions["prediction"])
 
 
-def read_predictions(folder: Path | str, dataset: str, split: pd.DataFrame | None = None) -> pd.DataFrame:
-    """All predictions of one data set that runs have left in a folder.
+def read_predictions(folder: Path | str, dataset: str = "", split: pd.DataFrame | None = None) -> pd.DataFrame:
+    """All predictions that runs have left in a folder.
 
     Args:
         folder: holds a CSV file per run, each a predictions frame.
-        dataset: rows of other data sets are left out.
-        split: where given, every row must be in that part of that fold: predictions of an older split are an error.
+        dataset: rows of other data sets are left out; "" = none are.
+        split: where given, every row must agree with it (`check_split`).
 
     Returns:
         Predictions frame, files in the order of their names.
@@ -73,12 +73,13 @@ def read_predictions(folder: Path | str, dataset: str, split: pd.DataFrame | Non
     """
     files = sorted(Path(folder).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
     frames = {file.name: _read(file) for file in files}
-    frames = {name: frame[frame["dataset"] == dataset] for name, frame in frames.items()}
+    frames = {name: frame[frame["dataset"] == dataset] if dataset else frame for name, frame in frames.items()}
     frames = {name: frame for name, frame in frames.items() if len(frame)}
     if not frames:
-        raise InputError(f"{folder}: {len(files)} prediction files, none of data set {dataset!r}; expected one or more")
+        of = f"none of data set {dataset!r}" if dataset else "without a row"
+        raise InputError(f"{folder}: {len(files)} prediction files, {of}; expected one or more")
     together = pd.concat(frames, names=["file", None]).reset_index("file").reset_index(drop=True)
-    twice = together.duplicated(["model", "protocol", "seed", "fold", "observer", "image"])
+    twice = together.duplicated(["dataset", "model", "protocol", "seed", "fold", "observer", "image"])
     if twice.any():
         row = together[twice].iloc[0]
         raise InputError(
@@ -86,15 +87,26 @@ def read_predictions(folder: Path | str, dataset: str, split: pd.DataFrame | Non
             f"image {row['image']!r} is predicted a second time, expected once a seed"
         )
     if split is not None:
-        known = pd.MultiIndex.from_frame(split[["image", "fold", "part"]])
-        strange = ~pd.MultiIndex.from_frame(together[["image", "fold", "part"]]).isin(known)
-        if strange.any():
-            row = together[strange].iloc[0]
-            raise InputError(
-                f"{Path(folder) / row['file']}: image {row['image']!r} as part {row['part']} of fold {row['fold']}, "
-                "which the split does not say; expected predictions made with this split (run them again)"
-            )
+        for file, frame in together.groupby("file", sort=False):
+            check_split(frame, split, str(Path(folder) / file))
     return together.drop(columns="file")
+
+
+def check_split(predictions: pd.DataFrame, split: pd.DataFrame, source: str = "predictions") -> pd.DataFrame:
+    """The predictions, each of an image in that part of that fold.
+
+    Raises:
+        InputError: an image that the split has in another part or not at all: predictions made with another split.
+    """
+    known = pd.MultiIndex.from_frame(split[["image", "fold", "part"]])
+    strange = ~pd.MultiIndex.from_frame(predictions[["image", "fold", "part"]]).isin(known)
+    if strange.any():
+        row = predictions[strange].iloc[0]
+        raise InputError(
+            f"{source}: model {row['model']!r} has image {row['image']!r} as part {row['part']} of fold {row['fold']}, "
+            "which the split does not say; expected predictions made with this split (run them again)"
+        )
+    return predictions
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Feature maps of torchvision classifiers, and the vectors and tokens made of them."""
+"""Feature maps of torchvision classifiers (or of no network at all), and the vectors and tokens made of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from iqasuite.errors import InputError
+from iqasuite.models.spectrum import SpectrumMap
 from iqasuite.paths import weights_roots
 
 logger = logging.getLogger(__name__)
@@ -33,10 +34,12 @@ class Backbone(nn.Module):
         mean, std: normalisation of inputs in [0, 1] that the weights were trained with, three numbers each.
         channels: of the last layer's feature map.
         stride: input pixels per position of that map, at 256 pixels.
+        precise: whether it must compute in float32 also where the machine has bfloat16.
     """
 
-    def __init__(self, layers: nn.Sequential, mean: tuple[float, ...], std: tuple[float, ...]):
+    def __init__(self, layers: nn.Sequential, mean: tuple[float, ...], std: tuple[float, ...], precise: bool = False):
         super().__init__()
+        self.precise = precise
         for layer in layers:
             if getattr(layer, "inplace", False):
                 layer.inplace = False  # it would change the map of the layer before, which may be a tap
@@ -76,11 +79,14 @@ class Backbone(nn.Module):
 
 
 def backbone(name: str, pretrained: bool = True) -> Backbone:
-    """Convolutional layers of the torchvision classifier `name`, with ImageNet weights or random ones.
+    """Convolutional layers of the torchvision classifier `name`, with ImageNet weights or random ones; or `spectrum`.
 
     Any classifier whose layers before its pooling follow one another and give maps (B, channels, h, w): AlexNet, VGG,
     ResNet and its kin, DenseNet, SqueezeNet, Inception, GoogLeNet, MobileNet, ShuffleNet, MNASNet, EfficientNet,
     RegNet, ConvNeXt; not transformers.
+
+    `spectrum` has no weights: the log power of patches of 16 × 16 pixels in rings of spatial frequency
+    (`spectrum.PatchSpectrum`). It needs no download.
 
     Weights: `<name>.safetensors` of `IQASUITE_WEIGHTS` or `weights/` (torchvision's parameter names; `mean` and `std`
     in its metadata as JSON lists; where absent ImageNet's, or .5 for Inception and GoogLeNet), else torchvision's own
@@ -90,6 +96,8 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
         InputError: no such classifier, or none with convolutional layers to be read; a weights file that does not fit;
             no weights and no network.
     """
+    if name == "spectrum":
+        return Backbone(nn.Sequential(SpectrumMap(16)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), precise=True)
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r}")
     given = {"init_weights": not pretrained} if name in TENSORFLOW else {}  # theirs takes seconds

@@ -55,6 +55,24 @@ class PatchSpectrum(nn.Module):
         return torch.cat(rings, dim=1).add(_FLOOR).log()
 
 
+class SpectrumMap(nn.Module):
+    """Spectra of patches that do not overlap: images (B, 3, H, W), RGB in [0, 1] -> (B, channels, H // p, W // p)."""
+
+    def __init__(self, patch_size: int):
+        super().__init__()
+        self.spectrum = PatchSpectrum(patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _side_by_side(self.spectrum, x).permute(0, 3, 1, 2)
+
+
+def _side_by_side(spectrum: PatchSpectrum, x: Tensor) -> Tensor:
+    """Spectra (B, rows, columns, channels) of the patches that images (B, 3, H, W) are cut into."""
+    p = spectrum.patch_size
+    patches = x.unfold(2, p, p).unfold(3, p, p).permute(0, 2, 3, 1, 4, 5)  # (B, rows, columns, 3, p, p)
+    return spectrum(patches.flatten(0, 2)).unflatten(0, patches.shape[:3])
+
+
 def _ring_averages(ring: Tensor, n_rings: int, sector: Tensor) -> Tensor:
     """Rows of weights (rings that are not empty, frequencies) that average the power in each ring of a sector."""
     weights = (ring == torch.arange(n_rings)[:, None]) & sector
@@ -143,10 +161,7 @@ class SpectrumTokens(nn.Module):
 
     def spectra(self, x: Tensor) -> Tensor:
         """Spectra (B, rows, columns, channels) of the patches of normalised images (B, 3, H, W)."""
-        p = self.spectrum.patch_size
-        x = x.float() * self.image_std + self.image_mean
-        patches = x.unfold(2, p, p).unfold(3, p, p).permute(0, 2, 3, 1, 4, 5)  # (B, rows, columns, 3, p, p)
-        return self.spectrum(patches.flatten(0, 2)).unflatten(0, patches.shape[:3])
+        return _side_by_side(self.spectrum, x.float() * self.image_std + self.image_mean)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # powers of ten decades want float32

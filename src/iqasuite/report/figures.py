@@ -33,7 +33,7 @@ from iqasuite.report.data_figures import (
     split_balance,
     worst_pairs,
 )
-from iqasuite.report.patch_figures import feature_plane, scan_orders
+from iqasuite.report.patch_figures import feature_plane, quality_maps, scan_orders
 from iqasuite.report.people_figures import (
     ambiguity_plot,
     ceilings_plot,
@@ -103,6 +103,7 @@ __all__ = [
     "per_distortion_heatmap",
     "perturbation_plot",
     "position_plot",
+    "quality_maps",
     "recall_of_copies",
     "recovered_quality_plot",
     "reliability_plot",

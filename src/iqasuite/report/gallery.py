@@ -19,7 +19,7 @@ from iqasuite.data.frames import validate
 from iqasuite.parameters import declared_parameters
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
-from iqasuite.report.outputs import captions
+from iqasuite.report.outputs import captions, gather_scores
 from iqasuite.report.provenance import read_runs
 from iqasuite.report.tables import method_table
 from iqasuite.suite import GIVEN, Run, Suite, check, read_suite
@@ -37,6 +37,7 @@ METRICS = (
     "krcc",
     "rmse",
 )  # columns of the score table, in order
+MOS_METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
 
 
 @dataclass
@@ -99,6 +100,7 @@ def build(suite: Suite | str) -> Path:
             _lighten(suite, group)
     cards = [card for group in groups for card in group.cards]
     _write_notebook_pages(suite, cards, root)
+    gather_scores(suite.name)
     content = {
         "suite": suite,
         "facts": _facts(cards),
@@ -195,20 +197,22 @@ def _highlight(entry: str, root: Path) -> Item | None:
 
 
 def _scores(path: Path) -> list[Item]:
-    """Means over people on the test part, methods × metrics with 95 % intervals, a table for each data set."""
+    """Means over people, then models of MOS: methods × metrics with 95 % intervals, a table for each data set."""
     if not path.is_file():
         return []
     scores = validate(pd.read_csv(path), "scores", path.name)
-    scores = scores[(scores["part"] == "test") & (scores["observer"] == "mean") & scores["metric"].isin(METRICS)]
-    several = scores.groupby(["dataset", "model"])["protocol"].transform("nunique") > 1
-    labelled = scores["model"].where(~several, scores["model"] + " (" + scores["protocol"] + ")")
+    scores = scores[scores["part"] == "test"]
     items = []
-    for dataset, rows in scores.assign(model=labelled).groupby("dataset", sort=False):
-        table = method_table(rows, METRICS)
-        caption = f"{dataset}: mean over the people, test part, with 95 % intervals by content."
-        columns = [str(column).replace("_", " ") for column in table.columns]
-        numeric = [False] + [True] * (len(columns) - 1)
-        items.append(Item("scores", caption, path.name, columns, table.to_numpy().tolist(), numeric))
+    for observer, metrics, what in (("mean", METRICS, "mean over the people"), ("", MOS_METRICS, "models of MOS")):
+        wanted = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
+        several = wanted.groupby(["dataset", "model"])["protocol"].transform("nunique") > 1
+        labelled = wanted["model"].where(~several, wanted["model"] + " (" + wanted["protocol"] + ")")
+        for dataset, rows in wanted.assign(model=labelled).groupby("dataset", sort=False):
+            table = method_table(rows, metrics, observer)
+            caption = f"{dataset}: {what}, test part, with 95 % intervals by content."
+            columns = [str(column).replace("_", " ") for column in table.columns]
+            numeric = [False] + [True] * (len(columns) - 1)
+            items.append(Item("scores", caption, path.name, columns, table.to_numpy().tolist(), numeric))
     return items
 
 

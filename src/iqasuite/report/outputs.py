@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+from filelock import FileLock
+
+from iqasuite.data.frames import validate
 from iqasuite.errors import InputError
-from iqasuite.paths import results_root, write_atomic
+from iqasuite.paths import results_root, work_root, write_atomic
 from iqasuite.report.style import png_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 CAPTIONS = "captions.json"
@@ -41,6 +44,38 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
         The file's path.
     """
     return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame.to_csv(index=index).encode())
+
+
+def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Path:
+    """Write a run's scores as its table `scores`, and all runs' scores together as `results/<suite>/scores.csv`.
+
+    Args:
+        scores: scores frame.
+        caption: one or two sentences that say whose scores they are.
+
+    Returns:
+        Path of that `scores.csv`, with the tables of all runs in the order of their names.
+
+    Raises:
+        InputError: not a scores frame; another run's table is none.
+    """
+    save_table(validate(scores, "scores", f"run {run}"), suite, run, "scores", caption)
+    return gather_scores(suite)
+
+
+def gather_scores(suite: str) -> Path | None:
+    """`results/<suite>/scores.csv` from the tables `scores` of all runs; None where no run has one.
+
+    Where two runs have scored one method, the row of the one that is first by name stays.
+    """
+    work_root(suite).mkdir(parents=True, exist_ok=True)
+    with FileLock(work_root(suite) / "scores.lock"):  # two runs may end at the same time
+        files = sorted((results_root(suite) / "tables").glob("*/scores.csv"))
+        frames = [validate(pd.read_csv(file, dtype={"seeds": str}), "scores", str(file)) for file in files]
+        if not frames:
+            return None
+        together = pd.concat(frames).drop_duplicates(["dataset", "model", "protocol", "observer", "part", "metric"])
+        return write_atomic(results_root(suite) / "scores.csv", together.to_csv(index=False))
 
 
 def captions(folder: Path) -> dict[str, str]:

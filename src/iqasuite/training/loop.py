@@ -52,7 +52,8 @@ class Result:
 
 def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, seed: int = 0,
         checkpoint: Path | str | None = None, metric: Callable[[Tensor, Tensor], float] | None = None,
-        log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+        log: Callable[[str], None] = logger.info,
+        observe: Callable[[], dict[str, float]] | None = None) -> Result:  # fmt: skip
     """Train `model` and leave it with the weights that were best on `val`.
 
     The same seed gives the same weights, also after an interruption: the model's randomness is seeded by (seed, epoch).
@@ -67,6 +68,8 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
             only the best weights are read.
         metric: (outputs, targets) of all of val -> number, raised: picks the best epoch instead of the loss.
         log: takes one line an epoch; where somebody is watching, a progress bar is shown besides.
+        observe: called after each epoch, the model in evaluation mode; its numbers go into the history, and decide
+            nothing.
 
     Raises:
         InputError: the checkpoint is of another training.
@@ -94,6 +97,9 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
             if val is not None:
                 row |= _validate(accelerator, wrapped, val, loss, metric, f"validation after epoch {epoch + 1}")
             row["seconds"] = time.perf_counter() - began
+            if observe is not None:
+                model.eval()
+                row |= observe()
 
             value = row.get(name, math.nan)
             if val is None:

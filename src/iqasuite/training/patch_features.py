@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from iqasuite.data.dataset import Dataset, file_hash
-from iqasuite.data.loading import read_image
+from iqasuite.data.loading import read_image, resized
 from iqasuite.data.patches import padded, patch_boxes, patch_grid, scan_order
 from iqasuite.data.views import normalise
 from iqasuite.errors import InputError
@@ -94,6 +94,27 @@ class PatchFeatures:
         """Features float32 (n_patches, dim) in one of `data.patches.ORDERS`."""
         return self[image][scan_order(*self.grid(image), order)]
 
+    def within(self, image: str, region: Sequence[float], order: str = "raster") -> np.ndarray:
+        """Features float32 (n, dim) of the patches that lie wholly in a part of an image.
+
+        Args:
+            image: name.
+            region: top, left, bottom, right as shares of the image's height and width.
+            order: as of `sequence`.
+
+        Raises:
+            InputError: no patch lies wholly in it.
+        """
+        height, width = self._sizes[self._number(image)]
+        top, left, bottom, right = np.multiply(region, (height, width, height, width))
+        box = self.boxes(image)[scan_order(*self.grid(image), order)].T
+        inside = (box[0] >= top) & (box[1] >= left) & (box[2] <= bottom) & (box[3] <= right)
+        if not inside.any():
+            raise InputError(
+                f"{image}: no patch lies wholly in {tuple(region)}; expected smaller patches or more overlap"
+            )
+        return self.sequence(image, order)[inside]
+
     def pooled(self, images: Sequence[str]) -> np.ndarray:
         """Mean and standard deviation (n) of each feature over an image's patches, float32 (n images, 2 · dim)."""
         rows = [self[image] for image in images]
@@ -125,7 +146,7 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
 
     Args:
         source: a data set, image -> file, or files (named by their paths as given).
-        network: name of a torchvision classifier, or a backbone.
+        network: name of a torchvision classifier, "spectrum" (which needs no weights), or a backbone.
         size, overlap: of the patches, as in `data.patches.patch_boxes`.
         taps: layers whose maps are pooled, side by side (-1 = the last).
         pooling: "average" (global average pooling) or "moments" (mean and standard deviation of each map).
@@ -148,7 +169,7 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
     dim = _dim(chosen, taps, pool, sides)
     grids = [patch_grid(*shown.size(image), sides, overlap) for image in shown.names]
     device = _device(device)
-    dtype = _dtype(precision, device)
+    dtype = _dtype(precision, device, chosen)
     settings = _settings("patches", network, chosen, taps, pooling, shown_at, dtype)
     settings |= {"size": sides, "overlap": overlap}
 
@@ -198,7 +219,7 @@ def extract_pooled(source: Dataset | Mapping[str, Path] | Sequence[Path | str], 
     shortest = min(scale or min(min(size) for size in sizes) for scale in scales)
     dim = len(scales) * _dim(chosen, taps, pool, (shortest, shortest))
     device = _device(device)
-    dtype = _dtype(precision, device)
+    dtype = _dtype(precision, device, chosen)
     settings = _settings("images", network, chosen, taps, pooling, shown_at, dtype) | {"scales": list(scales)}
 
     def compute(wanted: list[str], first: int) -> Iterator[np.ndarray]:
@@ -262,9 +283,8 @@ class _Images:
     def pixels(self, name: str) -> np.ndarray:
         """The image as it is shown, uint8 (H, W, 3)."""
         image = self._read(name)
-        if self._shown_at is not None and image.shape[:2] != self._shown_at:
-            height, width = self._shown_at
-            image = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+        if self._shown_at is not None:
+            image = resized(image, self._shown_at)
         if image.shape[:2] != self.size(name):
             raise InputError(f"{self._paths[name]}: {image.shape[:2]} pixels, but its header says {self.size(name)}")
         return image
@@ -328,9 +348,9 @@ def _device(device: torch.device | str | None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
+def _dtype(precision: str, device: torch.device, network: Backbone) -> torch.dtype:
     if precision == "auto":
-        precision = "bf16" if computes_in_bf16(device) else "float32"
+        precision = "bf16" if computes_in_bf16(device) and not network.precise else "float32"
     if precision not in ("bf16", "float32"):
         raise InputError(f"precision={precision!r}: expected auto, bf16 or float32")
     return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,17 +75,22 @@ class SequenceBatches(ArrayBatches):
         batch_size: sequences a batch.
         seed: of the order.
         train: a new order each epoch; otherwise in the order of `images`.
+        drop: share of the patches of each sequence that are left out, others each time; at least one stays.
 
     Raises:
         InputError: no features of an image, dims that differ, or not as many targets as images.
     """
 
     def __init__(self, features: Features, images: Sequence[str], targets: Tensor | np.ndarray, batch_size: int = 32,
-                 seed: int = 0, train: bool = True):  # fmt: skip
+                 seed: int = 0, train: bool = True, drop: float = 0.0):  # fmt: skip
         inputs = _Read(features, images)
         inputs = inputs if callable(features) or not len(images) else inputs[range(len(images))]
         targets = torch.as_tensor(np.asarray(targets, np.float32))
-        super().__init__(inputs, targets, batch_size, shuffle=train, seed=seed, transform=_trimmed)
+        super().__init__(inputs, targets, batch_size, shuffle=train, seed=seed, transform=partial(_trimmed, drop=drop))
+        self.drop = drop
+
+    def signature(self) -> str:
+        return f"{super().signature()} {self.drop}"
 
 
 class _Read:
@@ -101,7 +107,15 @@ class _Read:
         return pack([features_of(self.features, self.images[i]) for i in rows])
 
 
-def _trimmed(packed: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def _trimmed(packed: Tensor, generator: torch.Generator | None = None, drop: float = 0.0) -> Tensor:
+    """Packed sequences without padding that none of them needs, and without a random share of their patches."""
+    if drop:
+        mask = packed[..., -1] > 0
+        kept = (mask.sum(dim=1, keepdim=True) * (1 - drop)).round().clamp(min=1)
+        lot = torch.rand(mask.shape, generator=generator).masked_fill(~mask, torch.inf)
+        stays = lot.argsort(dim=1).argsort(dim=1) < kept
+        in_order = (~stays).to(torch.uint8).argsort(dim=1, stable=True)  # those that stay first, in their order
+        packed = torch.where(stays[..., None], packed, 0).gather(1, in_order[..., None].expand_as(packed))
     return packed[:, : int(packed[..., -1].sum(dim=1).max())]
 
 
@@ -124,19 +138,21 @@ class Regressor:
         model: features (B, T, dim) and mask (B, T) -> scores on the scale of the targets; for
             `weights.save_weights`.
         features: image -> (T, dim).
-        result: of the training loop.
+        result: of the training loop; None while it runs.
     """
 
     model: nn.Module
     features: Features
-    result: Result
+    result: Result | None
 
 
 def train_regressor(kind: str, features: Features, targets: Mapping[str, float], train_images: Sequence[str],
                     val_images: Sequence[str], schedule: Schedule = SCHEDULE, seed: int = 0, loss: str = "mse",
                     batch_size: int = 32, arguments: Mapping[str, object] | None = None, standardise: bool = True,
+                    drop: float = 0.0,
                     checkpoint: Path | str | None = None, metric: Callable[[Tensor, Tensor], float] | None = None,
-                    log: Callable[[str], None] = logger.debug) -> Regressor:  # fmt: skip
+                    log: Callable[[str], None] = logger.debug,
+                    observe: Callable[[Regressor], dict[str, float]] | None = None) -> Regressor:  # fmt: skip
     """Train a network of `models.sequence` on the features of some images.
 
     Args:
@@ -153,7 +169,9 @@ def train_regressor(kind: str, features: Features, targets: Mapping[str, float],
         batch_size: images a step.
         arguments: of the network. Without a width, one is chosen that gives as many parameters as `BiRNN(dim)`.
         standardise: features and targets by the training images' statistics; False = as they are, as in the study.
+        drop: share of each sequence's patches that are left out of a training step.
         checkpoint, metric, log: of `loop.fit`.
+        observe: called after each epoch with the regressor as it then is; its numbers go into the history.
 
     Raises:
         InputError: unknown kind, loss or argument; an image without features or target.
@@ -174,7 +192,7 @@ def train_regressor(kind: str, features: Features, targets: Mapping[str, float],
         torch.manual_seed(seed)
         model = models.create(kind, **arguments)
 
-    training = SequenceBatches(features, train_images, y_train, batch_size, seed, True)
+    training = SequenceBatches(features, train_images, y_train, batch_size, seed, True, drop)
     if standardise:
         _fit_features(model, training)
         if len(set(y_train)) > 1:
@@ -184,10 +202,15 @@ def train_regressor(kind: str, features: Features, targets: Mapping[str, float],
     training.targets = (training.targets - mean) / std
     validation = SequenceBatches(features, val_images, (y_val - mean) / std, 256, seed, False) if val_images else None
 
-    result = fit(_InDeviations(model), training, validation, LOSSES[loss], schedule, seed, checkpoint, metric, log)
+    fitted = Regressor(model, features, None)
+    seen = observe and partial(observe, fitted)
+    chosen_loss = LOSSES[loss]
+    result = fit(_InDeviations(model), training, validation, chosen_loss, schedule, seed, checkpoint, metric, log, seen)
+    fitted.result = result
     logger.info("%s, %d parameters: best epoch %d of %d, %.1f s", kind, n_parameters(model), result.best_epoch + 1,
                 result.epochs_run, result.seconds)  # fmt: skip
-    return Regressor(model.eval(), features, result)
+    model.eval()
+    return fitted
 
 
 @torch.inference_mode()

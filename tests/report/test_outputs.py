@@ -1,0 +1,33 @@
+import pandas as pd
+import pytest
+
+from iqasuite.data.frames import validate
+from iqasuite.errors import InputError
+from iqasuite.report.outputs import captions, gather_scores, save_scores
+
+ROW = {"dataset": "demo", "protocol": "corrected", "observer": "", "part": "test", "n": 9, "metric": "srocc",
+       "low": 0.1, "high": 0.9, "seeds": "0,1"}  # fmt: skip
+
+
+def scores(**values):
+    return pd.DataFrame([ROW | {"model": model, "value": value} for model, value in values.items()])
+
+
+def test_the_suites_scores_are_those_of_all_its_runs(project):
+    assert gather_scores("small") is None
+    save_scores(scores(b=0.5, c=0.6), "small", "two", "Scores of two.")
+    path = save_scores(scores(a=0.4, b=0.7), "small", "one", "Scores of one.")
+    assert path == project.root / "results" / "small" / "scores.csv"
+    found = validate(pd.read_csv(path), "scores")
+    assert found[["model", "value"]].to_numpy().tolist() == [["a", 0.4], ["b", 0.7], ["c", 0.6]]  # b as run one has it
+    assert captions(path.parent / "tables" / "one") == {"scores": "Scores of one."}
+    save_scores(scores(a=0.3), "small", "one", "Scores of one.")  # scored again: what it said before is gone
+    assert pd.read_csv(path)[["model", "value"]].to_numpy().tolist() == [["a", 0.3], ["b", 0.5], ["c", 0.6]]
+
+
+def test_what_is_no_scores_frame_is_refused_and_changes_nothing(project):
+    path = save_scores(scores(a=0.4), "small", "one", "Scores.")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="run two"):
+        save_scores(scores(b=0.4).drop(columns="metric"), "small", "two", "Scores.")
+    assert path.read_bytes() == before and not (path.parent / "tables" / "two").exists()
