@@ -254,6 +254,9 @@ def _environment() -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        # NumPy's own threads wait for each other more than they work, beside torch's and those of other runs: ten times
+        # slower at worst; what is large is computed by torch
+        "OPENBLAS_NUM_THREADS": "1",
         # glibc returns every large block to the kernel and fetches it again: up to a third of a training step's time
         "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
         "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),

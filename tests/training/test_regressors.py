@@ -7,7 +7,7 @@ from sklearn.svm import SVR
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import plcc
 from iqasuite.training import regressors
-from iqasuite.training.regressors import fit_pooled
+from iqasuite.training.regressors import GaussianSVR, fit_pooled
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,11 @@ def test_bad_input_is_named(data):
             fit_pooled(*given)
     with pytest.raises(InputError, match="groups of 3"):
         fit_pooled("svr", x, y, groups=np.arange(3))
+
+
+def test_gaussian_svr_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 300)), rng.normal(size=80)
+    ours = GaussianSVR(C=3.0, gamma=0.3 / 300).fit(x[:60], y[:60])
+    theirs = SVR(C=3.0, gamma=0.3 / 300).fit(x[:60], y[:60])
+    np.testing.assert_allclose(ours.predict(x[60:]), theirs.predict(x[60:]), atol=1e-3)  # libsvm stops at 1e-3
