@@ -1,5 +1,5 @@
-"""Models by name: each an `nn.Module` from images (B, 3, H, W), or sequences of patch features (B, T, dim) and their
-mask, to vote logits (B, 5) or scores (B,).
+"""Models by name: each an `nn.Module` from images (B, 3, H, W), pairs of images, or sequences of patch features
+(B, T, dim) and their mask, to vote logits (B, 5) or scores (B,); and the sorters, from vectors (B, n) to their ranks.
 """
 
 from __future__ import annotations
@@ -9,10 +9,15 @@ import inspect
 from torch import nn
 
 from iqasuite.errors import InputError
-from iqasuite.models import sequence
+from iqasuite.models import sequence, siamese_fr, sorter
 from iqasuite.models.vit_iqa import ViTIQA
 
-_ARCHITECTURES: dict[str, type[nn.Module]] = {"vit_iqa": ViTIQA, **sequence.NETWORKS}
+_ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "vit_iqa": ViTIQA,
+    **sequence.NETWORKS,
+    **siamese_fr.NETWORKS,
+    **sorter.NETWORKS,
+}
 
 __all__ = ["create", "names"]
 

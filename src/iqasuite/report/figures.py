@@ -67,6 +67,7 @@ from iqasuite.report.score_figures import (
     observer_scores,
     specificity_plot,
 )
+from iqasuite.report.sorting_figures import batch_noise_plot, gradient_cosines, staircase_plot, surrogate_plot
 from iqasuite.report.style import style
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "attention_across_aios",
     "attention_comparison",
     "attention_layers_heads",
+    "batch_noise_plot",
     "bias_plot",
     "bias_scatter",
     "ceilings_plot",
@@ -90,6 +92,7 @@ __all__ = [
     "feature_plane",
     "file_facts_plot",
     "gains_plot",
+    "gradient_cosines",
     "history_plot",
     "image_grid",
     "leak_counts",
@@ -119,8 +122,10 @@ __all__ = [
     "specificity_plot",
     "split_balance",
     "split_spread",
+    "staircase_plot",
     "style",
     "subject_model_plot",
+    "surrogate_plot",
     "thresholds_plot",
     "two_tests_plot",
     "vote_distributions",
