@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,35 @@ def build_gallery(name: SuiteName) -> None:
     from iqasuite.suite import read_suite
 
     typer.echo(gallery.build(read_suite(name)))
+
+
+@app.command("score")
+def score_images(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="Distorted image, or folder of pairs.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="What it is compared with (of a folder: folder of references, if elsewhere).")
+    ] = None,
+    model: Annotated[
+        list[str], typer.Option(help="Metric (psnr, ssim, ms_ssim, vif, …) or weights; several are an ensemble.")
+    ] = ["ms_ssim"],  # noqa: B006
+    views: Annotated[str, typer.Option(help="Of networks: one, eight (turned, mirrored) or study (also lighter).")] = (
+        "eight"
+    ),
+    output: Annotated[Path, typer.Option(help="File for the scores of a folder.")] = Path("output.txt"),
+) -> None:
+    """Score an image against its reference, or a folder of pairs.
+
+    One pair: a line with the score and its scale. A folder, named as in the NTIRE 2021 challenge (A0001_00_00.bmp is a
+    version of A0001.bmp): OUTPUT gets a line "name,score" for each distorted image, such as A0001_00_00.bmp,1381.05.
+
+    Exit status 1: some images of a folder have no partner or cannot be read; they are named, the others are scored.
+
+    Example: iqasuite score --reference photograph.png --model ms_ssim distorted.png
+    """
+    from iqasuite import score
+
+    complain = partial(typer.echo, err=True)
+    raise typer.Exit(score.run(image, reference, model, views, output, typer.echo, complain))
 
 
 @data_app.command("list")

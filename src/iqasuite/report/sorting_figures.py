@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from iqasuite.report.style import (
     BLUE,
@@ -87,7 +88,7 @@ def gradient_cosines(table: pd.DataFrame) -> Figure:
         dots(ax, own["cosine"], y, own["low"], own["high"], colour, label=f"slope over steps of {step:g}")
     ax.axvline(0, color=LIGHT, linewidth=1)
     ax.set_xlabel("cosine of the loss's descent with the slope of the true correlation")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=len(steps))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(steps))
     return fig
 
 
@@ -106,6 +107,8 @@ def batch_noise_plot(table: pd.DataFrame) -> Figure:
             ax.plot(own["batch"], own[column], color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
     left.set(xscale="log", yscale="log", xlabel="images a batch", ylabel="noise of the loss (standard deviation)")
     right.set(xscale="log", xlabel="images a batch", ylabel="cosine with the whole set's gradient", ylim=(0, 1.02))
+    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    left.yaxis.set_major_formatter("{x:g}")
     for ax in (left, right):
         ax.set_xticks(sorted(table["batch"].unique()), sorted(table["batch"].unique()))
         ax.minorticks_off()

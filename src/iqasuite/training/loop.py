@@ -192,7 +192,7 @@ def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, obje
     names = {"loss": getattr(loss, "__name__", str(loss)), "metric": getattr(metric, "__name__", None)}
     start = hashlib.sha256()
     for tensor in model.state_dict().values():
-        start.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
+        start.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
     return {**asdict(schedule), "seed": seed, **names, **signatures, "parameters": shapes, "start": start.hexdigest()}
 
 
