@@ -137,7 +137,7 @@ def _groups(suite: Suite, root: Path) -> list[Group]:
         of_notebook = [run for run in suite.runs if run.notebook == runs[0].notebook]
         if len({given[run.name].get("dataset") for run in of_notebook}) > 1:  # one notebook on several sets
             heading = f"{given[runs[0].name]['dataset']}: {heading}"
-        elif any(group.title == heading for group in groups):
+        if any(group.title == heading for group in groups):
             heading = f"{heading} ({template})"
         groups.append(Group(template, heading, cards, folded, list(runs[0].foreach)))
     return groups
