@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqasuite.errors import InputError
-from iqasuite.paths import weights_roots, write_atomic
+from iqasuite.paths import write_atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,18 +154,19 @@ def _networks(paths: Sequence[Path], views: str) -> Scorer:
         raise InputError(f"score: views {views!r}, expected one of {', '.join(VIEWS)}")
     loaded = [load_full_reference(path) for path in paths]
     cards = [card for _, card in loaded]
-    for key, of in (("scale", cards), ("tile", [card.get("preprocessing", {}) for card in cards])):
+    shown = [card.get("preprocessing", {}) for card in cards]
+    for key, of in (("scale", cards), ("tile", shown), ("reduce_to", shown)):
         values = {str(facts.get(key)) for facts in of}
         if len(values) > 1:
             raise InputError(f"score: models with {key} {', '.join(sorted(values))}; expected an ensemble with one")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = [model.to(device) for model, _ in loaded]
-    tile = cards[0].get("preprocessing", {}).get("tile")
+    tile, reduce_to = shown[0].get("tile"), shown[0].get("reduce_to")
 
     def measure(task: Task) -> tuple[float, float]:
         reference, image = read_pair(task)
         try:
-            score, spread = predict_pairs(networks, [reference], [image], VIEWS[views], tile)
+            score, spread = predict_pairs(networks, [reference], [image], VIEWS[views], tile, reduce_to)
         except InputError as error:
             raise InputError(f"{task.image}: {error}") from None
         return float(score[0]), float(spread[0])
@@ -175,12 +176,14 @@ def _networks(paths: Sequence[Path], views: str) -> Scorer:
 
 
 def _weights(name: str) -> Path:
-    places = [Path(name), *(root / file for root in weights_roots() for file in (name, f"{name}.safetensors"))]
-    found = [path for path in places if path.is_file()]
-    if not found:
+    from iqasuite.models.weights import find_weights
+
+    try:
+        return find_weights(name)
+    except InputError:
         known = ", ".join(_metrics())
-        raise InputError(f"model {name!r}: no such file, here or in the weights folders, and no metric ({known})")
-    return found[0]
+        found = "no such file, here or in the weights folders"
+        raise InputError(f"model {name!r}: {found}, and no metric ({known})") from None
 
 
 def _metrics() -> Iterable[str]:

@@ -260,12 +260,12 @@ def _values(values: Any, where: str) -> list[Any]:
 
 
 def _fill(value: Any, values: Mapping[str, Any]) -> Any:
-    """Put foreach values where their {names} stand, also within lists and mappings; a value that is nothing but one
-    name keeps the value's own type."""
+    """Put foreach values where their {names} stand, also within lists and mappings (keys, too); a value that is nothing
+    but one name keeps the value's own type."""
     if isinstance(value, list):
         return [_fill(part, values) for part in value]
     if isinstance(value, dict):
-        return {key: _fill(part, values) for key, part in value.items()}
+        return {_fill(key, values): _fill(part, values) for key, part in value.items()}
     if not isinstance(value, str):
         return value
     if value.startswith("{") and value[1:-1] in values and value.endswith("}"):

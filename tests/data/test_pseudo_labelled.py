@@ -106,7 +106,10 @@ def test_a_damaged_set_is_made_again(photographs, tmp_path):
     before = first.pairs(range(5))[1]
     with open(first.distorted.path, "r+b") as file:
         file.truncate(1000)
+    left = tmp_path / f".{first.distorted.path.parent.name}.killed"  # what a killed process leaves
+    left.mkdir()
     np.testing.assert_array_equal(make(photographs[:1], METRICS, **few).pairs(range(5))[1], before)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,24 @@ def test_tiles_reach_from_border_to_border_and_are_averaged():
     assert predict_pairs(model, [reference], [distorted], tile=300)[0] == pytest.approx(whole)
 
 
+def test_large_pairs_are_seen_from_further_away():
+    small = pair(131, 150)
+    large = [image.repeat(3, axis=0).repeat(3, axis=1) for image in small]  # 393 × 450: three times 131
+    model = network()
+    seen = predict_pairs(model, [large[0]], [large[1]], reduce_to=131)[0]
+    np.testing.assert_array_equal(seen, predict_pairs(model, [small[0]], [small[1]])[0])
+    assert seen != predict_pairs(model, [large[0]], [large[1]])[0]
+    np.testing.assert_array_equal(predict_pairs(model, [small[0]], [small[1]], reduce_to=131)[0], seen)
+    spare = [image[:, :448] for image in large]  # the last column of squares is not whole
+    cut = [image[:, :149] for image in small]
+    there, expected = ([predict_pairs(model, [a], [b], reduce_to=131)[0]] for a, b in (spare, cut))
+    np.testing.assert_array_equal(there, expected)
+    for side in (177, 131 * 1.49):  # nearer to once than to twice
+        square = pair(int(side), int(side))
+        same = [predict_pairs(model, [square[0]], [square[1]], reduce_to=to)[0] for to in (131, None)]
+        assert same[0] == same[1]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_constant_images_have_scores(variant):
     flat = [np.full((128, 128, 3), level, np.uint8) for level in (0, 128, 255)]
@@ -137,6 +155,7 @@ A, B = pair(128, 140)
     [({"distorted": [B[:, :-1]]}, "reference 140×128, distorted 139×128"), ({"distorted": [B[..., 0]]}, "8-bit RGB"),
      ({"distorted": [B.astype(float)]}, "float64"), ({"distorted": [B, B]}, "expected as many"),
      ({"reference": [A[:100]], "distorted": [B[:100]]}, "128 or more"), ({"tile": 64}, "tile is 64"),
+     ({"reduce_to": 100}, "reduce_to is 100"),
      ({"views": (View(), View())}, "each once"), ({"views": ()}, "0 views"), ({"models": []}, "no model"),
      ({"models": [network(scale="Elo"), network(scale="MOS")]}, "Elo, MOS")],
 )  # fmt: skip
@@ -150,11 +169,11 @@ def test_weights_keep_their_scale_and_score_alike(tmp_path):
     model = network("attention")
     model.dense.mean.fill_(1449.05), model.dense.std.fill_(121.35)
     path = save_full_reference(model, tmp_path / "a.safetensors", "Elo", "pipal, training part", {"srocc": 0.8},
-                               tile=160, seed=3)  # fmt: skip
+                               tile=160, reduce_to=256, seed=3)  # fmt: skip
     loaded, card = load_full_reference(path)
     assert card["scale"] == "Elo" and card["target_mean"] == pytest.approx(1449.05) and card["seed"] == 3
     assert card["preprocessing"] == {"mean": [0.5] * 3, "std": [0.5] * 3, "smallest": 128, "tile": 160,
-                                     "order": "reference, distorted"}  # fmt: skip
+                                     "reduce_to": 256, "order": "reference, distorted"}  # fmt: skip
     assert np.array_equal(*(predict_pairs(m, [A], [B])[0] for m in (model, loaded)))
 
 

@@ -191,3 +191,11 @@ def test_losses_that_cannot_be_made():
     for soft in (rl.soft_ranks, rl.projected_ranks):
         with pytest.raises(InputError, match="above 0"):
             soft(torch.randn(3), 0.0)
+
+
+def test_sums_of_losses_are_called_by_what_tells_them_apart():
+    assert rl.title({"mse": 0.1, "plcc": 0.45, "soft_spearman": 0.45}) == "soft ranks"
+    assert rl.title({"mse": 0.1, "plcc": 0.9, "sorter": 0.0}) == "PLCC"
+    assert rl.title({"mse": 1.0}) == "MSE"
+    assert rl.title({"mse": 0.1, "plcc_squared": 0.0, "sorter": 0.1}) == "the study's"
+    assert set(rl.TITLES) == {*rl.LOSSES, "sorter"}

@@ -1,9 +1,10 @@
-"""The kinds of distortion of the large databases, made anew: 34 kinds, five levels each, mild to strong.
+"""The kinds of distortion of the large databases, made anew, and two of today: 36 kinds, five levels, mild to strong.
 
-After the lists of TID2013 and KADID-10k, with those of `data.distortions`; none of their code or images. Images are
-uint8 RGB arrays (H, W, 3) in and out, 16 pixels or more a side. `KINDS[kind](image, level, rng)` makes a level; with
-generators in the same state the same places are hit at every level, so that levels differ in strength only. The mean
-squared error grows with the level; in a picture that repeats itself not always under `chromatic_aberration`.
+After the lists of TID2013 and KADID-10k, with those of `data.distortions`, AVIF and what streaming does to pictures;
+none of their code or images. Images are uint8 RGB arrays (H, W, 3) in and out, 16 pixels or more a side.
+`KINDS[kind](image, level, rng)` makes a level; with generators in the same state the same places are hit at every
+level, so that levels differ in strength only. The mean squared error grows with the level; in a picture that repeats
+itself not always under `chromatic_aberration`.
 
 References: N. Ponomarenko et al., "Image database TID2013", Signal Processing: Image Communication 30, 2015; H. Lin,
 V. Hosu, D. Saupe, "KADID-10k: A Large-scale Artificially Distorted IQA Database", QoMEX 2019.
@@ -34,6 +35,8 @@ LEVELS: dict[str, tuple[float, ...]] = {
     "lens_blur": (0.9, 1.5, 2.4, 3.9, 6.3),
     "jpeg2000": (8, 16, 32, 64, 128),
     "webp": (70, 40, 20, 8, 1),
+    "avif": (70, 50, 32, 17, 3),
+    "streaming": (1.3, 1.9, 2.8, 4.2, 6.5),
     "sparse_sampling": (20, 12, 7, 4, 2),
     "ringing": (0.6, 0.42, 0.3, 0.2, 0.12),
     "pixelation": (2, 3, 4, 6, 9),
@@ -107,6 +110,27 @@ def webp(image: np.ndarray, quality: float) -> np.ndarray:
         InputError: Pillow was built without WebP.
     """
     return _recoded(image, "WEBP", quality=int(quality), method=2)
+
+
+def avif(image: np.ndarray, quality: float) -> np.ndarray:
+    """AVIF (stills of AV1, close to those of H.265) at a quality from 0 to 100.
+
+    Raises:
+        InputError: Pillow was built without AVIF.
+    """
+    return _recoded(image, "AVIF", quality=int(quality), speed=8, max_threads=1)
+
+
+def streaming(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """What adaptive streaming does: shrunk by `factor`, compressed there at a random AVIF quality of 15–75, enlarged.
+
+    Raises:
+        InputError: as `avif`.
+    """
+    height, width = image.shape[:2]
+    small = (max(SMALLEST, round(width / factor)), max(SMALLEST, round(height / factor)))
+    sent = avif(np.array(Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)), rng.integers(15, 76))
+    return np.array(Image.fromarray(sent).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def sparse_sampling(image: np.ndarray, kept: float) -> np.ndarray:
@@ -299,12 +323,12 @@ def _without_chance(function: Callable) -> Callable:
 
 _FUNCTIONS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]] = {
     **{f.__name__: _without_chance(f) for f in (
-        jpeg, lens_blur, jpeg2000, webp, sparse_sampling, ringing, pixelation, brightening, darkening, contrast_loss,
-        contrast_gain, quantisation, colour_quantisation, dithering, colour_diffusion, sharpening,
+        jpeg, lens_blur, jpeg2000, webp, avif, sparse_sampling, ringing, pixelation, brightening, darkening,
+        contrast_loss, contrast_gain, quantisation, colour_quantisation, dithering, colour_diffusion, sharpening,
     )},
     **{f.__name__: f for f in (
-        motion_blur, jitter, impulse_noise, multiplicative_noise, colour_noise, correlated_noise, high_frequency_noise,
-        denoising, mean_shift, colour_cast, chromatic_aberration, patch_shift, colour_blocks,
+        motion_blur, streaming, jitter, impulse_noise, multiplicative_noise, colour_noise, correlated_noise,
+        high_frequency_noise, denoising, mean_shift, colour_cast, chromatic_aberration, patch_shift, colour_blocks,
     )},
     "blur": _without_chance(gaussian_blur),
     "noise": white_noise,

@@ -200,6 +200,8 @@ def _check(paths: list[Path], metrics: Mapping, kinds: Sequence[str], size: int,
 def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable], kinds: Sequence[str], size: int,
            places: int, seed: int) -> None:  # fmt: skip
     """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
     n = len(paths) * len(kinds) * places
     needed, free = n * (1 + more_distortions.N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
     if needed > free:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqasuite.data.lightness import scaled_lightness
@@ -52,7 +53,8 @@ VIEWS: Mapping[str, tuple[View, ...]] = {"one": ONE, "eight": EIGHT, "study": ST
 
 def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
                   distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View] = ONE,
-                  tile: int | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+                  tile: int | None = None,
+                  reduce_to: int | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Scores of pairs, averaged over views and models, and how much these differ.
 
     Args:
@@ -63,6 +65,9 @@ def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[n
         tile: side of square tiles, from border to border and with as little overlap as that needs, whose scores are
             averaged: networks trained on crops then see what they saw in training, and memory does not grow with the
             image. Where a side is shorter than it, tiles have that side. None = whole images.
+        reduce_to: larger pairs are seen from further away: first averaged over squares of as many pixels as bring their
+            shorter side nearest to this, the shorter side of the photographs that training crops were cut from; so
+            things have the size that they had in training. Below 1.5 times this side nothing changes. None = as it is.
 
     Returns:
         Scores (n,), and their standard deviation (n,) over views and models (n − 1); nan where there is but one. The
@@ -70,8 +75,11 @@ def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[n
 
     Raises:
         InputError: as `view_scores`.
+
+    Reference: whole factors are SSIM's (Z. Wang et al., IEEE Trans. Image Processing 13, 2004), whose authors bring
+        every image near to 256 pixels.
     """
-    values = view_scores(models, reference, distorted, views, tile)
+    values = view_scores(models, reference, distorted, views, tile, reduce_to)
     values = values.reshape(len(values), values.shape[1] * values.shape[2])
     spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)
     return values.mean(axis=1), spread
@@ -80,23 +88,23 @@ def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[n
 @torch.inference_mode()
 def view_scores(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
                 distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View] = ONE,
-                tile: int | None = None) -> np.ndarray:  # fmt: skip
+                tile: int | None = None, reduce_to: int | None = None) -> np.ndarray:  # fmt: skip
     """Scores of each pair, model and view, float64 (n, models, views); arguments as of `predict_pairs`.
 
     Each view of each pair is a batch of its own, so that no score depends on what it is computed together with.
 
     Raises:
-        InputError: no model, models of different scales, no or repeated views, a tile below 128, not as many references
-            as distorted images, a pair of different or too small sizes, images that are not uint8 (H, W, 3).
+        InputError: no model, models of different scales, no or repeated views, tile or reduce_to below 128, not as many
+            references as distorted images, a pair of different or too small sizes, images that are not uint8 (H, W, 3).
     """
     models = [models] if isinstance(models, nn.Module) else list(models)
-    _check(models, reference, distorted, views, tile)
+    _check(models, reference, distorted, views, tile, reduce_to)
     training = [model.training for model in models]
     values = np.empty((len(reference), len(models), len(views)))
     for model in models:
         model.eval()
     for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):
-        pair = torch.from_numpy(np.stack([r, d])).permute(0, 3, 1, 2)
+        pair = _reduced(torch.from_numpy(np.stack([r, d])).permute(0, 3, 1, 2), reduce_to)
         for j, view in enumerate(views):
             seen = _viewed(pair, view)
             for k, model in enumerate(models):
@@ -108,7 +116,7 @@ def view_scores(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.
 
 def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_on: str,
                         scores: Mapping[str, float] | None = None, tile: int | None = None,
-                        **more: object) -> Path:  # fmt: skip
+                        reduce_to: int | None = None, **more: object) -> Path:  # fmt: skip
     """Weights and card of a full-reference network, with what its scores mean.
 
     Args:
@@ -117,7 +125,7 @@ def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_
         scale: of the scores, one of `SCALES`: "pseudo-label" where nobody voted.
         trained_on: data set and part, in words.
         scores: what it reached, by name ("srocc, held-out contents").
-        tile: how it is to be shown images, see `predict_pairs`.
+        tile, reduce_to: how it is to be shown images, see `predict_pairs`.
         more: further facts for the card: split hash, seed, losses, which pre-training.
 
     Raises:
@@ -126,7 +134,7 @@ def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_
     if scale not in SCALES:
         raise InputError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
     shown = {"mean": _listed(model.mean), "std": _listed(model.std), "smallest": SMALLEST, "tile": tile,
-             "order": "reference, distorted"}  # fmt: skip
+             "reduce_to": reduce_to, "order": "reference, distorted"}  # fmt: skip
     meaning = {"scale": scale, "higher_is_better": True, "target_mean": model.dense.mean.item(),
                "target_std": model.dense.std.item()}  # fmt: skip
     facts = {"trained_on": trained_on, "preprocessing": shown, "scores": dict(scores or {})}
@@ -148,6 +156,12 @@ def load_full_reference(path: Path | str) -> tuple[nn.Module, dict]:
         found = f"scale {card.get('scale')!r}"
         raise InputError(f"{Path(path).with_suffix('.json')}: {found}; expected one of {', '.join(SCALES)}")
     return load_weights(path)
+
+
+def _reduced(pair: Tensor, to: int | None) -> Tensor:
+    """uint8 (2, 3, H, W), averaged over squares; what is left over at the right and at the bottom is cut off."""
+    factor = 1 if to is None else max(1, round(min(pair.shape[2:]) / to))
+    return pair if factor == 1 else F.avg_pool2d(pair.float(), factor).round().to(torch.uint8)
 
 
 def _viewed(pair: Tensor, view: View) -> Tensor:
@@ -188,7 +202,7 @@ def _listed(values: Tensor) -> list[float]:
 
 
 def _check(models: Sequence[nn.Module], reference: Sequence[np.ndarray], distorted: Sequence[np.ndarray],
-           views: Sequence[View], tile: int | None) -> None:  # fmt: skip
+           views: Sequence[View], tile: int | None, reduce_to: int | None) -> None:  # fmt: skip
     if not models:
         raise InputError("predict_pairs: no model, expected one or more")
     scales = sorted({str(getattr(model, "card", {}).get("scale", "not noted")) for model in models})
@@ -196,8 +210,9 @@ def _check(models: Sequence[nn.Module], reference: Sequence[np.ndarray], distort
         raise InputError(f"predict_pairs: models on scales {', '.join(scales)}; expected an ensemble on one scale")
     if not views or len(set(views)) < len(views):
         raise InputError(f"predict_pairs: {len(views)} views, {len(set(views))} different; expected each once")
-    if tile is not None and tile < SMALLEST:
-        raise InputError(f"predict_pairs: tile is {tile}, expected {SMALLEST} or more")
+    for name, side in (("tile", tile), ("reduce_to", reduce_to)):
+        if side is not None and side < SMALLEST:
+            raise InputError(f"predict_pairs: {name} is {side}, expected {SMALLEST} or more")
     if len(reference) != len(distorted):
         raise InputError(f"predict_pairs: {len(reference)} references, {len(distorted)} distorted; expected as many")
     for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):

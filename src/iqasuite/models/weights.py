@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from iqasuite.errors import InputError
-from iqasuite.paths import write_atomic
+from iqasuite.paths import weights_roots, write_atomic
 
 
 def save_weights(model: nn.Module, path: Path | str, card: dict | None = None) -> Path:
@@ -35,6 +35,20 @@ def save_weights(model: nn.Module, path: Path | str, card: dict | None = None) -
     write_atomic(path, save(state, metadata={"format": "pt", "architecture": str(card["architecture"])}))
     write_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def find_weights(name: Path | str) -> Path:
+    """A weights file by its path, or by its name (with or without ending) in the weights folders.
+
+    Raises:
+        InputError: there is none.
+    """
+    places = [Path(name), *(root / file for root in weights_roots() for file in (name, f"{name}.safetensors"))]
+    found = [path for path in places if path.is_file()]
+    if not found:
+        folders = ", ".join(str(root) for root in weights_roots())
+        raise InputError(f"weights {str(name)!r}: no such file, here or in the weights folders ({folders})")
+    return found[0]
 
 
 def load_weights(path: Path | str) -> tuple[nn.Module, dict]:

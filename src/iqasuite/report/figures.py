@@ -1,6 +1,7 @@
 """Every figure of the suite, by name: each function takes data and returns a matplotlib Figure.
 
-They are in files by subject: ratings, people, data sets, scores, benchmark, confusion, attention and pixels.
+They are in files by subject: ratings, people, data sets, scores, benchmark, confusion, attention, patches, sorting and
+full reference.
 """
 
 from iqasuite.report.attention_figures import (
@@ -32,6 +33,13 @@ from iqasuite.report.data_figures import (
     recall_of_copies,
     split_balance,
     worst_pairs,
+)
+from iqasuite.report.full_reference_figures import (
+    batch_size_plot,
+    error_maps,
+    loss_grid,
+    sources_plot,
+    spread_plot,
 )
 from iqasuite.report.patch_figures import feature_plane, quality_maps, scan_orders
 from iqasuite.report.people_figures import (
@@ -77,6 +85,7 @@ __all__ = [
     "attention_comparison",
     "attention_layers_heads",
     "batch_noise_plot",
+    "batch_size_plot",
     "bias_plot",
     "bias_scatter",
     "ceilings_plot",
@@ -88,6 +97,7 @@ __all__ = [
     "disagreement_plot",
     "distortion_levels",
     "drift_plot",
+    "error_maps",
     "estimates_plot",
     "feature_plane",
     "file_facts_plot",
@@ -96,6 +106,7 @@ __all__ = [
     "history_plot",
     "image_grid",
     "leak_counts",
+    "loss_grid",
     "median_plot",
     "method_scores",
     "mos_distribution",
@@ -119,9 +130,11 @@ __all__ = [
     "selection_gap_plot",
     "significance_matrix",
     "sos_plot",
+    "sources_plot",
     "specificity_plot",
     "split_balance",
     "split_spread",
+    "spread_plot",
     "staircase_plot",
     "style",
     "subject_model_plot",

@@ -235,6 +235,25 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+TITLES = {
+    "mse": "MSE", "plcc": "PLCC", "plcc_squared": "PLCC²", "soft_spearman": "soft ranks",
+    "projected_spearman": "projected ranks", "hinge": "pairwise hinge", "logistic": "pairwise logistic",
+    "sorter": "learned sorter",
+}  # fmt: skip
+
+
+def title(weights: Mapping[str, float]) -> str:
+    """What tables call a sum of losses: its rank term, or where it has none its correlation, or its squared error.
+
+    With PLCC² in it, if only with a weight of 0 as in one of the study's networks, it is "the study's".
+    """
+    if "plcc_squared" in weights:
+        return "the study's"
+    named = [name for name, weight in weights.items() if weight > 0]
+    ranking = [name for name in named if name not in ("mse", "plcc")]
+    return " + ".join(TITLES.get(name, name) for name in ranking or [n for n in ("plcc", "mse") if n in named][:1])
+
+
 def create(weights: Mapping[str, float], sorter: nn.Module | None = None) -> Loss:
     """The weighted sum of the losses called so, {name: weight}, as in a configuration file.
 

@@ -1,0 +1,83 @@
+"""Models of MOS photograph by photograph: what can be said where a set has few sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.errors import InputError
+from iqasuite.evaluation.metrics import srocc
+from iqasuite.evaluation.uncertainty import paired_test_by_content
+
+ALL = "all"
+_RUN = ["model", "protocol", "seed", "fold"]
+
+
+def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Series) -> pd.DataFrame:
+    """Rank correlation within each source photograph, and over all images, of every model.
+
+    Args:
+        predictions: predictions frame of models of MOS on one set; rows of part "test" are taken.
+        source: image -> source photograph.
+
+    Returns:
+        model, source ("all": everything together), n (images), srocc: mean over protocols' seeds and folds, nan where
+        all images of a source have one score or one MOS.
+
+    Raises:
+        InputError: no test rows, several sets, an image without a source.
+    """
+    test = predictions[predictions["part"] == "test"]
+    if test.empty or test["dataset"].nunique() > 1:
+        found = ", ".join(sorted(predictions["dataset"].unique())) or "no rows"
+        raise InputError(f"predictions: {len(test)} test rows of {found}; expected some of one set")
+    of_image = test["image"].map(source)
+    if of_image.isna().any():
+        raise InputError(f"image {test['image'][of_image.isna()].iloc[0]!r} has no source, expected one for each image")
+    rows = []
+    for (model, *_), own in test.assign(source=of_image).groupby(_RUN, sort=False):
+        for name, part in [(ALL, own), *own.groupby("source")]:
+            value = srocc(part["prediction"].to_numpy(), part["target"].to_numpy()) if len(part) > 1 else np.nan
+            rows.append((model, name, part["image"].nunique(), value))
+    frame = pd.DataFrame(rows, columns=["model", "source", "n", "srocc"])
+    grouped = frame.groupby(["model", "source"], sort=False)
+    return grouped.agg(n=("n", "first"), srocc=("srocc", "mean")).reset_index()
+
+
+def source_test(
+    predictions: pd.DataFrame, source: Mapping[str, str] | pd.Series, model: str, other: str
+) -> dict[str, object]:
+    """Whether one model orders each photograph's versions better than another, by sign flips of the photographs.
+
+    Few photographs, few sign patterns: with four of them p is never below .125, whatever the data. That is no defect of
+    the test; it is what four photographs can tell.
+
+    Args:
+        predictions, source: as of `source_scores`.
+        model, other: names of two models.
+
+    Returns:
+        model, other, difference (SROCC over all images), within (mean over sources of the difference within each),
+        better_on (sources on which `model` is better, half of the level ones), n_sources, p (two-sided).
+
+    Raises:
+        InputError: an unknown model, or as `source_scores`.
+    """
+    scores = source_scores(predictions, source)
+    for name in (model, other):
+        if name not in set(scores["model"]):
+            raise InputError(f"model {name!r}: no predictions, expected one of {', '.join(scores['model'].unique())}")
+    table = scores.pivot(index="source", columns="model", values="srocc")
+    gain = table[model] - table[other]
+    within = gain.drop(ALL).dropna()
+    return {
+        "model": model,
+        "other": other,
+        "difference": float(gain[ALL]),
+        "within": float(within.mean()),
+        "better_on": float((within > 1e-12).sum() + 0.5 * (within.abs() <= 1e-12).sum()),
+        "n_sources": len(within),
+        "p": paired_test_by_content(within.to_numpy(), within.index),
+    }
