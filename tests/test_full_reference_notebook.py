@@ -1,0 +1,51 @@
+"""Notebook 12 on sets with votes: preferences first, then mean opinion scores, then more of them from saved weights."""
+
+import json
+
+import numpy as np
+import papermill
+import pytest
+from PIL import Image
+
+HEAD = "ref. image, distorted image A, distorted image B, raw preference for A, processed preference for A\n"
+
+
+@pytest.fixture
+def drawn_pieapp(tmp_path):
+    """Three references of 160 pixels and noisy versions; the less noisy one is preferred."""
+    rng = np.random.default_rng(0)
+    for n, part in ((1, "train"), (2, "val"), (3, "test")):
+        smooth = rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)
+        reference = np.asarray(Image.fromarray(smooth).resize((160, 160)))
+        names = [f"distort_{n}_noise_intra_{i}.png" for i in range(4)]
+        root = tmp_path / "data" / "pieapp"
+        for folder in (f"distorted_images/{part}/ref_{n}", f"reference_images/{part}", f"labels/{part}"):
+            (root / folder).mkdir(parents=True)
+        Image.fromarray(reference).save(root / f"reference_images/{part}/ref_{n}.png")
+        for i, name in enumerate(names):
+            noisy = np.clip(reference + rng.normal(0, 8 + 20 * i, reference.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(root / f"distorted_images/{part}/ref_{n}/{name}")
+        lines = [f"ref_{n}.png,{names[i]},{names[j]},0.9,0.9\n" for i in range(4) for j in range(i + 1, 4)]
+        (root / f"labels/{part}/ref_{n}_pairwise_labels.csv").write_text(HEAD + "".join(lines))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp_path, monkeypatch):
+    monkeypatch.setenv("IQASUITE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = repository / "notebooks" / "12_full_reference.ipynb"
+    (tmp_path / "notebooks").mkdir()
+    small = {"data": "demo", "labels": "votes", "size": 160, "n_splits": 1, "width": 0.25, "grid": 4, "epochs": 1,
+             "views": "one", "rated": [], "n_boot": 20, "suite": "test", "lightness": True}  # fmt: skip
+    first = {"run": "first", "pretrain": "pieapp", "pretrain_epochs": 1}
+    second = {"run": "second", "start": "first", "losses": {"mse": 0.1, "plcc_squared": 0.9, "sorter": 0.1}}
+    for given in (first, second | {"sorter": str(repository / "weights" / "pair_sorter.safetensors")}):
+        out = tmp_path / f"{given['run']}.ipynb"
+        papermill.execute_notebook(notebook, out, small | given, cwd=tmp_path, progress_bar=False)
+        assert "18 comparisons, validation accuracy" in out.read_text() or given["run"] == "second"
+    weights = tmp_path / "work" / "test" / "weights"
+    cards = [json.loads((weights / f"{run}_0_0.json").read_text()) for run in ("first", "second")]
+    assert [card["start"] for card in cards] == ["pieapp", "first"]
+    assert all(card["scale"] in ("ACR", "MOS") and card["trained_on"].startswith("demo") for card in cards)
+    assert "the study's" in (tmp_path / "work" / "test" / "mos_predictions" / "second.csv").read_text()
