@@ -52,10 +52,10 @@ runs:
 
 def test_foreach_variables_are_filled_in_within_lists_and_mappings(project):
     project.notebook("first", "parts: list[str] = []  # parts\nsizes: dict = {}  # sizes\n")
-    entry = 'parameters: {parts: ["{k}", b], sizes: {inner: ["x{k}"]}}'
+    entry = 'parameters: {parts: ["{k}", b], sizes: {inner: ["x{k}"], "{k}": 1}}'
     project.suite(f'runs:\n  - {{name: "r{{k}}", notebook: first, foreach: {{k: [a]}}, {entry}}}')
     given = check(read_suite("small"))["ra"]
-    assert given["parts"] == ["a", "b"] and given["sizes"] == {"inner": ["xa"]}
+    assert given["parts"] == ["a", "b"] and given["sizes"] == {"inner": ["xa"], "a": 1}
 
 
 def test_a_parameter_that_is_one_foreach_variable_keeps_its_type(project):
