@@ -33,7 +33,7 @@ def error_maps(
     """
     n = len(images)
     height, width = images[0].shape[:2]
-    fig = new_figure(0.9 + 2.2 * n, 0.8 + 4.4 * height / width)
+    fig = new_figure(0.9 + 2.2 * n, 0.35 + 4.15 * height / width)
     axes = fig.subplots(2, n, squeeze=False)
     end = max(max(float(m.max()) for m in maps), 1e-9)
     for i, (image, values) in enumerate(zip(images, maps, strict=True)):
@@ -47,7 +47,7 @@ def error_maps(
         for side in ax.spines.values():
             side.set_visible(False)
     colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the pictures' own are see-through
-    bar = fig.colorbar(colours, ax=list(axes[1]), shrink=0.95, label="difference in the encoder")
+    bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
     bar.set_ticks(ticks**gamma, labels=[f"{tick * end:.2g}" for tick in ticks])
     return fig
