@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 from PIL import Image
@@ -37,8 +38,8 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
     notebook = repository / "notebooks" / "12_full_reference.ipynb"
     (tmp_path / "notebooks").mkdir()
     small = {"data": "demo", "labels": "votes", "size": 160, "n_splits": 1, "width": 0.25, "grid": 4, "epochs": 1,
-             "views": "one", "rated": [], "n_boot": 20, "suite": "test", "lightness": True}  # fmt: skip
-    first = {"run": "first", "pretrain": "pieapp", "pretrain_epochs": 1}
+             "views": "one", "rated": ["demo"], "peers": ["psnr"], "n_boot": 20, "suite": "test"}  # fmt: skip
+    first = {"run": "first", "pretrain": "pieapp", "pretrain_epochs": 1, "lightness": True}
     second = {"run": "second", "start": "first", "losses": {"mse": 0.1, "plcc_squared": 0.9, "sorter": 0.1}}
     for given in (first, second | {"sorter": str(repository / "weights" / "pair_sorter.safetensors")}):
         out = tmp_path / f"{given['run']}.ipynb"
@@ -48,4 +49,30 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
     cards = [json.loads((weights / f"{run}_0_0.json").read_text()) for run in ("first", "second")]
     assert [card["start"] for card in cards] == ["pieapp", "first"]
     assert all(card["scale"] in ("ACR", "MOS") and card["trained_on"].startswith("demo") for card in cards)
+    learnt = {"astronaut", "chelsea", "china", "coffee", "flower", "motorcycle", "rocket"}
+    assert set(cards[0]["photographs"]) == set(cards[1]["photographs"]) < learnt  # names of photographs, not of scenes
     assert "the study's" in (tmp_path / "work" / "test" / "mos_predictions" / "second.csv").read_text()
+    assert not list((tmp_path / "work" / "test" / "checkpoints").glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", ["corrected", "faithful"])
+def test_people_are_asked_about_photographs_that_taught_nothing(protocol, repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "notebooks").mkdir()
+    given = {"kinds": ["noise"], "size": 176, "places": 1, "width": 0.25, "grid": 4, "epochs": 1, "views": "one",
+             "peers": ["psnr"], "n_boot": 20, "suite": "test", "run": "one", "protocol": protocol}  # fmt: skip
+    out = tmp_path / "one.ipynb"
+    papermill.execute_notebook(
+        repository / "notebooks" / "12_full_reference.ipynb", out, given, cwd=tmp_path, progress_bar=False
+    )
+    card = json.loads((tmp_path / "work" / "test" / "weights" / "one_0_0.json").read_text())
+    predictions = pd.read_csv(tmp_path / "work" / "test" / "mos_predictions" / "one.csv")
+    asked = predictions[predictions["dataset"] == "demo"]["image"]
+    assert not any(photograph in image for image in asked for photograph in card["photographs"])
+    if protocol == "faithful":  # pairs are dealt out, so every photograph has taught
+        assert asked.empty and "nothing to ask" in out.read_text()
+        assert all("photographs shared" in name for name in card["scores"])
+    else:
+        assert len(asked) >= 25 and len(card["photographs"]) == 5

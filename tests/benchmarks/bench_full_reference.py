@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -48,9 +49,8 @@ def plain(variant: str, width: float, steps: int, crop: int) -> float:
     for _ in range(2):
         began = time.perf_counter()
         for rows in np.array_split(rng.permutation(len(reference)), steps):
-            cut = []
+            cut, (y, x) = [], rng.integers(0, SIDE - crop, 2)
             for images in (reference[rows], distorted[rows]):
-                y, x = rng.integers(0, SIDE - crop, 2)
                 part = torch.from_numpy(images[:, y : y + crop, x : x + crop].astype(np.float32)).permute(0, 3, 1, 2)
                 cut.append((part / 255 - 0.5) / 0.5)
             optimizer.zero_grad()
@@ -78,8 +78,11 @@ WAYS = {"plain": plain, "ours": ours}
 
 
 def measured(way: str, variant: str, steps: int, crop: int) -> float:
+    """Seconds of a step of one way in a fresh process, on the CPU."""
     command = [sys.executable, __file__, "--one", way, variant, "--steps", str(steps), "--crop", str(crop)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    on_cpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=on_cpu)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(variant: str, rounds: int, steps: int, crop: int) -> dict:

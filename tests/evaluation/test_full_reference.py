@@ -127,10 +127,12 @@ def test_large_pairs_are_seen_from_further_away():
     cut = [image[:, :149] for image in small]
     there, expected = ([predict_pairs(model, [a], [b], reduce_to=131)[0]] for a, b in (spare, cut))
     np.testing.assert_array_equal(there, expected)
-    for side in (177, 131 * 1.49):  # nearer to once than to twice
-        square = pair(int(side), int(side))
+    for side in (177, 195):  # about one time 131, and about one and a half
+        square = pair(side, side)
         same = [predict_pairs(model, [square[0]], [square[1]], reduce_to=to)[0] for to in (131, None)]
         assert same[0] == same[1]
+    tight = pair(200, 200)  # twice 128 does not fit in: it stays what the network can take
+    assert np.isfinite(predict_pairs(model, [tight[0]], [tight[1]], reduce_to=128)[0]).all()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

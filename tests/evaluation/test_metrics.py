@@ -85,6 +85,15 @@ def test_logistic_recovers_a_known_curve(rng, sign):
     assert metrics.plcc_logistic(x, noisy) >= abs(metrics.plcc(x, noisy)) - 1e-6
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("end", [1, -1])
+def test_a_curve_with_one_end_out_of_sight_is_fitted_too(sign, end):
+    # An exponential: the best logistic has its end at infinity, where an unbounded fit runs off.
+    x = np.linspace(-2, 2, 60)
+    target = sign * np.exp(end * x)
+    assert metrics.plcc_logistic(x, target) > 0.99 > 0.9 > abs(metrics.plcc(x, target))
+
+
 def test_logistic_that_cannot_be_fitted_is_nan_with_a_warning():
     with pytest.warns(UserWarning, match="no 4-parameter logistic"):
         assert np.isnan(metrics.plcc_logistic(np.ones(20), np.arange(20)))

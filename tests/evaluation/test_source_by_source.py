@@ -39,6 +39,9 @@ def test_a_constant_photograph_has_no_correlation():
     scores[:5] = 1.0
     table = source_scores(frame("flat", scores), SOURCE).set_index("source")["srocc"]
     assert np.isnan(table["a"]) and table["b"] == 1
+    collapsed = pd.concat([frame("one thing", np.ones(20)), frame("right", MOS)])
+    found = source_test(collapsed, SOURCE, "one thing", "right")
+    assert found["n_sources"] == 0 and np.isnan(found["p"])  # and not 0, which would be as sure as can be
 
 
 def test_four_photographs_cannot_say_more_than_an_eighth(three):

@@ -220,7 +220,7 @@ def test_data_figures(rng):
     assert "4 of" not in texts(drawn(figures.content_spread(images))) and "2 of 4" in texts(
         drawn(figures.content_spread(images, at_most=2))
     )
-    assert "blur (n = 12, SROCC −" in texts(drawn(figures.distortion_levels(images)))
+    assert "blur\nn = 12, SROCC −" in texts(drawn(figures.distortion_levels(images)))
     facts = pd.DataFrame({"height": 10, "bytes": rng.uniform(1, 9, 24), "bits_per_pixel": 1.0}, index=images["image"])
     assert "all the same" in texts(drawn(figures.file_facts_plot(facts, images.set_index("image")["mos"])))
     part = np.array(["train", "val", "test"])[np.arange(24) % 3]

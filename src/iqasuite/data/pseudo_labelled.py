@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.special import ndtri
 from torch import Tensor
 
-from iqasuite.data import more_distortions
+from iqasuite.data import more_distortions, splits
 from iqasuite.data.cache import ImageCache
 from iqasuite.data.dataset import Dataset, file_hash
 from iqasuite.data.frames import validate
@@ -105,6 +105,29 @@ def make(photographs: Sequence[Path | str], metrics: Mapping[str, Callable[[Tens
         if not _is_whole(path, size):
             _build(path, paths, metrics, kinds, size, places, seed)
     return _opened(path, size)
+
+
+def kept_by_photograph(path: Path | str, images: pd.DataFrame, n_splits: int = 3, seed: int = 0) -> pd.DataFrame:
+    """Random splits of pairs by photograph, `splits.repeated_by_content`, of which the photographs' parts are saved.
+
+    So sets of other kinds and places of the same photographs share one split.
+
+    Args:
+        path: CSV file, a split of photographs; made and saved where there is none.
+        images: images frame of pairs.
+        n_splits, seed: of the splits that are made.
+
+    Returns:
+        Split frame of the pairs.
+
+    Raises:
+        InputError: as `splits.kept_split`: the file has other photographs or another number of splits.
+    """
+    photographs = images.groupby("content", as_index=False)["mos"].mean()
+    photographs = images.drop_duplicates("content").drop(columns="mos").merge(photographs, on="content")
+    photographs = photographs.assign(image=photographs["content"], reference="", distortion="", level=np.nan)
+    split = splits.kept_split(path, photographs, n_splits, seed, make=splits.repeated_by_content)
+    return images[["image", "content"]].merge(split[["content", "fold", "part"]], on="content")
 
 
 def consensus(metrics: pd.DataFrame | np.ndarray, fitted_on: pd.DataFrame | np.ndarray | None = None) -> np.ndarray:

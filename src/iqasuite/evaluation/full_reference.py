@@ -65,9 +65,9 @@ def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[n
         tile: side of square tiles, from border to border and with as little overlap as that needs, whose scores are
             averaged: networks trained on crops then see what they saw in training, and memory does not grow with the
             image. Where a side is shorter than it, tiles have that side. None = whole images.
-        reduce_to: larger pairs are seen from further away: first averaged over squares of as many pixels as bring their
-            shorter side nearest to this, the shorter side of the photographs that training crops were cut from; so
-            things have the size that they had in training. Below 1.5 times this side nothing changes. None = as it is.
+        reduce_to: larger pairs are seen from further away: first averaged over squares of n×n pixels, n their shorter
+            side over this one, rounded, at least 1. It is the shorter side of the photographs that training crops were
+            cut from, so that things have the size that they had in training. None = every pixel counts.
 
     Returns:
         Scores (n,), and their standard deviation (n,) over views and models (n − 1); nan where there is but one. The
@@ -160,7 +160,8 @@ def load_full_reference(path: Path | str) -> tuple[nn.Module, dict]:
 
 def _reduced(pair: Tensor, to: int | None) -> Tensor:
     """uint8 (2, 3, H, W), averaged over squares; what is left over at the right and at the bottom is cut off."""
-    factor = 1 if to is None else max(1, round(min(pair.shape[2:]) / to))
+    side = min(pair.shape[2:])
+    factor = 1 if to is None else max(1, min(round(side / to), side // SMALLEST))
     return pair if factor == 1 else F.avg_pool2d(pair.float(), factor).round().to(torch.uint8)
 
 

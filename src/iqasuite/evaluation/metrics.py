@@ -78,6 +78,20 @@ def _logistic(x: np.ndarray, top: float, bottom: float, centre: float, width: fl
     return bottom + (top - bottom) / (1 + np.exp(-np.clip((x - centre) / (abs(width) + 1e-9), -60, 60)))
 
 
+def _logistics(x: np.ndarray, target: np.ndarray, starts: list, **bounds) -> list[tuple[float, np.ndarray]]:
+    """Squared error and parameters of the logistics that are found from several starts."""
+    curves = []
+    for start in starts:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an undetermined covariance says nothing about the curve itself
+                curve, _ = curve_fit(_logistic, x, target, p0=start, maxfev=4000, **bounds)
+        except RuntimeError:  # scipy's word for "did not converge": another start may
+            continue
+        curves.append((float(np.sum((_logistic(x, *curve) - target) ** 2)), curve))
+    return [(error, curve) for error, curve in curves if np.isfinite(error)]
+
+
 def logistic_map(prediction: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], np.ndarray] | None:
     """Monotone 4-parameter logistic that maps predictions to the scale of the target; None where no fit is found.
 
@@ -93,19 +107,17 @@ def logistic_map(prediction: np.ndarray, target: np.ndarray) -> Callable[[np.nda
         return None
     x = (prediction - centre) / spread
     ends = (target.max(), target.min()) if plcc(x, target) >= 0 else (target.min(), target.max())
-    best, best_error = None, np.inf
-    for middle, width in ((0.0, 0.5), (float(np.median(x)), 1.0), (0.0, 3.0)):  # steep, plain and almost linear
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an undetermined covariance says nothing about the curve itself
-                found, _ = curve_fit(_logistic, x, target, p0=(*ends, middle, width), maxfev=4000)
-        except RuntimeError:  # scipy's word for "did not converge": the next start may
-            continue
-        error = float(np.sum((_logistic(x, *found) - target) ** 2))
-        if np.isfinite(error) and error < best_error:
-            best, best_error = found, error
-    if best is None:
+    near = [(*ends, 0.0, 0.5), (*ends, float(np.median(x)), 1.0), (*ends, 0.0, 3.0)]  # steep, plain, almost linear
+    # One end may be so far away that the curve is an exponential, after which an unbounded fit runs without end.
+    reach = 3 * np.ptp(target)
+    low, high = target.min() - reach, target.max() + reach
+    top, bottom = (high, low) if ends[0] > ends[1] else (low, high)
+    far = [((top + ends[0]) / 2, ends[1], 2.0, 1.0), (ends[0], (bottom + ends[1]) / 2, -2.0, 1.0)]
+    found = [*_logistics(x, target, near),
+             *_logistics(x, target, far, bounds=((low, low, -10, 1e-3), (high, high, 10, 30)))]  # fmt: skip
+    if not found:
         return None
+    _, best = min(found, key=lambda error_and_curve: error_and_curve[0])
     return lambda score: _logistic((np.asarray(score, float) - centre) / spread, *best)
 
 

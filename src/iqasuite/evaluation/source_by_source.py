@@ -60,7 +60,8 @@ def source_test(
 
     Returns:
         model, other, difference (SROCC over all images), within (mean over sources of the difference within each),
-        better_on (sources on which `model` is better, half of the level ones), n_sources, p (two-sided).
+        better_on (sources on which `model` is better, half of the level ones), n_sources (that both have a correlation
+        on), p (two-sided; nan without such a source).
 
     Raises:
         InputError: an unknown model, or as `source_scores`.
@@ -79,5 +80,5 @@ def source_test(
         "within": float(within.mean()),
         "better_on": float((within > 1e-12).sum() + 0.5 * (within.abs() <= 1e-12).sum()),
         "n_sources": len(within),
-        "p": paired_test_by_content(within.to_numpy(), within.index),
+        "p": paired_test_by_content(within.to_numpy(), within.index) if len(within) else np.nan,
     }

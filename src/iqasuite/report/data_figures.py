@@ -86,7 +86,7 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
     """
     known = images[(images["distortion"] != "") & images["level"].notna()]
     kinds = natural_order(known["distortion"])
-    fig, axes = small_multiples(len(kinds), per_row, (max(1.9, 9 / min(len(kinds), per_row)), 1.9), sharey=True)
+    fig, axes = small_multiples(len(kinds), per_row, (max(1.9, 9 / min(len(kinds), per_row)), 2.0), sharey=True)
     for ax, kind in zip(axes, kinds, strict=True):
         own = known[known["distortion"] == kind]
         ax.scatter(own["level"], own["mos"], s=6, color=BLUE, alpha=0.35, linewidth=0)
@@ -99,7 +99,7 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
         varies = own["level"].nunique() > 1
         value = srocc(own["level"].to_numpy(float), own["mos"].to_numpy(float)) if varies else np.nan
         order = f", SROCC {value:.2f}".replace("-", "−") if varies else ""
-        ax.set_title(f"{kind} (n = {len(own)}{order})", fontsize=8)
+        ax.set_title(f"{kind}\nn = {len(own)}{order}", fontsize=8)
     fig.supxlabel("level, in the set's own units", fontsize=9)
     fig.supylabel("mean opinion score", fontsize=9)
     return fig

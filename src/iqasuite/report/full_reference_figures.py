@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.report.benchmark_figures import NAMES, _grid, _ink
 from iqasuite.report.style import BLUE, GRAY, PALETTE, SEQUENTIAL, VERMILLION, new_figure, rows_axis, styled
 
@@ -33,7 +34,7 @@ def error_maps(
     """
     n = len(images)
     height, width = images[0].shape[:2]
-    fig = new_figure(0.9 + 2.2 * n, 0.8 + 4.4 * height / width)
+    fig = new_figure(0.9 + 2.2 * n, 0.35 + 4.15 * height / width)
     axes = fig.subplots(2, n, squeeze=False)
     end = max(max(float(m.max()) for m in maps), 1e-9)
     for i, (image, values) in enumerate(zip(images, maps, strict=True)):
@@ -47,7 +48,7 @@ def error_maps(
         for side in ax.spines.values():
             side.set_visible(False)
     colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the pictures' own are see-through
-    bar = fig.colorbar(colours, ax=list(axes[1]), shrink=0.95, label="difference in the encoder")
+    bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
     bar.set_ticks(ticks**gamma, labels=[f"{tick * end:.2g}" for tick in ticks])
     return fig
@@ -57,6 +58,9 @@ def error_maps(
 def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     """Networks (columns) × losses (rows): the metric with its 95 % interval, best loss on top.
 
+    Losses are sorted by how far they are above their columns' means, so that one that was tried with the best network
+    only does not stand above the others for that.
+
     Args:
         scores: one row a cell: variant, loss, value, low, high (nan: not known).
         metric: which one, for the bar's label.
@@ -64,7 +68,7 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     cells = scores.set_index(["loss", "variant"])[["value", "low", "high"]]
     values = cells["value"].unstack("variant")
     columns = list(dict.fromkeys(scores["variant"]))
-    rows = list(values.mean(axis=1).sort_values(ascending=False).index)
+    rows = list((values - values.mean()).mean(axis=1).sort_values(ascending=False).index)
     values = values.loc[rows, columns]
     fig = new_figure(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
     ax = fig.subplots()
@@ -86,12 +90,13 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
 
 
 @styled
-def spread_plot(spread: np.ndarray, error: np.ndarray, groups: int = 8) -> Figure:
+def spread_plot(spread: np.ndarray, error: np.ndarray, contents: Sequence[str], groups: int = 8) -> Figure:
     """Whether a network knows when it is wrong: error over the spread of its views and models.
 
     Args:
         spread: standard deviation over views, (n,).
         error: |score − target|, (n,), in the same unit.
+        contents: photograph of each pair, (n,), which the intervals draw anew.
         groups: of about as many pairs, whose mean errors are drawn with 95 % intervals.
     """
     fig = new_figure(5.2, 3.8)
@@ -100,9 +105,12 @@ def spread_plot(spread: np.ndarray, error: np.ndarray, groups: int = 8) -> Figur
     order = np.argsort(spread, kind="stable")
     for number, group in enumerate(np.array_split(order, min(groups, len(order)))):
         mean = error[group].mean()
-        half = 1.96 * error[group].std(ddof=1) / np.sqrt(len(group)) if len(group) > 1 else np.nan
-        ax.errorbar(spread[group].mean(), mean, yerr=half, color=VERMILLION, marker="o", capsize=2, zorder=3,
-                    label=f"mean of {len(group)} pairs, 95 % interval" if number == 0 else None)  # fmt: skip
+        low, high = bootstrap_by_content(error[group], np.asarray(contents)[group])
+        ends = [[max(mean - low, 0)], [max(high - mean, 0)]]
+        label = f"mean of {len(group)} pairs, 95 % interval over photographs" if number == 0 else None
+        ax.errorbar(
+            spread[group].mean(), mean, yerr=ends, color=VERMILLION, marker="o", capsize=2, zorder=3, label=label
+        )
     value = pd.Series(spread).corr(pd.Series(error), method="spearman")
     ax.set_title(f"{len(spread)} pairs, rank correlation {_number(value)}", fontsize=9)
     ax.set(xlabel="standard deviation over views and models", ylabel="|score − label|")
@@ -128,8 +136,9 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         own = scores[scores["loss"] == loss].sort_values("batch_size")
         x = np.array([sizes.index(size) for size in own["batch_size"]]) + 0.09 * (i - (len(losses) - 1) / 2)
         look = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
-        ax.errorbar(x, own["value"], yerr=[own["value"] - own["low"], own["high"] - own["value"]], capsize=2,
-                    linestyle=_LINES[i % len(_LINES)], markersize=5, linewidth=1.3, label=loss, **look)  # fmt: skip
+        ends = [(own["value"] - own["low"]).clip(lower=0), (own["high"] - own["value"]).clip(lower=0)]
+        look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
+        ax.errorbar(x, own["value"], yerr=ends, capsize=2, label=loss, **look)
     ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     ax.set(xlabel="pairs in a batch", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval")
     ax.grid(True, axis="y")

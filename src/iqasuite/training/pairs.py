@@ -160,7 +160,8 @@ class PairBatches(ArrayBatches):
         self.settings = (crop, train, lightness)
 
     def signature(self) -> str:
-        return f"{super().signature()} {self.settings} {self.inputs.rows.tolist()}"
+        seen = self.inputs[np.array([0])].shape  # pairs of another size are another training
+        return f"{super().signature()} {self.settings} {seen} {self.inputs.rows.tolist()}"
 
 
 class _Read:
