@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from iqasuite import models, score
 from iqasuite.cli import app
+from iqasuite.data import demo
+from iqasuite.data.more_distortions import KINDS
 from iqasuite.errors import InputError
 from iqasuite.evaluation.full_reference import EIGHT, load_full_reference, predict_pairs, save_full_reference
 from iqasuite.models import piq_metrics
@@ -208,3 +210,18 @@ def test_a_score_that_is_no_number_is_an_error(files):
     assert "the score is nan" in results[0].error
     with pytest.raises(InputError):
         score.read_pair(score.Task(files / "d.png", files / "missing.png"))
+
+
+def test_the_network_that_comes_along_orders_degrees_of_distortion(repository, files, command):
+    path = repository / "weights" / "siamese_fr.safetensors"
+    network, card = load_full_reference(path)
+    assert card["scale"] == "pseudo-label" and not set(card["photographs"]) & set(demo.PHOTOGRAPHS)
+    photograph = demo.contents()["coffee-1"]  # learnt from Kodak's photographs only
+    kinds, rng = ("jpeg", "blur", "noise", "webp", "contrast_loss", "streaming"), np.random.default_rng
+    versions = [KINDS[kind](photograph, level, rng(0)) for kind in kinds for level in range(1, 6)]
+    scores, _ = predict_pairs(network, [photograph] * 30, versions, tile=card["preprocessing"]["tile"])
+    assert (np.diff(scores.reshape(6, 5)) < 0).mean() > 0.9
+    best, _ = predict_pairs(network, [photograph], [photograph], tile=card["preprocessing"]["tile"])
+    assert best[0] > np.median(scores)
+    shown = command("d.png", "--reference", "r.png", "--model", str(path))
+    assert shown.exit_code == 0 and "pseudo-label" in shown.output
