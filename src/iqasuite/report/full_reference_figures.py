@@ -58,8 +58,9 @@ def error_maps(
 def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     """Networks (columns) × losses (rows): the metric with its 95 % interval, best loss on top.
 
-    Losses are sorted by how far they are above their columns' means, so that one that was tried with the best network
-    only does not stand above the others for that.
+    Losses are sorted by how far they are above their columns' medians, so that one that was tried with the best network
+    only does not stand above the others for that. What is more than .1 below the best has the darkest colour: one
+    network that learnt the wrong thing leaves the others their differences.
 
     Args:
         scores: one row a cell: variant, loss, value, low, high (nan: not known).
@@ -68,11 +69,12 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     cells = scores.set_index(["loss", "variant"])[["value", "low", "high"]]
     values = cells["value"].unstack("variant")
     columns = list(dict.fromkeys(scores["variant"]))
-    rows = list((values - values.mean()).mean(axis=1).sort_values(ascending=False).index)
+    rows = list((values - values.median()).mean(axis=1).sort_values(ascending=False).index)
     values = values.loc[rows, columns]
     fig = new_figure(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
     ax = fig.subplots()
-    norm = Normalize(float(np.nanmin(values)), float(np.nanmax(values)))
+    best, worst = float(np.nanmax(values)), float(np.nanmin(values))
+    norm = Normalize(max(worst, best - 0.1), best)
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
     _grid(ax, rows, columns)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
@@ -85,7 +87,7 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         if np.isfinite(low):
             span = f"{_number(low)}–{_number(high)}"
             ax.text(column, row + 0.24, span, ha="center", va="center", fontsize=7, color=ink)
-    fig.colorbar(image, ax=ax, label=NAMES.get(metric, metric))
+    fig.colorbar(image, ax=ax, label=NAMES.get(metric, metric), extend="min" if worst < best - 0.1 else "neither")
     return fig
 
 
