@@ -166,7 +166,8 @@ def sources_plot(table: pd.DataFrame) -> Figure:
         own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
         height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
         ax.scatter(own, height, s=20, marker=_MARKERS[i % len(_MARKERS)], color=PALETTE[i % len(PALETTE)],
-                   alpha=0.9, linewidths=0, label=source, zorder=3)  # fmt: skip
+                   alpha=0.9, linewidths=0, label=source if len(source) < 25 else f"{source[:23]}…",
+                   zorder=3)  # fmt: skip
     ax.axvline(1, color=GRAY, linewidth=0.8)
     ax.set_xlabel("SROCC with the mean opinion score")
     fig.legend(loc="outside lower center", ncols=3)
