@@ -4,7 +4,7 @@ Both read the same pairs from memory, cut random crops, normalise and take steps
 in a process of its own, the two in turn, so that both meet the same load. A step is the mean of a process's steps; a
 process's first epoch is left out. Writes results/bench/full_reference.csv.
 
-    python tests/benchmarks/bench_full_reference.py [--rounds 3] [--steps 8] [--crop 128]
+    python tests/benchmarks/bench_full_reference.py [--rounds 3] [--steps 8] [--crop 160]
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--crop", type=int, default=160)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
