@@ -51,7 +51,7 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
     assert all(card["scale"] in ("ACR", "MOS") and card["trained_on"].startswith("demo") for card in cards)
     learnt = {"astronaut", "chelsea", "china", "coffee", "flower", "motorcycle", "rocket"}
     assert set(cards[0]["photographs"]) == set(cards[1]["photographs"]) < learnt  # names of photographs, not of scenes
-    assert "the study's" in (tmp_path / "work" / "test" / "mos_predictions" / "second.csv").read_text()
+    assert "the study's" in (tmp_path / "work" / "test" / "pair_predictions" / "second.csv").read_text()
     assert not list((tmp_path / "work" / "test" / "checkpoints").glob("*"))
 
 
@@ -68,7 +68,7 @@ def test_people_are_asked_about_photographs_that_taught_nothing(protocol, reposi
         repository / "notebooks" / "12_full_reference.ipynb", out, given, cwd=tmp_path, progress_bar=False
     )
     card = json.loads((tmp_path / "work" / "test" / "weights" / "one_0_0.json").read_text())
-    predictions = pd.read_csv(tmp_path / "work" / "test" / "mos_predictions" / "one.csv")
+    predictions = pd.read_csv(tmp_path / "work" / "test" / "pair_predictions" / "one.csv")
     asked = predictions[predictions["dataset"] == "demo"]["image"]
     assert not any(photograph in image for image in asked for photograph in card["photographs"])
     if protocol == "faithful":  # pairs are dealt out, so every photograph has taught
