@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -18,7 +15,9 @@ from iqasuite.report.style import (
     GRAY,
     SEQUENTIAL,
     VERMILLION,
+    cell_grid,
     dots,
+    ink_on,
     new_figure,
     rows_axis,
     signed,
@@ -33,25 +32,6 @@ NAMES = {
     "rmse": "RMSE (unit of the MOS)",
 }
 _LOWER_IS_BETTER = {"rmse"}
-
-
-def _ink(colour: tuple[float, ...]) -> str:
-    """Black or white, whichever stands out more on this colour (relative luminance of WCAG 2.1)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
-    luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
-    return "black" if luminance > 0.18 else "white"
-
-
-def _grid(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
-    ax.tick_params(length=0)
-    for side in ax.spines.values():
-        side.set_visible(False)
-    ax.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
-    ax.grid(True, which="minor", color="white", linewidth=1.2)
-    ax.tick_params(which="minor", length=0)
 
 
 def _stars(p: float) -> str:
@@ -79,11 +59,11 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
     ax = fig.subplots()
     # purple, the far end of the map, is better: as everywhere, more ink for more
     image = ax.imshow(difference, cmap=DIVERGING, norm=norm, aspect="auto")
-    _grid(ax, models, models)
+    cell_grid(ax, models, models)
     for a, b in np.ndindex(n, n):
         if np.isfinite(difference[a, b]):
             text = signed(difference[a, b], 3).replace("0.", ".", 1)
-            ink = _ink(image.cmap(norm(difference[a, b])))
+            ink = ink_on(image.cmap(norm(difference[a, b])))
             bold = "bold" if p[a, b] < 0.05 else "normal"
             ax.text(b, a - 0.12, text, ha="center", va="center", fontsize=7, color=ink, fontweight=bold)
             ax.text(b, a + 0.26, _stars(p[a, b]), ha="center", va="center", fontsize=8, color=ink)
@@ -244,10 +224,10 @@ def per_distortion_heatmap(table: pd.DataFrame) -> Figure:
     fig = new_figure(2.8 + 0.62 * values.shape[1], 1.5 + 0.26 * len(values))
     ax = fig.subplots()
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
-    _grid(ax, [f"{kind} (n = {n[kind]})" for kind in values.index], list(values.columns))
+    cell_grid(ax, [f"{kind} (n = {n[kind]})" for kind in values.index], list(values.columns))
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         text = f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
-        ink = _ink(image.cmap(norm(value))) if np.isfinite(value) else "black"
+        ink = ink_on(image.cmap(norm(value))) if np.isfinite(value) else "black"
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
     fig.colorbar(image, ax=ax, label="SROCC")
     ax.set_title("within each kind of distortion; median over splits", fontsize=9)

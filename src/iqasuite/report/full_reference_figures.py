@@ -13,8 +13,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
-from iqasuite.report.benchmark_figures import NAMES, _grid, _ink
-from iqasuite.report.style import BLUE, GRAY, PALETTE, SEQUENTIAL, VERMILLION, new_figure, rows_axis, styled
+from iqasuite.report.benchmark_figures import NAMES
+from iqasuite.report.style import (
+    BLUE,
+    GRAY,
+    PALETTE,
+    SEQUENTIAL,
+    VERMILLION,
+    cell_grid,
+    ink_on,
+    new_figure,
+    rows_axis,
+    styled,
+)
 
 _MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
 
@@ -76,12 +87,12 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))
     norm = Normalize(max(worst, best - 0.1), best)
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
-    _grid(ax, rows, columns)
+    cell_grid(ax, rows, columns)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         if not np.isfinite(value):
             ax.text(column, row, "–", ha="center", va="center")
             continue
-        ink = _ink(image.cmap(norm(value)))
+        ink = ink_on(image.cmap(norm(value)))
         low, high = cells.loc[(rows[row], columns[column]), ["low", "high"]]
         ax.text(column, row - 0.12, _number(value), ha="center", va="center", fontsize=9, color=ink)
         if np.isfinite(low):
