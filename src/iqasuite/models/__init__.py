@@ -10,21 +10,31 @@ from torch import nn
 
 from iqasuite.errors import InputError
 from iqasuite.models import sequence, siamese_fr, sorter
+from iqasuite.models.mobile_nr import MobileNR
+from iqasuite.models.trcnn import TRCNN, FaithfulTRCNN
 from iqasuite.models.vit_iqa import ViTIQA
 
 _ARCHITECTURES: dict[str, type[nn.Module]] = {
     "vit_iqa": ViTIQA,
+    "mobile_nr": MobileNR,
+    "trcnn": TRCNN,
+    "trcnn_faithful": FaithfulTRCNN,
     **sequence.NETWORKS,
     **siamese_fr.NETWORKS,
     **sorter.NETWORKS,
 }
 
-__all__ = ["create", "names"]
+__all__ = ["accepts", "create", "names"]
 
 
 def names() -> list[str]:
     """Names that `create` knows."""
     return sorted(_ARCHITECTURES)
+
+
+def accepts(name: str, argument: str) -> bool:
+    """Whether the architecture `name` has an argument of that name; False for an unknown architecture."""
+    return name in _ARCHITECTURES and argument in inspect.signature(_ARCHITECTURES[name]).parameters
 
 
 def create(name: str, **kwargs) -> nn.Module:

@@ -57,13 +57,13 @@ def load_weights(path: Path | str) -> tuple[nn.Module, dict]:
     Raises:
         InputError: file or card missing, another format (a pickle, say), or weights that do not fit the card.
     """
-    from iqasuite.models import create
+    from iqasuite.models import accepts, create
 
     path = Path(path)
     card = read_card(path)
     arguments = dict(card["arguments"])
-    if "stem" in arguments:
-        arguments["pretrained"] = False  # the file holds the stem as well
+    if accepts(card["architecture"], "pretrained"):
+        arguments["pretrained"] = False  # the file holds a pre-trained part as well
     model = create(card["architecture"], **arguments)
     load_into(model, path)
     model.card.update(card)

@@ -60,7 +60,8 @@ class ImageBatches:
             None = whole images.
         train: shuffled and augmented; otherwise in order and always the same.
         mean, std: per channel, of inputs in [0, 1], as the model has them.
-        views: crops a side of that grid; each crop is an input of its own with its image's target.
+        views: crops a side of that grid; each crop is an input of its own with its image's target. 0 = whole images
+            where `train` is not.
         device: where batches are made; None = the GPU where there is one.
     """
 
@@ -85,7 +86,7 @@ class ImageBatches:
             images, targets = images.permute(0, 3, 1, 2), self.targets[rows]
             if self.crop and self.train:
                 images = views.random_crops(images, self.crop, generator)
-            elif self.crop:
+            elif self.crop and self.views:
                 images = views.grid_crops(images, self.crop, self.views).flatten(0, 1)
                 targets = targets.repeat_interleave(self.views**2, dim=0)
             yield views.normalise(images, self.mean, self.std), targets

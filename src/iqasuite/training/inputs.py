@@ -36,7 +36,7 @@ class PixelInputs:
         dataset: its images are brought to `size`.
         size: (height, width) in pixels at which they are shown.
         crop: side of the crops in pixels; None = whole images.
-        views: crops a side of the fixed grid.
+        views: crops a side of the fixed grid; 0 = whole images where nothing is trained.
     """
 
     def __init__(self, dataset: Dataset, size: tuple[int, int], crop: int | None = None, views: int = 1):

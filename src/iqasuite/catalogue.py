@@ -1,0 +1,138 @@
+"""Which trained models there are, read from the cards in the weights folders: quick, no network is loaded for it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iqasuite.errors import InputError
+from iqasuite.paths import weights_roots
+
+_log = logging.getLogger(__name__)
+CATEGORIES = ("very poor", "poor", "average", "good", "excellent")
+PAIRS = ("siamese_fr",)  # architectures that compare an image with its reference
+IMAGES = ("mobile_nr", "trcnn", "trcnn_faithful", "vit_iqa")  # architectures that judge an image for itself
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trained model as its card describes it.
+
+    Attributes:
+        name: as `--model` takes it: the file's path within its weights folder without ending, "mobile_nr",
+            "demo_aios/Obs1"; or the path that was given.
+        path: the .safetensors file.
+        architecture: as `iqasuite.models.create` knows it.
+        observer: whose votes it predicts; "" = the mean opinion.
+        scale: name of the scale of its scores.
+        low, high: ends of that scale, low = worst; nan where it has none (pseudo-labels).
+        needs_reference: whether it compares an image with its reference.
+        card: everything that the card says.
+    """
+
+    name: str
+    path: Path
+    architecture: str
+    observer: str
+    scale: str
+    low: float
+    high: float
+    needs_reference: bool
+    card: dict = field(repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """What it is, in one line."""
+        return self.card.get("title") or self.card.get("trained_on") or self.architecture
+
+    @property
+    def set_name(self) -> str:
+        """Name of the set of AIOs that it belongs to, its folder; "" for a model that stands alone."""
+        return str(Path(self.name).parent) if self.observer and "/" in self.name else ""
+
+    def category(self, score: float) -> str:
+        """The fifth of the scale that a score lies in: very poor, poor, average, good or excellent."""
+        share = (score - self.low) / (self.high - self.low)
+        return CATEGORIES[min(max(int(5 * share), 0), 4)]
+
+    def score_of(self, vote: float) -> float:
+        """A vote from 1 (low end) to 5 (high end) on this model's own scale."""
+        return self.low + (vote - 1) / 4 * (self.high - self.low)
+
+
+def available() -> list[Entry]:
+    """All models with a readable card in the weights folders, AIOs by their observers; a broken card is logged."""
+    found: dict[str, Entry] = {}
+    for root in weights_roots():
+        for path in sorted(root.rglob("*.safetensors")):
+            name = path.relative_to(root).with_suffix("").as_posix()
+            if name in found or not path.with_suffix(".json").is_file():
+                continue  # ImageNet's weights have no card
+            try:
+                entry = entry_of(path, name)
+            except InputError as error:
+                _log.warning("%s", error)
+                continue
+            if entry.architecture in (*PAIRS, *IMAGES):
+                found[name] = entry
+    return sorted(found.values(), key=lambda entry: (bool(entry.observer), entry.needs_reference, entry.name))
+
+
+def find(name: Path | str) -> Entry:
+    """A model by its name in the weights folders or by its file.
+
+    Raises:
+        InputError: there is none; the known names are listed.
+    """
+    given = Path(name)
+    if given.suffix == ".safetensors" and given.is_file():
+        return entry_of(given, str(name))
+    for root in weights_roots():
+        path = root / f"{str(name).removesuffix('.safetensors')}.safetensors"
+        if path.is_file() and root.resolve() in path.resolve().parents:
+            return entry_of(path, path.relative_to(root).with_suffix("").as_posix())
+    known = ", ".join(entry.name for entry in available()) or "none is here"
+    raise InputError(f"model {str(name)!r}: no such file or weights; expected a .safetensors file or one of {known}")
+
+
+def observers_of(name: str) -> list[Entry]:
+    """The AIOs of the set `name` (a folder in the weights folders, such as "demo_aios"), by observer.
+
+    Raises:
+        InputError: there is no such set.
+    """
+    entries = [entry for entry in available() if entry.set_name == name]
+    if not entries:
+        known = ", ".join(sets()) or "none is here"
+        raise InputError(f"artificial observers {name!r}: no such set, expected one of {known}")
+    return sorted(entries, key=lambda entry: (len(entry.observer), entry.observer))
+
+
+def sets() -> list[str]:
+    """Names of the sets of AIOs that are here."""
+    return sorted({entry.set_name for entry in available()} - {""})
+
+
+def entry_of(path: Path, name: str) -> Entry:
+    """The entry of one weights file.
+
+    Raises:
+        InputError: its card is missing, is no JSON, or lacks architecture, arguments or a scale.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+        architecture, _, scale = card["architecture"], card["arguments"], card["scale"]
+        if isinstance(scale, dict):
+            shown, low, high = str(scale["name"]), float(scale["low"]), float(scale["high"])
+        elif isinstance(scale, str):  # of no ends: pseudo-labels, Elo
+            shown, low, high = scale, float("nan"), float("nan")
+        else:
+            shown, low, high = "ACR", float(scale[0]), float(scale[1])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{beside}: expected a JSON card with architecture, arguments and scale ({error})") from None
+    observer = card.get("observer", "")
+    return Entry(name, path, architecture, "" if observer == "everybody" else observer, shown, low, high,
+                 architecture in PAIRS, card)  # fmt: skip

@@ -1,0 +1,127 @@
+"""Mobile networks that judge a picture without its original: depthwise-separable convolutions, small and quick.
+
+In the order the data meets them: the convolutions from scratch (or torchvision's MobileNet), pooling, the quality head,
+and the whole network, from images to a distribution over five steps of quality.
+
+References: A. Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+arXiv 1704.04861; M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iqasuite.errors import InputError
+from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
+
+# output channels and stride of each depthwise-separable layer, at width 1
+LAYERS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
+POOLS = ("mean", "moments")
+
+
+class Separable(nn.Module):
+    """A depthwise and a pointwise convolution, each with batch norm and ReLU6: (B, C, H, W) -> (B, D, H/s, W/s)."""
+
+    def __init__(self, channels: int, out: int, stride: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+        self.norm_depth = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, out, 1, bias=False)
+        self.norm_point = nn.BatchNorm2d(out)
+        self.adds = channels == out and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu6(self.norm_depth(self.depthwise(x)))
+        y = F.relu6(self.norm_point(self.pointwise(y)))
+        return x + y if self.adds else y
+
+
+class MobileConvolutions(nn.Sequential):
+    """The convolutions from scratch: images (B, 3, H, W) -> feature map (B, channels, H/16, W/16)."""
+
+    def __init__(self, width: float = 1.0):
+        widths = [max(8, round(channels * width / 8) * 8) for channels, _ in ((32, 2), *LAYERS)]
+        first = nn.Sequential(nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU6())
+        steps = zip(widths, widths[1:], LAYERS, strict=False)
+        super().__init__(first, *(Separable(c, d, stride) for c, d, (_, stride) in steps))
+        self.channels = widths[-1]
+
+
+class MobileNR(nn.Module):
+    """Quality without a reference: normalised RGB images (B, 3, H, W), any size from 32 pixels -> logits (B, 5).
+
+    The five outputs are steps of quality from the low to the high end of a scale; which scale, the card of the weights
+    says. Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.data.views.normalise`).
+
+    Args:
+        base: "scratch", or a torchvision classifier such as mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large.
+        width: of the layers from scratch, 1 = 64 to 512 channels.
+        hidden: units of the head's layer; 0 = none, features -> logits.
+        pool: of the feature map over positions: "mean", or "moments" (mean and standard deviation).
+        dropout: before each layer of the head.
+        n_classes: outputs; 1 gives scores (B,).
+        frozen: first layers of a pre-trained base that stay as they are. Its batch norm always uses the statistics that
+            it came with: a few images a batch are too few for new ones.
+        pretrained: give the base its ImageNet weights.
+
+    Raises:
+        InputError: an argument outside of what is listed here.
+    """
+
+    def __init__(self, *, base: str = "scratch", width: float = 1.0, hidden: int = 128, pool: str = "moments",
+                 dropout: float = 0.2, n_classes: int = 5, frozen: int = 0, pretrained: bool = True):  # fmt: skip
+        super().__init__()
+        if pool not in POOLS:
+            raise InputError(f"mobile_nr: pool is {pool!r}, expected one of {', '.join(POOLS)}")
+        if not width > 0 or hidden < 0 or frozen < 0:
+            found = f"width {width}, hidden {hidden}, frozen {frozen}"
+            raise InputError(f"mobile_nr: {found}; expected above 0, 0 or more, 0 or more")
+        if base == "scratch":
+            self.features, mean, std = MobileConvolutions(width), IMAGENET_MEAN, IMAGENET_STD
+        else:
+            self.features = backbone(base, pretrained)
+            mean, std = self.features.mean, self.features.std
+            self.features.layers[:frozen].requires_grad_(False)
+        self.pool, self.tuned = pool, base != "scratch"
+        dim = self.features.channels * (2 if pool == "moments" else 1)
+        inner = [nn.Dropout(dropout), nn.Linear(dim, hidden), nn.ReLU()] if hidden else []
+        self.head = nn.Sequential(*inner, nn.Dropout(dropout), nn.Linear(hidden or dim, n_classes))
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+        self.to(memory_format=torch.channels_last)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> MobileNR:
+        super().train(mode)
+        if self.tuned:
+            self.features.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.head(self.pooled(self.features(x.contiguous(memory_format=torch.channels_last))))
+        return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """What the head is given of a feature map (B, C, h, w): (B, C), or (B, 2C) with moments."""
+        mean = features.float().mean((2, 3))
+        if self.pool == "mean":
+            return mean
+        variance = features.float().square().mean((2, 3)) - mean.square()
+        return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)  # the square root has no gradient at 0
+
+    def local(self, x: Tensor, window: int = 3) -> Tensor:
+        """What the network says of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.
+
+        Args:
+            x: images (B, 3, H, W).
+            window: side of a neighbourhood in positions of the feature map, odd.
+        """
+        features = self.features(x.contiguous(memory_format=torch.channels_last)).float()
+        average = {"kernel_size": window, "stride": 1, "padding": window // 2, "count_include_pad": False}
+        given = mean = F.avg_pool2d(features, **average)
+        if self.pool == "moments":
+            variance = F.avg_pool2d(features.square(), **average) - mean.square()
+            given = torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)
+        return self.head(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

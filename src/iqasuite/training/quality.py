@@ -1,0 +1,181 @@
+"""No-reference networks trained end to end on mean opinions: images to a distribution over five steps of quality.
+
+Whatever a set's scale is, its low end is the vote 1 and its high end the vote 5; networks with five outputs learn how
+the votes on an image are spread, those with one output learn their mean.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from iqasuite.data.dataset import Dataset, Scale
+from iqasuite.errors import InputError
+from iqasuite.models.heads import expected_vote
+from iqasuite.models.weights import save_weights
+from iqasuite.training.inputs import PixelInputs
+from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.losses import mse_loss, plcc_loss, soft_cross_entropy
+from iqasuite.training.ranking_losses import hinge_loss, soft_spearman_loss, spearman
+
+logger = logging.getLogger(__name__)
+VOTES = np.arange(1.0, 6.0)
+SPREAD = 0.8  # standard deviation in votes where a set does not say how its votes are spread
+RANKING = {"plcc": plcc_loss, "soft_spearman": soft_spearman_loss, "hinge": hinge_loss, "none": None}
+
+
+def votes_of(mos: np.ndarray, scale: Scale) -> np.ndarray:
+    """Scores of a set (higher = better) as votes from 1 (low end of its scale) to 5 (high end).
+
+    Raises:
+        InputError: the scale has no extent.
+    """
+    if not scale.high > scale.low:
+        raise InputError(f"scale {scale.name} from {scale.low} to {scale.high}: expected low below high")
+    return 1 + 4 * (np.asarray(mos, float) - scale.low) / (scale.high - scale.low)
+
+
+def vote_distributions(votes: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Distributions over the votes 1…5 with given means: normal densities at the votes, moved until the mean is right.
+
+    A normal density that is cut off at the ends of the scale has another mean than the one it was made with; here its
+    centre is found by bisection so that the expected vote is the one that was asked for.
+
+    Args:
+        votes: means (n,), in 1…5; those within .02 of an end are taken there.
+        spread: standard deviations of the normal density in votes (n,); nan = `SPREAD`, below .3 = .3.
+
+    Returns:
+        (n, 5), float32, rows summing to 1.
+
+    Raises:
+        InputError: a mean outside of 1…5.
+    """
+    votes = np.asarray(votes, float)
+    outside = votes[~((votes >= 1) & (votes <= 5))]
+    if len(outside):
+        raise InputError(f"vote_distributions: mean vote {outside[0]:.4g}, expected 1…5 (scores outside of the scale?)")
+    wanted = votes.clip(1.02, 4.98)
+    spread = np.nan_to_num(np.asarray(spread, float), nan=SPREAD).clip(0.3)
+    low, high = np.full(len(votes), -60.0), np.full(len(votes), 66.0)
+    for _ in range(60):
+        centre = (low + high) / 2
+        p = _densities(centre, spread)
+        below = p @ VOTES < wanted
+        low, high = np.where(below, centre, low), np.where(below, high, centre)
+    return p.astype(np.float32)
+
+
+def targets_of(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Image -> distribution (5,) of its votes, by its mean opinion score and their standard deviation."""
+    images = dataset.images.dropna(subset="mos")
+    extent = (dataset.scale.high - dataset.scale.low) / 4
+    spread = (images["mos_std"] / extent).to_numpy(float)
+    found = vote_distributions(votes_of(images["mos"].to_numpy(), dataset.scale), spread)
+    return dict(zip(images["image"], found, strict=True))
+
+
+def mean_vote(outputs: Tensor) -> Tensor:
+    """Votes (B,) of a network's outputs: expected vote of logits (B, 5), or scores (B,) as they are."""
+    return expected_vote(outputs) if outputs.ndim == 2 else outputs.float()
+
+
+def quality_loss(ranking: str = "plcc", weight: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+    """Loss between outputs, logits (B, 5) or scores (B,), and distributions of votes (B, 5).
+
+    Cross-entropy with the distribution for logits, squared error with its mean for scores; and `weight` times a term
+    that looks at the order of the mean votes.
+
+    Args:
+        ranking: "plcc" (1 − correlation), "soft_spearman", "hinge" or "none".
+        weight: of that term.
+
+    Raises:
+        InputError: unknown term.
+    """
+    if ranking not in RANKING:
+        raise InputError(f"ranking {ranking!r} is unknown, expected one of {', '.join(RANKING)}")
+    term = RANKING[ranking]
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        wanted = mean_vote_of(targets)
+        of_level = soft_cross_entropy(outputs, targets) if outputs.ndim == 2 else mse_loss(outputs, wanted)
+        return of_level if term is None else of_level + weight * term(mean_vote(outputs), wanted)
+
+    loss.__name__ = f"quality_{ranking}_{weight:g}"
+    return loss
+
+
+def mean_vote_of(targets: Tensor) -> Tensor:
+    """Mean votes (B,) of distributions (B, 5)."""
+    return targets.float() @ torch.arange(1, 6, dtype=torch.float32, device=targets.device)
+
+
+def srocc(outputs: Tensor, targets: Tensor) -> float:
+    """Rank correlation of a network's mean votes with those of the targets; 0 where either is constant."""
+    value = spearman(mean_vote(outputs), mean_vote_of(targets))
+    return value if np.isfinite(value) else 0.0
+
+
+def train_quality(model: nn.Module, inputs: PixelInputs, targets: Mapping[str, np.ndarray],
+                  train_images: Sequence[str], val_images: Sequence[str], schedule: Schedule, seed: int = 0,
+                  loss: Callable[[Tensor, Tensor], Tensor] | None = None, batch_size: int = 16,
+                  checkpoint: Path | None = None, log: Callable[[str], None] = logger.info,
+                  observe: Callable[[], dict[str, float]] | None = None) -> Result:  # fmt: skip
+    """Train a no-reference network; its weights change in place.
+
+    Args:
+        model: images (B, 3, H, W) -> logits (B, 5) or scores (B,), with `mean` and `std`.
+        inputs: how images reach it: at one size, with random crops in training.
+        targets: image -> distribution of votes (5,), `targets_of`.
+        train_images: what it learns from.
+        val_images: what chooses the epoch, by rank correlation; empty = all epochs are trained, the last weights kept.
+        schedule, seed, checkpoint, log, observe: as in `loop.fit`.
+        loss: `quality_loss`; None = with its defaults.
+        batch_size: images a step.
+
+    Raises:
+        InputError: no training images, or an image without a target.
+    """
+
+    def batches(images: Sequence[str], train: bool):
+        lacking = [image for image in images if image not in targets]
+        if lacking:
+            raise InputError(f"train_quality: no score of image {lacking[0]!r}, expected one for each")
+        rows = torch.from_numpy(np.stack([targets[image] for image in images]))
+        return inputs.batches(model, images, rows, batch_size, seed, train)
+
+    if not len(train_images):
+        raise InputError("train_quality: no training images, expected one or more")
+    validation = batches(val_images, False) if len(val_images) else None
+    return fit(model, batches(train_images, True), validation, loss or quality_loss(), schedule, seed, checkpoint,
+               metric=srocc if validation else None, log=log, observe=observe)  # fmt: skip
+
+
+def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_side: int, card: dict) -> Path:
+    """Write a trained network with what a judge needs to know: the set's scale, and how images are shown to it.
+
+    Args:
+        path: ends in .safetensors.
+        shorter_side: pixels to which an image's shorter side is brought before it is seen whole.
+        card: what else the card says: title, trained_on, scores, limits, licence, split_hash, seed.
+    """
+    scale = {"name": dataset.scale.name, "low": dataset.scale.low, "high": dataset.scale.high}
+    about = {"observer": "", "dataset": dataset.name, "scale": scale}
+    return save_weights(model, path, about | {"preprocessing": {"shorter_side": shorter_side}} | card)
+
+
+def scores_of(votes: np.ndarray, scale: Scale) -> np.ndarray:
+    """Votes from 1 to 5 as scores of a set's scale: `votes_of` undone."""
+    return scale.low + (np.asarray(votes, float) - 1) / 4 * (scale.high - scale.low)
+
+
+def _densities(centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    log = -((VOTES - centre[:, None]) ** 2) / (2 * spread[:, None] ** 2)
+    p = np.exp(log - log.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
