@@ -68,7 +68,7 @@ def available() -> list[Entry]:
     for root in weights_roots():
         for path in sorted(root.rglob("*.safetensors")):
             name = path.relative_to(root).with_suffix("").as_posix()
-            if name in found or not path.with_suffix(".json").is_file():
+            if name in found or not path.with_suffix(".json").is_file() or not _within(path, root):
                 continue  # ImageNet's weights have no card
             try:
                 entry = entry_of(path, name)
@@ -87,11 +87,11 @@ def find(name: Path | str) -> Entry:
         InputError: there is none; the known names are listed.
     """
     given = Path(name)
-    if given.suffix == ".safetensors" and given.is_file():
+    if given.suffix == ".safetensors" and _is_file(given):
         return entry_of(given, str(name))
     for root in weights_roots():
         path = root / f"{str(name).removesuffix('.safetensors')}.safetensors"
-        if path.is_file() and root.resolve() in path.resolve().parents:
+        if _is_file(path) and _within(path, root):
             return entry_of(path, path.relative_to(root).with_suffix("").as_posix())
     known = ", ".join(entry.name for entry in available()) or "none is here"
     raise InputError(f"model {str(name)!r}: no such file or weights; expected a .safetensors file or one of {known}")
@@ -136,3 +136,14 @@ def entry_of(path: Path, name: str) -> Entry:
     observer = card.get("observer", "")
     return Entry(name, path, architecture, "" if observer == "everybody" else observer, shown, low, high,
                  architecture in PAIRS, card)  # fmt: skip
+
+
+def _within(path: Path, root: Path) -> bool:
+    return root.resolve() in path.resolve().parents
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

@@ -24,6 +24,7 @@ from iqasuite.models.weights import load_weights
 from iqasuite.training.machine import computes_in_bf16
 
 SMALLEST = 32  # pixels of the shorter side
+AT_ONCE = 1 << 19  # pixels of a batch on a CPU: more do not stay in its caches, and take twice as long each
 LONGEST = 4.0  # longest side in shorter ones: beyond, a picture shown at the network's size would fill the memory
 
 
@@ -66,12 +67,17 @@ class Judge:
         device: None = the GPU where there is one.
 
     Raises:
-        InputError: weights that do not fit their card, or of a network that needs a reference.
+        InputError: unknown precision; weights that do not fit their card, of a network that needs a reference, or on a
+            scale without ends.
     """
 
     def __init__(self, entry: Entry, precision: str = "auto", device: str | None = None):
         if entry.needs_reference:
             raise InputError(f"model {entry.name!r} compares an image with its reference; expected a --reference")
+        if precision not in ("auto", "float32"):
+            raise InputError(f"precision {precision!r}: expected auto or float32")
+        if not entry.high > entry.low:
+            raise InputError(f"model {entry.name!r}: scale {entry.scale!r} has no ends; expected low and high")
         self.entry = entry
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, _ = load_weights(entry.path)
@@ -99,15 +105,21 @@ class Judge:
         return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
     def judge(self, images: Sequence[np.ndarray], batch_size: int = 16) -> list[Judgement]:
-        """Judgements of pictures uint8 (H, W, 3), in their order; those of one size go through the network together."""
+        """Judgements of pictures uint8 (H, W, 3), in their order.
+
+        Those of one size go through the network together, `batch_size` at most, on a CPU also no more than fit its
+        caches.
+        """
         shown = [self.shown(image) for image in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(shown):
             by_shape.setdefault(image.shape, []).append(i)
         found: dict[int, Judgement] = {}
-        for rows in by_shape.values():
-            for start in range(0, len(rows), batch_size):
-                chosen = rows[start : start + batch_size]
+        for (height, width, _), rows in by_shape.items():
+            fitting = batch_size if self.device.type != "cpu" else max(1, AT_ONCE // (height * width))
+            n = max(1, min(batch_size, fitting))
+            for start in range(0, len(rows), n):
+                chosen = rows[start : start + n]
                 found |= dict(zip(chosen, self._judged(np.stack([shown[i] for i in chosen])), strict=True))
         return [found[i] for i in range(len(images))]
 
@@ -143,10 +155,9 @@ class Judge:
         """
         x = self._normalised(torch.from_numpy(self.shown(image)).permute(2, 0, 1)[None])
         if hasattr(self.network, "local"):
-            logits = self.network.local(x)[0].flatten(1).T  # (positions, classes)
-            votes = expected_vote(logits) if logits.shape[-1] > 1 else logits[:, 0]
-            shape = self.network.features(x).shape[-2:]
-            return Map("quality", votes.view(*shape).float().cpu().numpy())
+            logits = self.network.local(x)[0]  # (classes, rows, columns)
+            votes = expected_vote(logits.flatten(1).T) if len(logits) > 1 else logits[0].clamp(1, 5)
+            return Map("quality", votes.view(logits.shape[-2:]).float().cpu().numpy())
         if hasattr(self.network, "record"):
             attention = self.network.record(x)[1][0, -1].mean(0)
         elif hasattr(self.network, "trunk"):

@@ -11,8 +11,9 @@ from iqasuite.data.views import grid_crops, normalise
 from iqasuite.evaluation.predictions import hard_predictions, predictions_frame
 from iqasuite.models.heads import distribution
 from iqasuite.training.inputs import PixelInputs, StoredInputs
+from iqasuite.training.machine import computes_in_bf16
 
-__all__ = ["hard_predictions", "predict", "predict_images", "predict_tokens", "predictions_frame"]
+__all__ = ["hard_predictions", "predict", "predict_images", "predict_quality", "predict_tokens", "predictions_frame"]
 
 
 def _device(model: torch.nn.Module) -> torch.device:
@@ -34,6 +35,36 @@ def predict(model: torch.nn.Module, inputs: PixelInputs | StoredInputs, images: 
         indices = [inputs.images[image] for image in images]
         return predict_images(model, inputs.cache, indices, inputs.crop, inputs.views)
     return _predict_stored(model, inputs, images)
+
+
+@torch.inference_mode()
+def predict_quality(
+    model: torch.nn.Module, inputs: PixelInputs, images: Sequence[str], batch_size: int = 16
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Votes of a no-reference network of MOS, in bfloat16 where the machine computes in it.
+
+    Args:
+        model: images -> logits (B, 5) or votes (B,), as trained by `iqasuite.training.quality`.
+        inputs: pixels; whole images, or a fixed grid of crops whose outputs are averaged.
+        images: names, in the order of the result.
+
+    Returns:
+        Votes from 1 to 5 (n,), and distributions (n, 5), or None where the network gives one number.
+    """
+    training, device = model.training, _device(model)
+    model.eval()
+    rows = []
+    for start in range(0, len(images), batch_size):
+        chosen = [inputs.images[image] for image in images[start : start + batch_size]]
+        x = torch.as_tensor(inputs.cache[chosen]).permute(0, 3, 1, 2)
+        views = grid_crops(x, inputs.crop, inputs.views) if inputs.crop and inputs.views else x[:, None]
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device)):
+            out = model(normalise(views.flatten(0, 1).to(device), model.mean, model.std))
+        p = out.float().clamp(1, 5) if out.ndim == 1 else distribution(out)
+        rows.append(p.double().cpu().unflatten(0, (len(chosen), -1)).mean(1).numpy())
+    model.train(training)
+    said = np.concatenate(rows)
+    return (said, None) if said.ndim == 1 else (said @ np.arange(1.0, 6.0), said)
 
 
 @torch.inference_mode()

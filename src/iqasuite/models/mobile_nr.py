@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from iqasuite.errors import InputError
 from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
 
-# output channels and stride of each depthwise-separable layer, at width 1
-LAYERS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
+# Output channels and stride of each depthwise-separable layer, at width 1. MobileNet's first layer at half resolution
+# is left out: on a CPU it alone took as long to train as all others together.
+LAYERS = ((64, 2), (128, 1), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
 POOLS = ("mean", "moments")
 
 
@@ -66,6 +67,10 @@ class MobileNR(nn.Module):
             it came with: a few images a batch are too few for new ones.
         pretrained: give the base its ImageNet weights.
 
+    Attributes:
+        steady: whether batch norm keeps its statistics in training, as it does in a pre-trained base; set it where
+            training goes on from weights.
+
     Raises:
         InputError: an argument outside of what is listed here.
     """
@@ -75,16 +80,18 @@ class MobileNR(nn.Module):
         super().__init__()
         if pool not in POOLS:
             raise InputError(f"mobile_nr: pool is {pool!r}, expected one of {', '.join(POOLS)}")
-        if not width > 0 or hidden < 0 or frozen < 0:
-            found = f"width {width}, hidden {hidden}, frozen {frozen}"
-            raise InputError(f"mobile_nr: {found}; expected above 0, 0 or more, 0 or more")
+        if not width > 0 or hidden < 0 or frozen < 0 or n_classes < 1 or not 0 <= dropout < 1:
+            found = f"width {width}, hidden {hidden}, frozen {frozen}, n_classes {n_classes}, dropout {dropout}"
+            raise InputError(f"mobile_nr: {found}; expected > 0, 0 or more, 0 or more, 1 or more, from 0 to below 1")
         if base == "scratch":
+            if frozen:
+                raise InputError(f"mobile_nr: frozen {frozen} layers from scratch; expected 0, or a pre-trained base")
             self.features, mean, std = MobileConvolutions(width), IMAGENET_MEAN, IMAGENET_STD
         else:
             self.features = backbone(base, pretrained)
             mean, std = self.features.mean, self.features.std
             self.features.layers[:frozen].requires_grad_(False)
-        self.pool, self.tuned = pool, base != "scratch"
+        self.pool, self.steady = pool, base != "scratch"
         dim = self.features.channels * (2 if pool == "moments" else 1)
         inner = [nn.Dropout(dropout), nn.Linear(dim, hidden), nn.ReLU()] if hidden else []
         self.head = nn.Sequential(*inner, nn.Dropout(dropout), nn.Linear(hidden or dim, n_classes))
@@ -95,12 +102,12 @@ class MobileNR(nn.Module):
 
     def train(self, mode: bool = True) -> MobileNR:
         super().train(mode)
-        if self.tuned:
+        if self.steady:
             self.features.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.head(self.pooled(self.features(x.contiguous(memory_format=torch.channels_last))))
+        logits = self.judged(self.pooled(self.features(x.contiguous(memory_format=torch.channels_last))))
         return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
 
     def pooled(self, features: Tensor) -> Tensor:
@@ -111,17 +118,27 @@ class MobileNR(nn.Module):
         variance = features.float().square().mean((2, 3)) - mean.square()
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)  # the square root has no gradient at 0
 
+    def judged(self, given: Tensor) -> Tensor:
+        """The head's logits (..., n_classes) of what it is given (..., dim), in float32 also where the rest is not."""
+        with torch.autocast(given.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
+            return self.head(given)
+
     def local(self, x: Tensor, window: int = 3) -> Tensor:
         """What the network says of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.
 
         Args:
             x: images (B, 3, H, W).
             window: side of a neighbourhood in positions of the feature map, odd.
+
+        Raises:
+            InputError: a window that has no middle.
         """
+        if window < 1 or window % 2 == 0:
+            raise InputError(f"mobile_nr: window {window}, expected an odd number of positions")
         features = self.features(x.contiguous(memory_format=torch.channels_last)).float()
         average = {"kernel_size": window, "stride": 1, "padding": window // 2, "count_include_pad": False}
         given = mean = F.avg_pool2d(features, **average)
         if self.pool == "moments":
             variance = F.avg_pool2d(features.square(), **average) - mean.square()
             given = torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)
-        return self.head(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.judged(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -15,7 +15,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import backbone
+from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
+from iqasuite.models.mobile_nr import MobileConvolutions
 
 
 def sinusoids(n: int, dim: int, base: float = 1e4) -> Tensor:
@@ -30,7 +31,8 @@ def sinusoids(n: int, dim: int, base: float = 1e4) -> Tensor:
 def grid_sinusoids(rows: int, columns: int, dim: int) -> Tensor:
     """Sinusoids (rows · columns, dim) of a grid's positions: half of the channels for the row, half for the column."""
     of_row, of_column = sinusoids(rows, dim // 2), sinusoids(columns, dim - dim // 2)
-    return torch.cat([of_row.repeat_interleave(columns, 0), of_column.repeat(rows, 1)], dim=1)
+    shape = (rows, columns, -1)
+    return torch.cat([of_row[:, None].expand(shape), of_column[None].expand(shape)], dim=-1).flatten(0, 1)
 
 
 class Block(nn.Module):
@@ -70,51 +72,66 @@ class TRCNN(nn.Module):
     are the tokens, CLS in front of them; the ranking head reads CLS.
 
     Args:
-        base: torchvision classifier that gives the feature map.
+        base: torchvision classifier that gives the feature map; or "scratch", the mobile network's convolutions.
+        width: of these.
         dim, depth, heads: of the transformer; its dense layers are twice as wide.
         dropout: in the transformer and before the head.
         frozen: first layers of the base that stay as they are. Its batch norm always uses the statistics that it came
             with.
         pretrained: give the base its ImageNet weights.
 
+    Attributes:
+        steady: as of `MobileNR`.
+
     Raises:
-        InputError: dim is no multiple of heads.
+        InputError: dim is no multiple of heads, or an argument outside of its range.
     """
 
-    def __init__(self, *, base: str = "mobilenet_v2", dim: int = 128, depth: int = 2, heads: int = 4,
-                 dropout: float = 0.1, frozen: int = 0, pretrained: bool = True):  # fmt: skip
+    def __init__(self, *, base: str = "mobilenet_v2", width: float = 1.0, dim: int = 128, depth: int = 2,
+                 heads: int = 4, dropout: float = 0.1, frozen: int = 0, pretrained: bool = True):  # fmt: skip
         super().__init__()
         if dim < 1 or heads < 1 or dim % heads:
             raise InputError(f"trcnn: dim {dim}, heads {heads}; expected dim a multiple of heads")
-        self.features = backbone(base, pretrained)
-        self.features.layers[:frozen].requires_grad_(False)
+        if depth < 1 or frozen < 0 or not 0 <= dropout < 1:
+            found = f"depth {depth}, frozen {frozen}, dropout {dropout}"
+            raise InputError(f"trcnn: {found}; expected 1 or more, 0 or more, from 0 to below 1")
+        self.steady = base != "scratch"
+        self.features = backbone(base, pretrained) if self.steady else MobileConvolutions(width)
+        if self.steady:
+            self.features.layers[:frozen].requires_grad_(False)
         self.embed = nn.Sequential(nn.LayerNorm(self.features.channels), nn.Linear(self.features.channels, dim))
         self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, dim))
         self.blocks = nn.ModuleList(Block(dim, heads, 2 * dim, dropout) for _ in range(depth))
         self.rank = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, 1))
         nn.init.constant_(self.rank[-1].bias, 3.0)  # the middle of the scale
-        self.register_buffer("mean", torch.tensor(self.features.mean))
-        self.register_buffer("std", torch.tensor(self.features.std))
+        self.register_buffer("mean", torch.tensor(self.features.mean if self.steady else IMAGENET_MEAN))
+        self.register_buffer("std", torch.tensor(self.features.std if self.steady else IMAGENET_STD))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> TRCNN:
         super().train(mode)
-        self.features.eval()
+        if self.steady:
+            self.features.eval()
         return self
 
     def tokens(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embedded sequence (B, 1 + h · w, dim), CLS first, and the grid (h, w)."""
         features = self.features(x)
         grid = tuple(features.shape[-2:])
-        positions = self.embed(features.flatten(2).transpose(1, 2).float())
+        positions = self.embed(features.flatten(2).transpose(1, 2).float()).float()  # sums of blocks stay precise
         positions = positions + grid_sinusoids(*grid, positions.shape[-1]).to(positions)
-        return torch.cat([self.cls_token.to(positions).expand(len(x), -1, -1), positions], dim=1), grid
+        return torch.cat([self.cls_token.to(positions).expand(x.shape[0], -1, -1), positions], dim=1), grid
 
     def forward(self, x: Tensor) -> Tensor:
         sequence, _ = self.tokens(x)
         for block in self.blocks:
             sequence = block(sequence)
-        return self.rank(sequence[:, 0]).squeeze(-1)
+        return self.ranked(sequence[:, 0])
+
+    def ranked(self, cls: Tensor) -> Tensor:
+        """Scores (B,) of the last CLS (B, dim), in float32 also where the rest is not."""
+        with torch.autocast(cls.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
+            return self.rank(cls.float()).squeeze(-1)
 
     def record(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B,) and attention of CLS to the positions, float32 (B, depth, heads, h, w)."""
@@ -122,7 +139,7 @@ class TRCNN(nn.Module):
         for block in self.blocks:
             sequence, attention = block.record(sequence)
             recorded.append(attention[:, :, 0, 1:].unflatten(-1, grid))
-        return self.rank(sequence[:, 0]).squeeze(-1), torch.stack(recorded, dim=1)
+        return self.ranked(sequence[:, 0]), torch.stack(recorded, dim=1)
 
 
 class FaithfulTRCNN(nn.Module):
@@ -153,10 +170,12 @@ class FaithfulTRCNN(nn.Module):
         self.register_buffer("std", torch.tensor(self.features.std))
 
     def forward(self, x: Tensor) -> Tensor:
-        made_up = self.to_map(self.features(x).float().mean((2, 3))).unflatten(1, (32, 32))
-        patches = rearrange(made_up, "b (h p) (w q) -> b (h w) (p q)", p=16, q=16)
-        sequence = torch.cat([self.cls_token.expand(len(x), -1, -1), self.embed(patches)], dim=1)
+        made_up = self.to_map(self.features(x).float().mean((2, 3)))  # 32 rows of 32
+        patches = rearrange(made_up, "b (h p w q) -> b (h w) (p q)", h=2, p=16, w=2, q=16)
+        sequence = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), self.embed(patches)], dim=1)
         sequence = sequence + sinusoids(sequence.shape[1], self.DIM).to(sequence)
         for block in self.blocks:
             sequence = block(sequence)
-        return 1 + 4 * self.rank(self.factors(sequence[:, 0]).softmax(dim=-1)).squeeze(-1)
+        with torch.autocast(sequence.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
+            factors = self.factors(sequence[:, 0].float()).softmax(dim=-1)
+            return 1 + 4 * self.rank(factors).squeeze(-1)

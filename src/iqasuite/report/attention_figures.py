@@ -13,8 +13,20 @@ from PIL import Image
 
 from iqasuite.evaluation.metrics import VOTES
 from iqasuite.evaluation.people import natural_order
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.explain.attention import minmax, upsample
-from iqasuite.report.style import DIVERGING, PALETTE, VERMILLION, new_figure, rows_axis, small_multiples, styled
+from iqasuite.explain.regions import REGIONS
+from iqasuite.report.style import (
+    BLUE,
+    DIVERGING,
+    GRAY,
+    PALETTE,
+    VERMILLION,
+    new_figure,
+    rows_axis,
+    small_multiples,
+    styled,
+)
 
 HEAT = "inferno"
 _SATURATED = 99  # percentile of places that reach the end of a colour scale: one place must not darken all others
@@ -234,4 +246,34 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
     ax.set_xlabel(labels.get(value, value))
     if len(aios) <= 12:
         fig.legend(loc="outside upper center", ncols=min(6, len(aios)))
+    return fig
+
+
+@styled
+def region_changes_plot(table: pd.DataFrame, value_name: str = "change of the score") -> Figure:
+    """What blurring a share of each picture does to the score, by whether that part is attended to.
+
+    Args:
+        table: rows of `regions.region_changes`: a dot is a picture; means with 95 % intervals over pictures.
+        value_name: of the change, with its unit.
+    """
+    fig = new_figure(6.6, 2.5)
+    ax = fig.subplots()
+    rows_axis(ax, list(REGIONS))
+    rng = np.random.default_rng(0)
+    for row, region in enumerate(REGIONS):
+        own = table[table["region"] == region]
+        values = own["change"].to_numpy()
+        ax.scatter(values, row + rng.uniform(-0.18, 0.18, len(own)), s=12, color=BLUE, alpha=0.45, linewidths=0)
+        low, high = bootstrap_by_content(values, own["image"].to_numpy())
+        mean = values.mean()
+        ends = [[max(mean - low, 0)], [max(high - mean, 0)]]
+        label = f"mean of {len(own)} pictures, 95 % interval" if row == 0 else None
+        ax.errorbar(mean, row, xerr=ends, color=VERMILLION, marker="o", capsize=3, zorder=4, label=label)
+        share, place = f"{100 * own['attended'].mean():.0f} %", ("axes fraction", "data")
+        ax.annotate(share, (1.02, row), xycoords=place, va="center", fontsize=8)
+    ax.annotate("attention", (1.02, 1.04), xycoords="axes fraction", fontsize=8)
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    ax.set_xlabel(value_name)
+    fig.legend(loc="outside upper center")
     return fig

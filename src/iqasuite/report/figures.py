@@ -1,7 +1,7 @@
 """Every figure of the suite, by name: each function takes data and returns a matplotlib Figure.
 
-They are in files by subject: ratings, people, data sets, scores, benchmark, confusion, attention, patches, sorting and
-full reference.
+They are in files by subject: ratings, people, data sets, scores, benchmark, confusion, attention, patches, sorting,
+full reference and networks.
 """
 
 from iqasuite.report.attention_figures import (
@@ -11,6 +11,7 @@ from iqasuite.report.attention_figures import (
     disagreement_plot,
     image_grid,
     perturbation_plot,
+    region_changes_plot,
     vote_distributions,
 )
 from iqasuite.report.benchmark_figures import (
@@ -40,6 +41,12 @@ from iqasuite.report.full_reference_figures import (
     loss_grid,
     sources_plot,
     spread_plot,
+)
+from iqasuite.report.network_figures import (
+    category_confusion,
+    distribution_plot,
+    latency_accuracy_plot,
+    map_strip,
 )
 from iqasuite.report.patch_figures import feature_plane, quality_maps, scan_orders
 from iqasuite.report.people_figures import (
@@ -74,6 +81,7 @@ from iqasuite.report.score_figures import (
     method_scores,
     observer_scores,
     specificity_plot,
+    spread_of_votes,
 )
 from iqasuite.report.sorting_figures import batch_noise_plot, gradient_cosines, staircase_plot, surrogate_plot
 from iqasuite.report.style import style
@@ -88,6 +96,7 @@ __all__ = [
     "batch_size_plot",
     "bias_plot",
     "bias_scatter",
+    "category_confusion",
     "ceilings_plot",
     "confusion_grid",
     "confusion_map",
@@ -96,6 +105,7 @@ __all__ = [
     "cross_comparison_map",
     "disagreement_plot",
     "distortion_levels",
+    "distribution_plot",
     "drift_plot",
     "error_maps",
     "estimates_plot",
@@ -105,8 +115,10 @@ __all__ = [
     "gradient_cosines",
     "history_plot",
     "image_grid",
+    "latency_accuracy_plot",
     "leak_counts",
     "loss_grid",
+    "map_strip",
     "median_plot",
     "method_scores",
     "mos_distribution",
@@ -120,6 +132,7 @@ __all__ = [
     "quality_maps",
     "recall_of_copies",
     "recovered_quality_plot",
+    "region_changes_plot",
     "reliability_plot",
     "repeats_plot",
     "response_time_plot",
@@ -134,6 +147,7 @@ __all__ = [
     "specificity_plot",
     "split_balance",
     "split_spread",
+    "spread_of_votes",
     "spread_plot",
     "staircase_plot",
     "style",

@@ -254,3 +254,23 @@ def estimates_plot(truth: np.ndarray, estimates: np.ndarray, names: Sequence[str
         srocc = pd.Series(true).corr(pd.Series(estimated), method="spearman")
         ax.set(title=f"{name}: SROCC {srocc:.3f}, n = {len(true)}", xlabel="true", ylabel="estimated")
     return fig
+
+
+@styled
+def spread_of_votes(predicted: np.ndarray, observed: np.ndarray, groups: int = 8) -> Figure:
+    """Whether a network knows over which pictures people differ: observed over predicted spread of the votes.
+
+    Args:
+        predicted, observed: standard deviations of the votes, (n,), in the same unit.
+        groups: of about as many pictures, whose means are drawn.
+    """
+    fig = new_figure(4.8, 3.8)
+    ax = fig.subplots()
+    ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="a picture")
+    for number, group in enumerate(np.array_split(np.argsort(predicted, kind="stable"), groups)):
+        label = f"mean of {len(group)} pictures" if number == 0 else None
+        ax.scatter(predicted[group].mean(), observed[group].mean(), s=36, color=VERMILLION, zorder=3, label=label)
+    ax.set(xlabel="predicted standard deviation of the votes", ylabel="observed standard deviation")
+    ax.grid(True)
+    fig.legend(loc="outside upper center", ncols=2)
+    return fig

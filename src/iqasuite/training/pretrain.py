@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
+import torch.nn.functional as F
+from scipy.stats import norm
 from torch import Tensor, nn
 
 from iqasuite.data.encoding_stream import EncodingStream
+from iqasuite.data.pseudo_labelled import PseudoLabelled
 from iqasuite.data.stream import JPEGStream
 from iqasuite.data.views import normalise
 from iqasuite.models.spectrum import SpectrumTokens
-from iqasuite.training.batches import ArrayBatches, StreamBatches
+from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
+from iqasuite.training.losses import soft_cross_entropy
+from iqasuite.training.quality import quality_loss, srocc, vote_distributions
 
 logger = logging.getLogger(__name__)
 
@@ -112,3 +120,62 @@ def _spectra(stream: EncodingStream, spectrum: nn.Module, samples: int, batch: i
     with torch.inference_mode():
         spectra, targets = zip(*steps(), strict=True)
     return torch.cat(spectra)[:samples].clone(), torch.cat(targets)[:samples].clone()
+
+
+class _WithKinds(nn.Module):
+    """What `fit` trains on spoiled photographs: images -> vote logits, logits of the kinds, logits of the levels."""
+
+    def __init__(self, model: nn.Module, n_kinds: int, n_levels: int):
+        super().__init__()
+        self.model = model
+        pooled = next(layer.in_features for layer in model.head if isinstance(layer, nn.Linear))
+        self.beside = nn.Linear(pooled, n_kinds + n_levels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.model.pooled(self.model.features(x.contiguous(memory_format=torch.channels_last)))
+        return torch.cat([self.model.judged(pooled), self.beside(pooled)], dim=1)
+
+
+def pretrain_on_pseudo_labels(model: nn.Module, spoiled: PseudoLabelled, train_images: Sequence[str],
+                              val_images: Sequence[str], schedule: Schedule, *, crop: int = 192, batch_size: int = 32,
+                              seed: int = 0, checkpoint: Path | None = None,
+                              log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+    """A mobile network learns what metrics agree on, and at the same time which kind of distortion it sees, how strong.
+
+    Nobody's votes are in it. Pseudo-labels become votes by their normal distribution function, so that each fifth of
+    the scale has as many pictures; the spread of these "votes" is half a vote. The kinds and levels are asked for by a
+    layer of their own, which is thrown away: they keep the features from forgetting what quality alone does not ask.
+
+    Args:
+        model: `models.mobile_nr.MobileNR` with five outputs.
+        spoiled: photographs spoiled in many kinds at five levels, with labels.
+        train_images, val_images: which of them to learn from, and to choose the epoch on (other photographs).
+        crop: side of the random crops in pixels; whole pictures are validated on.
+        schedule, batch_size, seed, checkpoint, log: as in `loop.fit`.
+    """
+    images = spoiled.images
+    kinds, levels = (pd.factorize(images[name], sort=True) for name in ("distortion", "level"))
+    votes = vote_distributions(1 + 4 * norm.cdf(images["mos"].to_numpy()), np.full(len(images), 0.5))
+    wanted = [torch.from_numpy(votes)]
+    wanted += [F.one_hot(torch.from_numpy(codes), len(names)).float() for codes, names in (kinds, levels)]
+    targets, rows = torch.cat(wanted, dim=1), pd.Series(range(len(images)), index=images["image"])
+    ends = np.cumsum([5, len(kinds[1]), len(levels[1])]).tolist()
+    of_votes = quality_loss("plcc")
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        beside = [soft_cross_entropy(outputs[:, a:b], targets[:, a:b]) for a, b in pairwise(ends)]
+        return of_votes(outputs[:, :5], targets[:, :5]) + sum(beside) / len(beside)
+
+    def srocc_of_labels(outputs: Tensor, targets: Tensor) -> float:
+        return srocc(outputs[:, :5], targets[:, :5])
+
+    def batches(names: Sequence[str], train: bool) -> ImageBatches:
+        chosen = rows[list(names)].to_numpy()
+        return ImageBatches(spoiled.distorted, chosen, targets[chosen], batch_size, seed, crop, train,
+                            model.mean, model.std, views=0)  # fmt: skip
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wrapped = _WithKinds(model, len(kinds[1]), len(levels[1]))
+    return fit(wrapped, batches(train_images, True), batches(val_images, False), loss, schedule, seed, checkpoint,
+               srocc_of_labels, log)  # fmt: skip

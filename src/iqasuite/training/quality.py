@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from iqasuite.data.dataset import Dataset, Scale
+from iqasuite.data.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models.heads import expected_vote
 from iqasuite.models.weights import save_weights
@@ -155,6 +157,31 @@ def train_quality(model: nn.Module, inputs: PixelInputs, targets: Mapping[str, n
     validation = batches(val_images, False) if len(val_images) else None
     return fit(model, batches(train_images, True), validation, loss or quality_loss(), schedule, seed, checkpoint,
                metric=srocc if validation else None, log=log, observe=observe)  # fmt: skip
+
+
+def train_on_fold(make: Callable[[], nn.Module], inputs: PixelInputs, targets: Mapping[str, np.ndarray],
+                  split: pd.DataFrame, fold: int, schedule: Schedule, seed: int = 0, refit: bool = False,
+                  **how) -> tuple[nn.Module, Result]:  # fmt: skip
+    """A new network, trained on one fold of a split.
+
+    Args:
+        make: gives the network, its random weights drawn anew from the seed and the fold.
+        split, fold: whose training part is learnt from, and whose validation part chooses the epoch.
+        refit: learn from the validation part as well; all of `schedule.epochs` are trained then, and nothing is chosen.
+        how: `loss`, `batch_size`, `checkpoint`, `log` and `observe` of `train_quality`.
+
+    Raises:
+        InputError: as in `train_quality`; no such fold.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed * 1009 + fold)
+        model = make()
+    training = part(split, fold, "train")
+    known = set(split.loc[split["fold"] == fold, "part"])
+    choosing = part(split, fold, "val") if "val" in known else []
+    if refit:
+        training, choosing = training + choosing, []
+    return model, train_quality(model, inputs, targets, training, choosing, schedule, seed, **how)
 
 
 def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_side: int, card: dict) -> Path:

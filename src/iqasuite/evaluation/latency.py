@@ -1,0 +1,159 @@
+"""How long a no-reference network takes for one picture, how large it is and how much it computes, by engine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import binom
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from iqasuite.catalogue import Entry
+from iqasuite.errors import InputError
+from iqasuite.models.export import INPUT, SCORE, Scored, export_onnx, quantised, session
+
+ENGINES = ("torch float32", "torch bfloat16", "ONNX float32", "ONNX int8")
+
+
+class Latency(NamedTuple):
+    """Milliseconds of a call: median and its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def latency(call: Callable[[], object], repeats: int = 50, warmup: int = 5) -> Latency:
+    """Milliseconds that a call takes, one after the other, on this machine as it is now.
+
+    Args:
+        call: what is measured; it returns when it is done (on a GPU, after waiting for it).
+        repeats: calls that are measured.
+        warmup: calls before these, which set up what later ones reuse.
+
+    Raises:
+        InputError: fewer than one repeat, or a negative warm-up.
+    """
+    if repeats < 1 or warmup < 0:
+        raise InputError(f"latency: repeats {repeats}, warmup {warmup}; expected 1 or more, 0 or more")
+    for _ in range(warmup):
+        call()
+    spent = []
+    for _ in range(repeats):
+        began = time.perf_counter_ns()
+        call()
+        spent.append((time.perf_counter_ns() - began) / 1e6)
+    return Latency(float(np.median(spent)), *median_interval(spent))
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Two of the values that lie around the median of what they were drawn from with at least this confidence.
+
+    Exact for any distribution of independent values: how many are below the median is binomial. With fewer than six
+    values no two are far enough apart for 95 %: smallest and largest are given.
+
+    Reference: W. R. Thompson, "On Confidence Ranges for the Median and Other Expectation Distributions for Populations
+    of Unknown Distribution Form", 1936.
+    """
+    ordered, n = np.sort(np.asarray(values, dtype=float)), len(values)
+    rank = max(int(binom.ppf((1 - confidence) / 2, n, 0.5)) - 1, 0)  # from 0: the next one is too near to the median
+    return float(ordered[rank]), float(ordered[n - 1 - rank])
+
+
+def latency_table(networks: Mapping[str, nn.Module], pictures: Sequence[np.ndarray], sizes: Sequence[int],
+                  engines: Sequence[str] = ENGINES, repeats: int = 50, warmup: int = 5) -> pd.DataFrame:  # fmt: skip
+    """Latency of one picture for networks × sizes × engines, from 8-bit pixels to the score, on the CPU.
+
+    All engines do the same: normalise, compute, softmax, expected vote. They use as many threads as torch does.
+
+    Args:
+        networks: name -> no-reference network with buffers `mean` and `std`.
+        pictures: uint8 (H, W, 3), at least as large as the largest size; the first one is timed, all of them set the
+            ranges of the 8-bit integers and are compared.
+        sizes: sides of the square that is cut from their middles.
+        engines: some of `ENGINES`.
+        repeats, warmup: see `latency`.
+
+    Returns:
+        One row each: network, size, engine, parameters, megabytes (of the file; bfloat16 computes from the same file as
+        float32), million_macs (multiply-adds of one picture), median_ms, low_ms, high_ms (95 %), difference (largest
+        from torch float32 over the pictures, in votes from 1 to 5).
+
+    Raises:
+        InputError: an unknown engine, no pictures, or one that is too small.
+    """
+    unknown = [engine for engine in engines if engine not in ENGINES]
+    if unknown or not len(pictures) or min(min(p.shape[:2]) for p in pictures) < max(sizes):
+        found = f"engines {', '.join(engines)}, {len(pictures)} pictures, sizes {', '.join(map(str, sizes))}"
+        raise InputError(f"latency: {found}; expected some of {', '.join(ENGINES)}, pictures of at least these sizes")
+    rows: list[dict] = []
+    for name, network in networks.items():
+        for size in sizes:
+            cut = [_middle(picture, size) for picture in pictures]
+            found = _measured(network, cut, engines, repeats, warmup)
+            rows += [{"network": name, "size": size, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def million_macs(network: nn.Module, size: tuple[int, int]) -> float:
+    """Multiply-adds of one image of `size` (height, width) in convolutions, products and attention, in millions."""
+    device = next(network.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, *size, device=device))
+    return counter.get_total_flops() / 2e6
+
+
+def _middle(picture: np.ndarray, size: int) -> np.ndarray:
+    top, left = ((side - size) // 2 for side in picture.shape[:2])
+    return np.ascontiguousarray(picture[top : top + size, left : left + size])
+
+
+def _measured(network: nn.Module, pictures: Sequence[np.ndarray], engines: Sequence[str], repeats: int,
+              warmup: int) -> list[dict]:  # fmt: skip
+    """Rows of one network at one size: `pictures` are of it."""
+    scored = Scored(network).eval()
+    plain = _torch_call(scored, half=False)
+    votes = np.array([plain(picture) for picture in pictures])
+    facts = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "million_macs": million_macs(scored.network, pictures[0].shape[:2]),
+    }
+    rows = []
+    for engine in engines:
+        call, size = _engine(engine, scored, pictures)
+        difference = np.abs([call(picture) for picture in pictures] - votes).max()
+        took = latency(lambda call=call: call(pictures[0]), repeats, warmup)
+        rows.append({
+            "engine": engine, **facts, "megabytes": size / 1e6, "median_ms": took.median, "low_ms": took.low,
+            "high_ms": took.high, "difference": float(difference),
+        })  # fmt: skip
+    return rows
+
+
+def _engine(name: str, scored: Scored, pictures: Sequence[np.ndarray]) -> tuple[Callable[[np.ndarray], float], int]:
+    """A call from a picture to its vote, and the bytes of the file that it needs."""
+    if name.startswith("torch"):
+        size = sum(t.numel() * t.element_size() for t in scored.network.state_dict().values())
+        return _torch_call(scored, half=name == "torch bfloat16"), size
+    entry = Entry("network", Path("network"), "network", "", "votes", 1.0, 5.0, False, {})
+    with tempfile.TemporaryDirectory() as folder:
+        file = export_onnx(scored.network, Path(folder) / "float32.onnx", entry)
+        if name == "ONNX int8":
+            file = quantised(file, Path(folder) / "int8.onnx", pictures)
+        size, ready = file.stat().st_size, session(file, torch.get_num_threads())
+    return lambda picture: float(ready.run([SCORE], {INPUT: picture[None]})[0][0]), size
+
+
+def _torch_call(scored: Scored, half: bool) -> Callable[[np.ndarray], float]:
+    def call(picture: np.ndarray) -> float:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            return scored(torch.from_numpy(picture)[None])[0].item()
+
+    return call
