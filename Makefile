@@ -10,7 +10,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo suite test lab bench lock clean
+.PHONY: help install demo suite test lab app bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -35,6 +35,9 @@ test: $(INSTALLED)  ## all tests
 
 lab: $(INSTALLED)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks
+
+app: $(INSTALLED)  ## the page in the browser: pictures in, predicted quality out
+	$(BIN)/iqasuite app
 
 bench: $(INSTALLED)  ## ours beside the obvious way, written to results/bench/
 	@status=0; for bench in tests/benchmarks/bench_*.py; do \

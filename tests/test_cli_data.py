@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from iqasuite import cli
 from iqasuite.cli import app
+from iqasuite.cli import data as cli_data
 from iqasuite.data import adapters
 from iqasuite.data.card import Card, Download, Scale
 from iqasuite.data.layout import Files, scored
@@ -173,7 +173,7 @@ def test_get_a_part_of_the_official_set(command, tiny):
 @pytest.mark.parametrize(("answer", "here"), [("y\n", True), ("n\n", False)])
 @pytest.mark.parametrize("size", [0, 2_000_000_000])
 def test_get_asks_before_large_downloads_on_a_terminal(command, tiny, monkeypatch, answer, here, size):
-    monkeypatch.setattr("iqasuite.cli._on_terminal", lambda: True)
+    monkeypatch.setattr("iqasuite.cli.data._on_terminal", lambda: True)
     tiny.CARD = replace(tiny.CARD, downloads=(replace(tiny.CARD.downloads[0], size=size),))
     asked = command("get", "tiny", input=answer)
     assert "Download" in asked.output and ("images    30 of 30" in asked.output) is here
@@ -182,7 +182,7 @@ def test_get_asks_before_large_downloads_on_a_terminal(command, tiny, monkeypatc
 
 
 def test_get_does_not_ask_before_small_downloads(command, tiny, monkeypatch):
-    monkeypatch.setattr("iqasuite.cli._on_terminal", lambda: True)
+    monkeypatch.setattr("iqasuite.cli.data._on_terminal", lambda: True)
     got = command("get", "tiny")
     assert got.exit_code == 0 and "[y/N]" not in got.output
 
@@ -231,7 +231,7 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
 
     for screen, bar in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", screen)
-        report = cli._downloading()
+        report = cli_data._downloading()
         for done in range(0, 1001, 50):
             report("a.zip", done, 1000)
         report("b.zip", 5 * 10**6, 0)

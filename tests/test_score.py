@@ -1,7 +1,11 @@
 """Scores of pairs and folders of pairs: right, whole, and each fault named while the rest goes on."""
 
+import csv
+import io
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,7 +99,7 @@ def test_weights_are_found_by_name_in_the_weights_folder(files, command, monkeyp
 
 
 def test_a_folder_of_the_challenge_becomes_output_txt(folder, command):
-    found = command(folder)
+    found = command(folder, "--pairs")
     assert found.exit_code == 0 and found.stdout.startswith("output.txt: 4 of 4 pairs; MS-SSIM")
     lines = (folder.parent / "output.txt").read_text().splitlines()
     names, values = zip(*(line.split(",") for line in lines), strict=True)
@@ -106,12 +110,46 @@ def test_a_folder_of_the_challenge_becomes_output_txt(folder, command):
     assert (folder.parent / "other/scores.txt").read_text() == (folder.parent / "output.txt").read_text()
 
 
+def test_a_metric_alone_makes_a_folder_one_of_pairs(folder, command):
+    assert command(folder, "--model", "psnr").stdout.startswith("output.txt: 4 of 4 pairs; PSNR")
+
+
+def test_pairs_as_a_table_for_programs(folder, command):
+    asked = command(folder, "--pairs", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(asked.stdout)))
+    assert asked.exit_code == 0 and [Path(row["image"]).name for row in rows][:2] == [
+        "A0001_00_00.bmp",
+        "A0001_00_01.bmp",
+    ]
+    assert float(rows[1]["score"]) == 1 and rows[1]["reference"].endswith("A0001.BMP")
+    assert not (folder.parent / "output.txt").exists()
+    written = command(folder, "--pairs", "--output", "scores.csv")
+    assert written.stdout.startswith("scores.csv: 4 of 4 pictures; score: MS-SSIM")
+    assert (folder.parent / "scores.csv").read_text() == asked.stdout
+
+
+def test_one_reference_for_several_and_one_of_the_same_name(files, command):
+    found = command("d.png", "r.png", "--reference", "r.png", "--format", "jsonl")
+    first, second = map(json.loads, found.stdout.splitlines())
+    assert (first["image"], second["image"], second["score"]) == ("d.png", "r.png", 1)
+    assert first["score"] == pytest.approx(of_metric("ms_ssim"), rel=1e-6)
+    (files / "originals").mkdir(), (files / "copies").mkdir()
+    Image.fromarray(REFERENCE).save("originals/photo.bmp"), Image.fromarray(DISTORTED).save("copies/photo.png")
+    Image.fromarray(DISTORTED).save("copies/other.png")
+    found = command("copies/other.png", "copies/photo.png", "--reference", "originals", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(found.stdout)))
+    assert found.exit_code == 1 and "no reference" in rows[0]["error"] and "copies/other.png" in found.stderr
+    assert float(rows[1]["score"]) == pytest.approx(first["score"]) and rows[1]["reference"] == "originals/photo.bmp"
+    challenge = command("copies", "--reference", "originals")
+    assert challenge.exit_code == 1 and (files / "output.txt").read_text().startswith("photo.png,0.")
+
+
 def test_faults_are_named_and_the_others_scored(folder, command):
     (folder / "Dis/A0001_00_01.bmp").write_bytes((folder / "Dis/A0001_00_00.bmp").read_bytes()[:5000])
     (folder / "Ref/A0002.BMP").unlink()
     Image.fromarray(REFERENCE).save(folder / "Ref/A0009.png")
     (folder / "readme.txt").write_text("not an image")
-    found = command(folder)
+    found = command(folder, "--pairs")
     assert found.exit_code == 1
     errors = found.stderr.splitlines()
     assert len(errors) == 4 and all(line.startswith("error: ") for line in errors)
@@ -124,17 +162,17 @@ def test_faults_are_named_and_the_others_scored(folder, command):
 def test_the_same_name_twice_is_a_fault(folder, command):
     (folder / "again").mkdir()
     Image.fromarray(REFERENCE).save(folder / "again/A0001_00_00.bmp")
-    found = command(folder)
+    found = command(folder, "--pairs")
     assert found.exit_code == 1 and "a second image of this name" in found.stderr
     Image.fromarray(REFERENCE).save(folder / "again/A0002.png")
-    assert command(folder).stderr.count("2 references A0002") == 2
+    assert command(folder, "--pairs").stderr.count("2 references A0002") == 2
 
 
 def test_nothing_is_written_where_nothing_is_scored(folder, command):
     for path in (folder / "Dis").iterdir():
         path.write_bytes(b"")
     (folder.parent / "output.txt").write_text("of before")
-    found = command(folder)
+    found = command(folder, "--pairs")
     assert found.exit_code == 1 and found.stdout == "" and found.stderr.count("0 bytes") == 4
     assert (folder.parent / "output.txt").read_text() == "of before"
     assert [path.name for path in folder.parent.glob(".output*")] == []
@@ -174,13 +212,13 @@ def test_ways_to_store_the_same_pixels_are_no_difference(files, command):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(("d.png",), "no reference"), (("none.png", "--reference", "r.png"), "none.png: no such file"),
+    [(("d.png", "--pairs"), "no reference"), (("none.png", "--reference", "r.png"), "none.png: no such file"),
      (("d.png", "--reference", "none.png"), "none.png: no such file"),
      (("d.png", "--reference", "r.png", "--model", "ms_sim"), "model 'ms_sim'"),
      (("d.png", "--reference", "r.png", "--model", "psnr", "--model", "ssim"), "expected it alone"),
      (("d.png", "--reference", "r.png", "--model", "one.safetensors", "--views", "two"), "views 'two'"),
      (("d.png", "--reference", "r.png", "--model", "d.png"), "expected .safetensors"),
-     (("small.png", "--reference", "small.png"), "161 or more"), ((".",), "none named like A0001_00_00.bmp")],
+     (("small.png", "--reference", "small.png"), "161 or more"), ((".", "--pairs"), "none named like A0001_00_00.bmp")],
 )  # fmt: skip
 def test_one_line_says_what_is_wrong(files, command, arguments, word):
     Image.fromarray(REFERENCE[:100]).save("small.png")

@@ -53,7 +53,13 @@ class Entry:
         return str(Path(self.name).parent) if self.observer and "/" in self.name else ""
 
     def category(self, score: float) -> str:
-        """The fifth of the scale that a score lies in: very poor, poor, average, good or excellent."""
+        """The fifth of the scale that a score lies in: very poor, poor, average, good or excellent.
+
+        Raises:
+            InputError: the scale has no ends, or the score is no number.
+        """
+        if not (self.high > self.low and score == score):
+            raise InputError(f"model {self.name!r}: score {score} on {self.scale} from {self.low} to {self.high}")
         share = (score - self.low) / (self.high - self.low)
         return CATEGORIES[min(max(int(5 * share), 0), 4)]
 

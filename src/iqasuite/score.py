@@ -1,28 +1,30 @@
-"""The program behind `iqasuite score`: which images are scored, by what, and how that is written.
+"""Scores of pictures beside their originals, the program behind `iqasuite score --reference`: pairs, scorers, lines.
 
 Tasks (an image, with its reference where there is one) go through a scorer and come back with a score or an error, one
-by one; a broken file stops its own task only. What is heavy is imported by the functions that need it.
+by one; a broken file stops its own task only. What is heavy is imported by the functions that need it. Pictures without
+an original go through `iqasuite.scoring`, whose `judged` is here as well.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqasuite.errors import InputError
-from iqasuite.paths import write_atomic
+from iqasuite.scoring.files import pictures
+from iqasuite.scoring.stream import judged as judged  # the same for pictures alone
+from iqasuite.scoring.tables import Row, printable
 
 if TYPE_CHECKING:
     import numpy as np
 
-ENDINGS = (".bmp", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif")
 _DISTORTED = re.compile(r"(?P<reference>.+?)_\d+_\d+")  # PIPAL's and the challenge's A0001_00_00, TID's i01_01_1
 _GRAY = ("1", "L", "LA", "La", "F")
+COLUMNS = {"score": ">10", "spread": ">8", "reference": "<16", "error": "<0", "image": "<0"}
 
 
 @dataclass(frozen=True)
@@ -58,54 +60,6 @@ class Scorer:
     meaning: str
     needs_reference: bool
     measure: Callable[[Task], tuple[float, float]]
-
-
-def run(image: Path, reference: Path | None, models: Sequence[str], views: str, output: Path,
-        say: Callable[[str], None], complain: Callable[[str], None]) -> int:  # fmt: skip
-    """Score an image, or a folder of pairs; the command's exit status.
-
-    Args:
-        image: file, or folder of the challenge's naming.
-        reference: its reference; of a folder, where the references are if they are not in it.
-        models: see `scorer_for`.
-        views: name in `evaluation.full_reference.VIEWS`.
-        output: file for the scores of a folder.
-        say, complain: take a line for standard output, for standard error.
-
-    Raises:
-        InputError: nothing can be scored: a model that is none, no such file, a pair that is none.
-    """
-    if not image.exists():
-        raise InputError(f"{image}: no such file or folder")
-    if image.is_dir():
-        return _run_folder(image, reference, models, views, output, say, complain)
-    scorer, task = scorer_for(models, views), Task(image, reference)
-    if scorer.needs_reference and reference is None:
-        raise InputError(f"{image}: no reference; expected --reference FILE, which {scorer.scale} compares it with")
-    say(line(scorer, Scored(task, *_finite(scorer, task))))
-    return 0
-
-
-def _run_folder(folder: Path, references: Path | None, models: Sequence[str], views: str, output: Path,
-                say: Callable[[str], None], complain: Callable[[str], None]) -> int:  # fmt: skip
-    from tqdm import tqdm
-
-    if output.is_dir():
-        raise InputError(f"{output}: a folder; expected --output FILE for the scores")
-    tasks, problems = challenge_tasks(folder, references)
-    scorer = scorer_for(models, views)
-    for problem in problems:
-        complain(f"error: {problem}")
-    done, quiet = [], not sys.stderr.isatty()
-    for result in tqdm(scored(scorer, tasks), total=len(tasks), unit="pair", leave=False, disable=quiet):
-        done.append(result)
-        if result.error:
-            complain(f"error: {result.error}")
-    good = [result for result in done if not result.error]
-    if good:
-        write_atomic(output, challenge_lines(good))
-        say(f"{output}: {len(good):,} of {len(done):,} pairs; {scorer.scale}, {scorer.meaning}")
-    return 0 if good and len(good) == len(done) and not problems else 1
 
 
 def scorer_for(models: Sequence[str], views: str = "eight") -> Scorer:
@@ -195,7 +149,8 @@ def _metrics() -> Iterable[str]:
 def challenge_tasks(folder: Path, references: Path | None = None) -> tuple[list[Task], list[str]]:
     """The pairs of a folder by their names, as in the validation set of the NTIRE 2021 challenge, and what has no pair.
 
-    `A0001_00_00.bmp` is a version of `A0001.bmp`, whatever the case, the endings and the folders below.
+    `A0001_00_00.bmp` is a version of `A0001.bmp`, whatever the case, the endings and the folders below. Where the
+    references are elsewhere, an image may also have its reference's own name, as `A0001.jpg` and `A0001.bmp`.
 
     Args:
         folder: of distorted images, and of references too where these are not elsewhere.
@@ -208,46 +163,89 @@ def challenge_tasks(folder: Path, references: Path | None = None) -> tuple[list[
     Raises:
         InputError: no such folder, or no image of such a name.
     """
-    images = _images(folder)
-    named = {path: match for path in images if (match := _DISTORTED.fullmatch(path.stem))}
-    if not named:
+    images = pictures(folder)
+    originals = _originals(images if references is None else pictures(references), apart=references is not None)
+    versions = {path: stem for path in images if (stem := _original_of(path, originals, references is not None))}
+    if not versions:
         raise InputError(f"{folder}: {len(images)} images, none named like A0001_00_00.bmp; expected such pairs")
-    originals, problems = {}, []
-    for path in images if references is None else _images(references):
-        if path not in named:
-            originals.setdefault(path.stem.lower(), []).append(path)
-    tasks, seen = [], {}
-    for path, match in sorted(named.items(), key=lambda item: (item[0].name, item[0])):
-        found = originals.get(match["reference"].lower(), [])
+    tasks, problems, seen = [], [], {}
+    for path, stem in sorted(versions.items(), key=lambda item: (item[0].name, item[0])):
+        found = originals.get(stem.lower(), [])
         if len(found) != 1:
             where = f"{len(found)} references" if found else "no reference"
-            problems.append(f"{path}: {where} {match['reference']} in {references or folder}; expected one")
+            problems.append(f"{path}: {where} {stem} in {references or folder}; expected one")
         elif path.name in seen:
             problems.append(f"{path}: a second image of this name, after {seen[path.name]}; expected each name once")
         else:
             seen[path.name] = path
             tasks.append(Task(path, found[0]))
     if references is not None:
-        problems += [f"{path}: expected a name like A0001_00_00.bmp" for path in images if path not in named]
-    with_versions = {match["reference"].lower() for match in named.values()}
+        problems += [f"{path}: expected a name like A0001_00_00.bmp" for path in images if path not in versions]
+    with_versions = {stem.lower() for stem in versions.values()}
     alone = [path for stem, paths in originals.items() if stem not in with_versions for path in paths]
     problems += [f"{path}: no distorted image {path.stem}_00_00; expected one or more" for path in alone]
     return tasks, problems
+
+
+def paired(images: Iterable[Path | str], reference: Path) -> Iterator[Task]:
+    """Each image with its reference: one file for all, or the one of its name (as in `challenge_tasks`) in a folder.
+
+    An image that has none there, or several, comes without: `scored` says so.
+
+    Raises:
+        InputError: the reference is neither file nor folder.
+    """
+    if not reference.exists():
+        raise InputError(f"{reference}: no such file or folder; expected a reference")
+    if not reference.is_dir():
+        return (Task(Path(image), reference) for image in images)
+    originals = _originals(pictures(reference), apart=True)
+
+    def task(image: Path) -> Task:
+        found = originals.get((_original_of(image, originals, True) or "").lower(), [])
+        return Task(image, found[0] if len(found) == 1 else None)
+
+    return map(task, map(Path, images))
+
+
+def _originals(paths: Iterable[Path], apart: bool) -> dict[str, list[Path]]:
+    """Stem in lower case -> references of that name; beside their versions, none of these."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        if apart or not _DISTORTED.fullmatch(path.stem):
+            found.setdefault(path.stem.lower(), []).append(path)
+    return found
+
+
+def _original_of(path: Path, originals: dict[str, list[Path]], apart: bool) -> str | None:
+    """Stem of the reference that an image's name asks for; None where it asks for none."""
+    if apart and path.stem.lower() in originals:
+        return path.stem
+    match = _DISTORTED.fullmatch(path.stem)
+    return match["reference"] if match else None
 
 
 def scored(scorer: Scorer, tasks: Iterable[Task]) -> Iterator[Scored]:
     """Each task with its score, or with the reason why it has none, as they are done."""
     for task in tasks:
         try:
-            yield Scored(task, *_finite(scorer, task))
+            yield Scored(task, *finite(scorer, task))
         except (InputError, OSError) as error:
             yield Scored(task, error=str(error))
+
+
+def row(result: Scored) -> Row:
+    """A result as a row of `COLUMNS`."""
+    known = {"image": str(result.task.image)}
+    if result.task.reference is not None:
+        known["reference"] = str(result.task.reference)
+    return known | ({"error": result.error} if result.error else {"score": result.score, "spread": result.spread})
 
 
 def line(scorer: Scorer, result: Scored) -> str:
     """One score for people to read."""
     spread = "" if math.isnan(result.spread) else f" ± {result.spread:.2g}"
-    return f"{result.task.image.name}: {result.score:.6g}{spread} {scorer.scale} ({scorer.meaning})"
+    return f"{printable(result.task.image.name)}: {result.score:.6g}{spread} {scorer.scale} ({scorer.meaning})"
 
 
 def challenge_lines(results: Sequence[Scored]) -> str:
@@ -287,19 +285,15 @@ def _kind(path: Path) -> str:
         return "CMYK" if file.mode == "CMYK" else "RGB"
 
 
-def _finite(scorer: Scorer, task: Task) -> tuple[float, float]:
+def finite(scorer: Scorer, task: Task) -> tuple[float, float]:
+    """Score and spread of a task.
+
+    Raises:
+        InputError: files that are no pair, no reference where the scorer needs one, a score that is no number.
+    """
+    if scorer.needs_reference and task.reference is None:
+        raise InputError(f"{task.image}: no reference; expected --reference with the picture that it is a copy of")
     score, spread = scorer.measure(task)
     if not math.isfinite(score):
         raise InputError(f"{task.image}: the score is {score}; expected a number")
     return score, spread
-
-
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in ENDINGS and path.is_file()
-        and not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
-    ]  # fmt: skip

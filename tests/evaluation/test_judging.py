@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from iqasuite import models
-from iqasuite.catalogue import CATEGORIES, find
+from iqasuite.catalogue import CATEGORIES, entry_of, find
 from iqasuite.errors import InputError
 from iqasuite.evaluation.judging import Judge, enlarged, load_judge
 from iqasuite.models.weights import save_weights
@@ -247,3 +247,13 @@ def test_enlarged_keeps_a_uniform_map_and_the_corners():
     large = enlarged(values, (30, 40))
     assert large.shape == (30, 40) and large.dtype == np.float32
     assert [large[0, 0], large[-1, -1]] == pytest.approx([0, 11]) and np.diff(large, axis=1).min() > -1e-5
+
+
+def test_a_network_that_cuts_patches_takes_pictures_of_any_size(tmp_path):
+    card = {"scale": [1, 5], "view_size": 48, "observer": "Ann"}
+    network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
+    judge = Judge(entry_of(save_weights(network, tmp_path / "a.safetensors", card), "a"), "float32")
+    picture = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)  # shown at 48 × 69
+    found = judge.map(picture)
+    assert found.values.shape == (3, 4) and found.values.sum() == pytest.approx(1, abs=1e-5)
+    assert 1 <= judge.judge([picture])[0].vote <= 5

@@ -87,6 +87,8 @@ class Judge:
         self.shorter_side = int(shown.get("shorter_side") or entry.card.get("view_size") or 256)
         self.crop = shown.get("crop", entry.card.get("crop"))
         self.views = int(shown.get("views", entry.card.get("views", 1)))
+        # networks that cut a picture into patches see whole ones, not what is left over at its right and bottom
+        self.patch = int(getattr(getattr(network, "stem", None), "patch_size", 1))
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """A picture uint8 (H, W, 3) at the size at which this network sees it (bicubic, anti-aliased).
@@ -126,7 +128,7 @@ class Judge:
     @torch.inference_mode()
     def _judged(self, images: np.ndarray) -> list[Judgement]:
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
-        views = grid_crops(x, self.crop, self.views) if self.crop else x[:, None]
+        views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             out = self.network(self._normalised(views.flatten(0, 1)))
         out = out.float().cpu()
@@ -144,6 +146,10 @@ class Judge:
         score = self.entry.score_of(vote)
         return Judgement(score, vote, self.entry.category(score), shares)
 
+    def _whole_patches(self, x: Tensor) -> Tensor:
+        height, width = (side // self.patch * self.patch for side in x.shape[-2:])
+        return x[..., :height, :width]
+
     def _normalised(self, x: Tensor) -> Tensor:
         return normalise(x.to(self.device), self.network.mean, self.network.std)
 
@@ -153,9 +159,11 @@ class Judge:
 
         A mobile network gives a quality map, the others an attention map (last layer, mean over heads).
         """
-        x = self._normalised(torch.from_numpy(self.shown(image)).permute(2, 0, 1)[None])
+        whole = torch.from_numpy(self.shown(image)).permute(2, 0, 1)[None]
+        x = self._normalised(self._whole_patches(whole))
         if hasattr(self.network, "local"):
-            logits = self.network.local(x)[0]  # (classes, rows, columns)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                logits = self.network.local(x)[0]  # (classes, rows, columns)
             votes = expected_vote(logits.flatten(1).T) if len(logits) > 1 else logits[0].clamp(1, 5)
             return Map("quality", votes.view(logits.shape[-2:]).float().cpu().numpy())
         if hasattr(self.network, "record"):

@@ -72,7 +72,7 @@ def read_predictions(folder: Path | str, dataset: str = "", split: pd.DataFrame 
             by one model, protocol, seed and observer within a fold, a row that does not agree with the split.
     """
     files = sorted(Path(folder).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
-    frames = {file.name: _read(file) for file in files}
+    frames = {file.name: read_table(file) for file in files}
     frames = {name: frame[frame["dataset"] == dataset] if dataset else frame for name, frame in frames.items()}
     frames = {name: frame for name, frame in frames.items() if len(frame)}
     if not frames:
@@ -109,7 +109,12 @@ def check_split(predictions: pd.DataFrame, split: pd.DataFrame, source: str = "p
     return predictions
 
 
-def _read(file: Path) -> pd.DataFrame:
+def read_table(file: Path | str) -> pd.DataFrame:
+    """Predictions frame of one CSV file.
+
+    Raises:
+        InputError: it is none.
+    """
     try:
         frame = pd.read_csv(file, dtype={"observer": str, "image": str, "model": str})
     except (OSError, ValueError) as error:

@@ -32,7 +32,7 @@ def save_weights(model: nn.Module, path: Path | str, card: dict | None = None) -
     if not {"architecture", "arguments"} <= card.keys():
         raise InputError(f"{path}: the card lacks architecture or arguments (noted by models.create): {sorted(card)}")
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_atomic(path, save(state, metadata={"format": "pt", "architecture": str(card["architecture"])}))
+    write_atomic(path, save(state, metadata={"format": "pt"}))
     write_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     return path
 

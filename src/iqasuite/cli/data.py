@@ -1,139 +1,20 @@
-"""The `iqasuite` command. What takes long to import is imported inside the commands, so that `--help` is quick."""
+"""`iqasuite data …`: which sets there are, getting them, checking them."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from iqasuite.errors import InputError
 
-
-class _Commands(TyperGroup):
-    """Errors that the user can mend are one line and exit status 2; Ctrl-C is 130."""
-
-    def invoke(self, ctx: typer.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
-        except OSError as error:  # a full disk, a folder that cannot be written
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 
-OPTIONS = {"no_args_is_help": True, "pretty_exceptions_enable": False, "add_completion": False}
-app = typer.Typer(cls=_Commands, help="Experiments on image quality as individual people see it.", **OPTIONS)
-suite_app = typer.Typer(help="Batches of notebooks.", no_args_is_help=True)
-data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
-playlist_app = typer.Typer(help="Rating playlists (CSV).", no_args_is_help=True)
-app.add_typer(suite_app, name="suite")
-app.add_typer(data_app, name="data")
-app.add_typer(playlist_app, name="playlist")
-
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="Name of a file in notebooks/suites, or its path.")]
-
-
-@app.callback()
-def start() -> None:
-    """Experiments on image quality as individual people see it."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-
-
-@suite_app.command("list")
-def list_suites() -> None:
-    """List the suites and what they are."""
-    from iqasuite.suite import known_suites, read_suite
-
-    for name in known_suites():
-        suite = read_suite(name)
-        typer.echo(f"{name:10} {len(suite.runs):4} runs   {suite.title}")
-
-
-@suite_app.command("check")
-def check_suite(name: SuiteName) -> None:
-    """Check a suite's runs, needs and parameters against its notebooks; run nothing."""
-    from iqasuite.suite import check, read_suite
-
-    suite = read_suite(name)
-    check(suite)
-    typer.echo(
-        f"{suite.name}: {len(suite.runs)} runs of {len({run.notebook for run in suite.runs})} notebooks, all well"
-    )
-
-
-@suite_app.command("run")
-def run_suite(
-    name: SuiteName,
-    jobs: Annotated[int | None, typer.Option(help="Runs at one time (default: one a GPU, else one a core).")] = None,
-    keep_going: Annotated[bool, typer.Option(help="Go on with runs that do not need a failed one.")] = True,
-) -> None:
-    """Run what is not done yet of a suite, then build its gallery."""
-    from iqasuite import batch
-
-    raise typer.Exit(batch.run_suite(name, jobs, keep_going))
-
-
-@app.command("run-notebook", hidden=True)
-def run_notebook(suite: str, run: str, threads: int = 1) -> None:
-    """One run of a suite: what the Snakefile calls."""
-    from iqasuite import batch
-
-    try:
-        batch.run_notebook(suite, run, threads)
-    except batch.RunFailed as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-@app.command("gallery")
-def build_gallery(name: SuiteName) -> None:
-    """Build the pages of a suite from what its runs have left in results/."""
-    from iqasuite.report import gallery
-    from iqasuite.suite import read_suite
-
-    typer.echo(gallery.build(read_suite(name)))
-
-
-@app.command("score")
-def score_images(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="Distorted image, or folder of pairs.")],
-    reference: Annotated[
-        Path | None, typer.Option(help="What it is compared with (of a folder: folder of references, if elsewhere).")
-    ] = None,
-    model: Annotated[
-        list[str], typer.Option(help="Metric (psnr, ssim, ms_ssim, vif, …) or weights; several are an ensemble.")
-    ] = ["ms_ssim"],  # noqa: B006
-    views: Annotated[str, typer.Option(help="Of networks: one, eight (turned, mirrored) or study (also lighter).")] = (
-        "eight"
-    ),
-    output: Annotated[Path, typer.Option(help="File for the scores of a folder.")] = Path("output.txt"),
-) -> None:
-    """Score an image against its reference, or a folder of pairs.
-
-    One pair: a line with the score and its scale. A folder, named as in the NTIRE 2021 challenge (A0001_00_00.bmp is a
-    version of A0001.bmp): OUTPUT gets a line "name,score" for each distorted image, such as A0001_00_00.bmp,1381.05.
-
-    Exit status 1: some images of a folder have no partner or cannot be read; they are named, the others are scored.
-
-    Example: iqasuite score --reference photograph.png --model ms_ssim distorted.png
-    """
-    from iqasuite import score
-
-    complain = partial(typer.echo, err=True)
-    raise typer.Exit(score.run(image, reference, model, views, output, typer.echo, complain))
-
-
-@data_app.command("list")
+@app.command("list")
 def list_data(
     long: Annotated[bool, typer.Option("--long", help="Everything that is known, not one line a set.")] = False,
 ) -> None:
@@ -196,7 +77,7 @@ def _bytes(number: float) -> str:
     return f"{number:.1f} GB"
 
 
-@data_app.command("get")
+@app.command("get")
 def get_data(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets (iqasuite data list).")],
     into: Annotated[Path | None, typer.Option(help="Folder for the sets' folders (default: the data folder).")] = None,
@@ -285,7 +166,7 @@ def _downloading():
     return bar if sys.stderr.isatty() else line
 
 
-@data_app.command("check")
+@app.command("check")
 def check_data(
     names: Annotated[list[str], typer.Argument(metavar="NAME|FOLDER...", help="Data sets, or folders of your own.")],
     quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images, only look for them.")] = False,
@@ -339,7 +220,7 @@ def _counts(report) -> str:
     )
 
 
-@data_app.command("make-demo")
+@app.command("make-demo")
 def make_demo(
     folder: Annotated[Path | None, typer.Option(help="Where (default: demo/ in the cache folder).")] = None,
 ) -> None:
@@ -350,67 +231,3 @@ def make_demo(
     root = folder or cache_root() / "demo"
     demo.make(root)
     typer.echo(root)
-
-
-@playlist_app.command("check")
-def check_playlist(
-    source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="Playlist, or folder with one per observer.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the images that may be named.")] = None,
-) -> None:
-    """Check rating playlists; say what is in them, or what is wrong.
-
-    Of a folder: a report of every session, and warnings where a session does not repeat the one it should, or is listed
-    twice. Exit status 2: files that cannot be read; all of them are named.
-
-    Example: iqasuite playlist check playlists/demo
-    """
-    from iqasuite.data.playlists import read_playlist
-
-    if images is not None and not images.is_dir():
-        raise InputError(f"{images}: no such folder")
-    known = (
-        None
-        if images is None
-        else [path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()]
-    )
-    if source.is_dir():
-        _check_sessions(source, known)
-        return
-    votes = read_playlist(source, known_images=known)
-    counts = ", ".join(f"{vote}: {number}" for vote, number in votes["vote"].value_counts().sort_index().items())
-    typer.echo(f"{source}: {len(votes)} votes, {votes['image'].nunique()} images ({counts})")
-
-
-def _check_sessions(folder: Path, known_images: list[str] | None) -> None:
-    from iqasuite.data.playlists import invalid_playlists, read_playlists
-    from iqasuite.data.sessions import copied_sessions, faulty_runs, report_text, session_report
-
-    messages = invalid_playlists(folder, known_images)
-    for message in messages:
-        typer.echo(f"error: {message}", err=True)
-    if messages:
-        raise typer.Exit(2)
-    votes = read_playlists(folder, known_images=known_images)
-    report = session_report(votes)
-    typer.echo(report_text(report))
-    typer.echo(f"{folder}: {len(votes)} votes of {votes['observer'].nunique()} observers in {len(report)} sessions")
-    for why in [*faulty_runs(votes)["why"], *copied_sessions(votes)["why"]]:
-        typer.echo(f"warning: {why}")
-
-
-@playlist_app.command("convert")
-def convert_playlist(
-    source: Annotated[Path, typer.Argument(help="MATLAB session (.mat), or a folder of them.")],
-    target: Annotated[Path, typer.Argument(help="Folder for the playlists; for one session also a name in .csv.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace playlists that are there already.")] = False,
-) -> None:
-    """Make CSV playlists of rating sessions that MATLAB saved: all of them or none.
-
-    Example: iqasuite playlist convert sessions playlists/mine
-    """
-    from iqasuite.data.playlists import convert_playlists
-
-    written = convert_playlists(source, target, overwrite)
-    for path in written:
-        typer.echo(path)
-    typer.echo(f"{len(written)} playlists; next: iqasuite playlist check {target}")

@@ -1,0 +1,30 @@
+"""Pictures to try the page with: photographs that come inside scikit-image, and what our own code makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from iqasuite.data.demo import photograph
+from iqasuite.data.distortions import jpeg_bytes, png_bytes
+from iqasuite.data.loading import read_image
+from iqasuite.data.more_distortions import LEVELS, distorted
+from iqasuite.paths import write_atomic
+
+# Photograph, then kinds of distortion with their levels from 1 (mild) to 5 (strong).
+CHOSEN = (("coffee", ("jpeg", 5), ("blur", 4), ("noise", 4)), ("chelsea", ("jpeg2000", 5), ("contrast_loss", 5)))
+
+
+def examples_in(folder: Path) -> dict[str, Path]:
+    """Photographs and spoiled versions of them, written to `folder`: file name ("coffee jpeg.jpg") -> file."""
+    made = {}
+    for name, *versions in CHOSEN:
+        original = read_image(photograph(name))
+        made[f"{name} original.png"] = png_bytes(original)
+        for kind, level in versions:
+            if kind == "jpeg":
+                made[f"{name} jpeg.jpg"] = jpeg_bytes(original, LEVELS["jpeg"][level - 1])
+            else:
+                made[f"{name} {kind}.png"] = png_bytes(distorted(kind, original, level, np.random.default_rng(0)))
+    return {name: write_atomic(folder / name, content) for name, content in made.items()}

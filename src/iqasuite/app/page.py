@@ -1,0 +1,296 @@
+"""The page as Gradio shows it: four tabs, their events, and what it refuses. Nothing of it is kept or sent anywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from iqasuite.app import answers
+from iqasuite.app.examples import examples_in
+from iqasuite.app.pictures import sentence
+from iqasuite.app.uploads import KEPT, read_upload, shown_name
+from iqasuite.catalogue import available
+from iqasuite.data.loading import read_image
+from iqasuite.errors import InputError
+from iqasuite.paths import weights_roots
+
+_log = logging.getLogger(__name__)
+TITLE = "IQA Suite: image quality as individual people see it"
+WHAT = (
+    "Trained networks predict here how people would rate a picture. These are predictions, not anybody's votes, and "
+    "they hold for pictures like those that a network has learnt from; what its card says of its "
+    "limits stands beside it. Pictures stay on the computer that runs this page, for {minutes} minutes at most."
+)
+ASK = "Give a picture, or choose an example below."
+MOST_FILES = 200
+# What a browser asks for to show the page; Gradio offers much else (proxy, recordings, editing of code).
+_OPEN = ("/", "/config", "/favicon.ico", "/robots.txt", "/theme.css", "/manifest.json")
+_OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=")
+_OPEN_CALLS = ("info", "app_id", "theme.css", "startup-events", "heartbeat", "upload", "upload_progress", "queue",
+               "run", "call", "cancel", "reset")  # fmt: skip
+_HEADERS = {
+    "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Page(gr.Blocks):
+    """Blocks that take uploads only: Gradio would fetch what a client gives as the address of a file."""
+
+    def validate_inputs(self, block_fn, inputs):
+        folder = Path(get_upload_folder()).resolve()
+        for path in _paths(inputs):
+            if not Path(path).resolve().is_relative_to(folder):
+                raise gr.Error("expected a file that was uploaded here", print_exception=False)
+        super().validate_inputs(block_fn, inputs)
+
+
+class Doorkeeper:
+    """Lets through what the page needs, and tells browsers to load nothing from elsewhere (an ASGI middleware)."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"not here"})
+            return
+
+        async def with_headers(message) -> None:
+            if message["type"] == "http.response.start":
+                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *added]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def build(folder: Path) -> gr.Blocks:
+    """The page, its default model loaded and warm.
+
+    Args:
+        folder: of `uploads.private_folder`, where uploads and examples lie.
+
+    Raises:
+        InputError: no model without a reference in the weights folders.
+    """
+    # A judge needs the ends of its scale; one of pairs says itself what its scores are.
+    networks = answers.Networks([entry for entry in available() if entry.needs_reference or entry.low < entry.high])
+    offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
+    if not offered:
+        where = " or ".join(str(root) for root in weights_roots())
+        raise InputError(f"no model to judge pictures in {where}; expected .safetensors with a card, as in `weights/`")
+    examples = examples_in(folder / "examples")
+    list(answers.one_picture(networks, offered[0].name, read_image(examples["coffee original.png"])))
+    with Page(title="IQA Suite", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
+        gr.HTML(f'<div class="iqa-head"><h1>{TITLE}</h1><p>{WHAT.format(minutes=KEPT // 60)}</p></div>')
+        with gr.Tab("One picture"):
+            _one_tab(networks, folder, examples)
+        with gr.Tab("Two pictures"):
+            _two_tab(networks, folder, examples)
+        with gr.Tab("With its original"):
+            _pair_tab(networks, folder, examples)
+        with gr.Tab("Many pictures"):
+            _many_tab(networks, folder, examples)
+    return page
+
+
+def _one_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
+    with gr.Row():
+        with gr.Column(scale=5):
+            image = _image("Picture")
+            model = _model_menu(networks)
+            _offer([[path] for path in examples.values()], [image])
+        with gr.Column(scale=7):
+            answer = _answer("one-answer", ASK)
+            laid = _answer("one-map")
+            _opacity("one-map", "one-people")
+    sets = sorted({entry.set_name for entry in networks.entries.values()} - {""})
+    with gr.Column(visible=bool(sets)):
+        chosen = gr.Dropdown(sets, value=next(iter(sets), None), label="Artificial observers", visible=len(sets) > 1)
+        strip = _answer("one-people")
+
+    def judge(payload, name: str) -> Iterator[tuple]:
+        if not payload:
+            yield sentence(ASK), ""
+            return
+        for said, shown in answers.one_picture(networks, name, read_upload(_path(payload), folder)):
+            yield said, gr.skip() if shown is None else shown
+
+    def people(payload, name: str) -> Iterator[str]:
+        try:
+            yield answers.people(networks, name, read_upload(_path(payload), folder)) if payload and name else ""
+        except InputError:
+            yield ""  # the answer beside the picture says why
+
+    first = _on([image.change], judge, [image, model], [answer, laid], "judge")
+    first.then(_answering(people, 1), [image, chosen], strip, **_QUIETLY)
+    _on([model.change], judge, [image, model], [answer, laid], "judge_again")
+    _on([chosen.change], people, [image, chosen], [strip], "people")
+
+
+def _two_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
+    ask = "Give two pictures, or choose an example below."
+    model = _model_menu(networks)
+    with gr.Row():
+        images = [_image("Picture A"), _image("Picture B")]
+    pairs = [("coffee original.png", "coffee jpeg.jpg"), ("coffee blur.png", "coffee noise.png")]
+    _offer([[examples[name] for name in pair] for pair in pairs], images)
+    answer = _answer("two-answer", ask)
+    _opacity("two-answer")
+
+    def compare(first, second, name: str) -> Iterator[str]:
+        if first and second:
+            pixels = [read_upload(_path(payload), folder) for payload in (first, second)]
+            yield answers.two_pictures(networks, name, pixels)
+        else:
+            yield sentence(ask)
+
+    _on([images[0].change, images[1].change, model.change], compare, [*images, model], [answer], "compare")
+
+
+def _pair_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
+    ask = "Give the original and a version of it of the same size, or choose an example below."
+    with gr.Row():
+        images = [_image("Original"), _image("Its version")]
+    pairs = [("coffee original.png", f"coffee {kind}") for kind in ("jpeg.jpg", "blur.png", "noise.png")]
+    pairs.append(("chelsea original.png", "chelsea jpeg2000.png"))
+    _offer([[examples[name] for name in pair] for pair in pairs], images)
+    with gr.Row():
+        with gr.Column():
+            answer = _answer("pair-answer", ask)
+        with gr.Column():
+            laid = _answer("pair-map")
+            _opacity("pair-map")
+
+    def compare(reference, version) -> Iterator[tuple[str, str]]:
+        if reference and version:
+            pixels = [read_upload(_path(payload), folder) for payload in (reference, version)]
+            yield answers.with_original(networks, *pixels)
+        else:
+            yield sentence(ask), ""
+
+    changes = [image.change for image in images]
+    _on(changes, compare, images, [answer, laid], "with_original", concurrency_limit=1)  # large pairs take memory
+
+
+def _many_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
+    ask = f"Give several pictures, at most {MOST_FILES} at a time."
+    model = _model_menu(networks)
+    files = gr.File(label="Pictures", file_count="multiple", height=180)
+    gr.Examples([[[str(path) for path in examples.values()]]], [files], label="Examples",
+                example_labels=["all the examples"])  # fmt: skip
+    answer = _answer("many-answer", ask)
+
+    def pictures(paths: Sequence[str]) -> Iterator[tuple[str, np.ndarray | str]]:
+        for path in paths:
+            name = shown_name(path)
+            try:
+                yield name, read_upload(path, folder)
+            except InputError as error:
+                yield name, str(error).removeprefix(f"{name}: ")
+
+    def score(payload, name: str) -> Iterator[str]:
+        paths = [_path(each) for each in payload or []]
+        if len(paths) > MOST_FILES:
+            raise InputError(f"{len(paths)} files; expected at most {MOST_FILES} at a time")
+        if paths:
+            yield from answers.many(networks, name, pictures(paths))
+        else:
+            yield sentence(ask)
+
+    _on([files.change, model.change], score, [files, model], [answer], "many")
+
+
+# Functions get what the browser sent: Gradio's own reading of pictures would convert and compress them again.
+_QUIETLY = {"preprocess": False, "show_progress": "minimal", "api_visibility": "undocumented"}
+
+
+def _on(triggers, function: Callable[..., Iterator], inputs, outputs, name: str, **more):
+    return gr.on(triggers, _answering(function, len(outputs)), inputs, outputs, api_name=name,
+                 trigger_mode="always_last", **_QUIETLY, **more)  # fmt: skip
+
+
+def _answering(function: Callable[..., Iterator], n_outputs: int) -> Callable[..., Iterator]:
+    """A function of an event whose errors become its answer: one sentence, no traceback."""
+
+    def answer(*given):
+        try:
+            yield from function(*given)
+            return
+        except InputError as error:
+            said = str(error)
+        except Exception:
+            _log.exception("the page could not answer")
+            said = "Something went wrong here, and not with the picture; what it was is in the program's log."
+        yield sentence(said, "error") if n_outputs == 1 else (sentence(said, "error"), *[""] * (n_outputs - 1))
+
+    return answer
+
+
+def _answer(name: str, text: str = "") -> gr.HTML:
+    return gr.HTML(sentence(text) if text else "", elem_id=name, js_on_load=None)
+
+
+def _image(label: str) -> gr.Image:
+    return gr.Image(label=label, type="filepath", image_mode=None, height=300, buttons=["fullscreen"],
+                    sources=["upload", "webcam", "clipboard"])  # fmt: skip
+
+
+def _model_menu(networks: answers.Networks) -> gr.Dropdown:
+    """The menu of models without a reference, and below it what the card of the chosen one says."""
+    offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
+    menu = gr.Dropdown([(entry.title, entry.name) for entry in offered], value=offered[0].name, label="Model",
+                       filterable=False)  # fmt: skip
+    about = gr.HTML(answers.about(offered[0]), js_on_load=None)
+
+    def told(name: str) -> Iterator[str]:
+        yield answers.about(networks.entry(name))
+
+    menu.change(_answering(told, 1), menu, about, queue=True, **_QUIETLY)
+    return menu
+
+
+def _offer(pictures: Sequence[Sequence[Path]], inputs: Sequence[gr.Image]) -> None:
+    """Examples to choose from, by their names."""
+    labels = [" and ".join(path.stem.replace("_", " ") for path in each) for each in pictures]
+    gr.Examples([[str(path) for path in each] for each in pictures], list(inputs), label="Examples",
+                example_labels=labels, examples_per_page=12)  # fmt: skip
+
+
+def _opacity(*places: str) -> None:
+    """A slider for the maps in these places; the browser alone does it, the network is not asked again."""
+    slider = gr.Slider(0, 100, 50, step=1, label="Opacity of the map, %", buttons=[], elem_classes="iqa-opacity")
+    set_one = "document.getElementById(id)?.style.setProperty('--laid', v / 100)"
+    slider.change(None, slider, None, js=f"v => {{ for (const id of {list(places)}) {set_one}; }}")
+
+
+def _is_open(path: str) -> bool:
+    if path.startswith("/gradio_api/") and not path.startswith(_OPEN_FOLDERS):
+        return path.split("/")[2] in _OPEN_CALLS
+    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
+
+
+def _path(payload) -> str:
+    """Path of an upload in what the browser sent."""
+    path = payload.get("path") if isinstance(payload, dict) else None
+    if not isinstance(path, str):
+        raise InputError("expected an uploaded picture")
+    return path
+
+
+def _paths(sent) -> Iterator[str]:
+    """All texts named "path" in what a client sent."""
+    if isinstance(sent, dict):
+        yield from (value for key, value in sent.items() if key == "path" and isinstance(value, str))
+    if isinstance(sent, (dict, list)):
+        for each in sent.values() if isinstance(sent, dict) else sent:
+            yield from _paths(each)

@@ -1,0 +1,54 @@
+"""The `iqasuite` command. What takes long to import is imported inside the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from iqasuite.cli import data, models, playlist, scoring, suite, training
+from iqasuite.cli.group import Commands
+
+__all__ = ["app"]
+
+# Plain help: boxes and colours would take twice as long to import as everything else together.
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"iqasuite {version('iqasuite')}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and stop.")
+    ] = False,
+) -> None:
+    """Image quality as individual people see it: scores for pictures, experiments, data.
+
+    \b
+    iqasuite score holiday/                      scores of all pictures of a folder
+    iqasuite score --reference a.png copy.jpg    how good a copy is
+    iqasuite models                              which trained networks are here
+    iqasuite COMMAND --help                      what a command takes, with examples
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
+app.command("score")(scoring.score_images)
+app.command("evaluate")(scoring.evaluate)
+app.command("train")(training.train)
+app.command("models")(models.list_models)
+app.command("app")(models.serve)
+app.add_typer(data.app, name="data")
+app.add_typer(playlist.app, name="playlist")
+app.add_typer(suite.app, name="suite")
+app.command("gallery")(suite.build_gallery)
+app.command("run-notebook", hidden=True)(suite.run_notebook)

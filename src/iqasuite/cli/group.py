@@ -1,0 +1,26 @@
+"""How the command ends: in one line and an exit status, whatever went wrong."""
+
+from __future__ import annotations
+
+import typer
+from typer.core import TyperGroup
+
+from iqasuite.errors import InputError
+
+
+class Commands(TyperGroup):
+    """Errors that the user can mend are one line and exit status 2; Ctrl-C is 130."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except BrokenPipeError:  # the reader of our lines has gone (| head)
+            raise
+        except OSError as error:  # a full disk, a folder that cannot be written
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None

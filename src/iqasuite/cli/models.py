@@ -1,0 +1,115 @@
+"""`iqasuite models`, `iqasuite app`: which trained networks are here, and the page that they are tried on."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+
+def model_names(incomplete: str) -> list[str]:
+    """Names of models that begin like this, for the shell's completion."""
+    from iqasuite.catalogue import available
+
+    return [entry.name for entry in available() if entry.name.startswith(incomplete)]
+
+
+def observer_names(incomplete: str) -> list[str]:
+    """Artificial observers that begin like this, with their set and alone."""
+    from iqasuite.catalogue import available
+
+    people = [entry for entry in available() if entry.set_name]
+    names = {name for entry in people for name in (entry.observer, entry.name, "all", f"{entry.set_name}/all")}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def data_names(incomplete: str) -> list[str]:
+    """Names of data sets that begin like this."""
+    from iqasuite.data.adapters import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+def list_models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE]", help="Only this one.", autocompletion=model_names)
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="The whole card of each, as JSON.")] = False,
+) -> None:
+    """List the trained networks that are here.
+
+    What they judge, on which scale, how well, under which licence. Networks that need no reference score pictures
+    alone; the others compare. A set of artificial observers (AIOs), one for each person, is one line.
+
+    \b
+    Example: iqasuite models
+    Example: iqasuite models mobile_nr --long
+    """
+    from iqasuite import catalogue
+
+    entries = catalogue.available() if name is None else [catalogue.find(name)]
+    if long:
+        for entry in entries:
+            typer.echo(f"{entry.name}  {entry.path}\n{json.dumps(entry.card, indent=2, ensure_ascii=False)}")
+        return
+    if not entries:
+        typer.echo("no trained networks in the weights folders; train one: iqasuite train --help")
+        return
+    rows = [("name", "judges", "scale", "size", "scores", "licence", "what")]
+    for group, members in groupby(entries, lambda entry: entry.set_name or entry.name):
+        rows.append(_line(group, list(members)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *row, title in rows:
+        typer.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), title]).rstrip())
+
+
+def _line(name: str, entries: list) -> tuple[str, ...]:
+    """A model, or a set of AIOs, as one row of the list."""
+    first = entries[0]
+    ends = "" if first.low != first.low else f" {first.low:g}–{first.high:g}"
+    what = "pairs" if first.needs_reference else f"as {first.observer}" if first.observer else "pictures"
+    title, size = first.title, sum(entry.path.stat().st_size for entry in entries)
+    if len(entries) > 1:
+        people = sorted((entry.observer for entry in entries), key=lambda person: (len(person), person))
+        what, title = f"as {len(entries)} people", f"AIOs of {', '.join(people)}"
+    return (
+        name,
+        what,
+        f"{first.scale}{ends}",
+        _size(size),
+        _best(first.card),
+        str(first.card.get("licence", "–")),
+        title,
+    )
+
+
+def _best(card: dict) -> str:
+    """The first score of a card, in short."""
+    scores = card.get("scores")
+    numbers = {k: v for k, v in scores.items() if isinstance(v, (int, float))} if isinstance(scores, dict) else {}
+    for name, value in numbers.items():
+        return f"{name.partition(',')[0].upper()} {value:.3f}"
+    return "–"
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.0f} kB"
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port; the next free one where it is taken.")] = 7860,
+    share: Annotated[bool, typer.Option("--share", help="Also a public address, through Gradio's servers.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Start a page to try pictures on.
+
+    Scores, maps, artificial observers beside each other, in a browser.
+
+    Example: iqasuite app --open
+    """
+    from iqasuite import app
+
+    app.serve(host, port, share, open_browser)

@@ -1,0 +1,74 @@
+"""`iqasuite suite …`, `gallery`: batches of notebooks and their pages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Batches of notebooks.", no_args_is_help=True)
+
+
+def _suites(incomplete: str) -> list[str]:
+    from iqasuite.suite import known_suites
+
+    return [name for name in known_suites() if name.startswith(incomplete)]
+
+
+SuiteName = Annotated[
+    str,
+    typer.Argument(metavar="SUITE", help="Name of a file in notebooks/suites, or its path.", autocompletion=_suites),
+]
+
+
+@app.command("list")
+def list_suites() -> None:
+    """List the suites and what they are."""
+    from iqasuite.suite import known_suites, read_suite
+
+    for name in known_suites():
+        suite = read_suite(name)
+        typer.echo(f"{name:10} {len(suite.runs):4} runs   {suite.title}")
+
+
+@app.command("check")
+def check_suite(name: SuiteName) -> None:
+    """Check a suite's runs, needs and parameters against its notebooks; run nothing."""
+    from iqasuite.suite import check, read_suite
+
+    suite = read_suite(name)
+    check(suite)
+    typer.echo(
+        f"{suite.name}: {len(suite.runs)} runs of {len({run.notebook for run in suite.runs})} notebooks, all well"
+    )
+
+
+@app.command("run")
+def run_suite(
+    name: SuiteName,
+    jobs: Annotated[int | None, typer.Option(help="Runs at one time (default: one a GPU, else one a core).")] = None,
+    keep_going: Annotated[bool, typer.Option(help="Go on with runs that do not need a failed one.")] = True,
+) -> None:
+    """Run what is not done yet of a suite, then build its gallery."""
+    from iqasuite import batch
+
+    raise typer.Exit(batch.run_suite(name, jobs, keep_going))
+
+
+def run_notebook(suite: str, run: str, threads: int = 1) -> None:
+    """One run of a suite: what the Snakefile calls."""
+    from iqasuite import batch
+
+    try:
+        batch.run_notebook(suite, run, threads)
+    except batch.RunFailed as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def build_gallery(name: SuiteName) -> None:
+    """Build the pages of a suite from what its runs have left in results/."""
+    from iqasuite.report import gallery
+    from iqasuite.suite import read_suite
+
+    typer.echo(gallery.build(read_suite(name)))

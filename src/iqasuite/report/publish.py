@@ -1,0 +1,95 @@
+"""Weights of a suite made ready to be given away: small, with a card that says what they reach and where from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from iqasuite.errors import InputError
+from iqasuite.evaluation.metrics import accuracy, mae, qwk, srocc
+from iqasuite.evaluation.people import natural_order
+from iqasuite.evaluation.predictions import hard_predictions, read_table
+from iqasuite.models.weights import load_weights, read_card, save_weights
+from iqasuite.paths import project_root, work_root
+
+AIO_LIMITS = (
+    "One person's habits on a few photographs and the distortions of that set: on other pictures it is a guess. It "
+    "does not know what a picture shows, and it is no statement about any real person's taste beyond these votes."
+)
+
+
+def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> list[Path]:
+    """Copy weights of a suite's runs to the project's `weights/`, in half precision, with their cards.
+
+    Args:
+        suite: whose `work/<suite>/weights/` they are in.
+        pattern: of the files' names without ending, such as "aio_*_0". One that matches AIOs of several people makes a
+            set of AIOs.
+        name: of the file, or of the set's folder, in which files are named by observer.
+        folder: in place of `weights/`.
+
+    Returns:
+        The files, AIOs by observer.
+
+    Raises:
+        InputError: nothing matches, several files of nobody in particular, two AIOs of one person, or an AIO without
+            predictions of its test part.
+    """
+    folder = folder or project_root() / "weights"
+    found = sorted((work_root(suite) / "weights").glob(f"{pattern}.safetensors"))
+    people = {path: read_card(path).get("observer", "") for path in found}
+    people = {path: observer for path, observer in people.items() if observer != "everybody"}
+    if not people or (len(people) > 1 and not all(people.values())):
+        matches = f"{len(people)} files, {sum(map(bool, people.values()))} of them of one person"
+        raise InputError(f"{suite}: {pattern!r} matches {matches}; expected one file, or AIOs of several people")
+    if len(set(people.values())) < len(people):
+        raise InputError(f"{suite}: {pattern!r} matches two AIOs of one person; expected those of one fold")
+    if len(people) == 1:
+        return [_write(path, folder / f"{name}.safetensors", {}) for path in people]
+    order = natural_order(list(people.values()))
+    paths = sorted(people, key=lambda path: order.index(people[path]))
+    made = {path: folder / name / f"{people[path]}.safetensors" for path in paths}
+    return [_write(path, to, _of_aio(suite, path, people[path])) for path, to in made.items()]
+
+
+def _write(source: Path, target: Path, more: dict) -> Path:
+    model, card = load_weights(source)
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point() and not torch.isfinite(tensor.half()).all():
+            raise InputError(f"{source}: numbers too large for half precision; expected at most 65504")
+    return save_weights(model.half(), target, {**card, **more, "precision": "weights stored in float16"})
+
+
+def _of_aio(suite: str, path: Path, observer: str) -> dict:
+    """What the card of an AIO says besides: its test part, which it never saw, beside the most frequent vote."""
+    table = work_root(suite) / "predictions" / f"{path.stem}.csv"
+    if not table.is_file():
+        raise InputError(f"{table}: no such file; expected the predictions of {path.name}")
+    rows = read_table(table)
+    rows = rows[(rows["observer"] == observer) & (rows["part"] == "test")]
+    card = read_card(path)
+    if rows.empty:
+        raise InputError(f"{table}: no predictions of the test part for {observer!r}")
+    voted, said = rows["target"].to_numpy(int), hard_predictions(rows)
+    most = np.full(len(voted), np.bincount(voted).argmax())
+    simulated = ", a simulated person" if card.get("dataset") == "demo" else ""
+    scores = {
+        "test images": len(rows),
+        "accuracy": round(accuracy(said, voted), 4),
+        "accuracy of the most frequent vote there": round(accuracy(most, voted), 4),
+        "qwk": round(qwk(said, voted), 4),
+        "mae": round(mae(said.astype(float), voted.astype(float)), 4),
+        "srocc": round(srocc(rows["prediction"].to_numpy(), rows["target"].to_numpy()), 4),
+    }
+    return {
+        "title": f"Artificial observer of {observer}{simulated} ({card['dataset']})",
+        "trained_on": f"votes of {observer}{simulated} on {card['dataset']}, training and validation part of fold "
+        f"{card['fold']}; before that, votes of everybody and pseudo-classes of JPEG quality",
+        "scale": {"name": "ACR", "low": 1, "high": 5},
+        "preprocessing": {"shorter_side": card["view_size"], "crop": card["crop"], "views": card["views"]},
+        "scores": scores,
+        "limits": AIO_LIMITS,
+        "licence": "MIT",
+    }

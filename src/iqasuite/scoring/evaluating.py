@@ -1,0 +1,203 @@
+"""How well a trained model agrees with a data set's people, as `iqasuite evaluate` and `iqasuite train` say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.catalogue import Entry
+from iqasuite.data import splits
+from iqasuite.data.dataset import Dataset, first_votes
+from iqasuite.errors import InputError
+from iqasuite.evaluation.baselines import MAJORITY, majority
+from iqasuite.evaluation.judging import Judge
+from iqasuite.evaluation.predictions import predictions_frame
+from iqasuite.evaluation.scores import score_frame
+from iqasuite.scoring.stream import judged_by
+from iqasuite.training.quality import scores_of
+
+MEAN = "baseline: mean"
+OF_MEANS = ("mse", "rmse", "mae", "plcc", "plcc_logistic", "srocc", "krcc")
+OF_VOTES = ("accuracy", "qwk", "mae", "mse_expected", "plcc", "srocc", "krcc", "cross_entropy")
+_OF_LEVEL = ("mse", "rmse", "mae")  # mean nothing where a model's scale is not the set's
+COLUMNS = {"value": ">9", "low": ">9", "high": ">9", "baseline": ">9", "n": ">6", "metric": "<0"}
+FEW = 10  # contents below which intervals are rough
+
+
+def rated(dataset: Dataset, observer: str = "") -> pd.DataFrame:
+    """What people said: image, content (source photograph, where known), reference and target.
+
+    Args:
+        observer: whose first votes are the target; "" = the mean opinion, on the set's own scale.
+
+    Raises:
+        InputError: nobody of that name voted; fewer than two rated images.
+    """
+    images = dataset.images.assign(content=dataset.images["content"].map(lambda c: dataset.sources.get(c, c)))
+    if observer:
+        votes = first_votes(dataset.votes)
+        own = votes[votes["observer"] == dataset.check_observer(observer)].set_index("image")["vote"]
+        images = images.assign(target=images["image"].map(own))
+    else:
+        images = images.assign(target=images["mos"])
+    found = images.dropna(subset="target")[["image", "content", "reference", "target"]].reset_index(drop=True)
+    if len(found) < 2:
+        raise InputError(f"{dataset.name}: {len(found)} images with ratings; expected two or more")
+    return found
+
+
+def in_part(rated: pd.DataFrame, split: pd.DataFrame, fold: int, part: str) -> pd.DataFrame:
+    """The rows of one part of a split.
+
+    Raises:
+        InputError: no such part or fold, or fewer than two of its images are rated.
+    """
+    chosen = rated[rated["image"].isin(splits.part(split, fold, part))].reset_index(drop=True)
+    if len(chosen) < 2:
+        raise InputError(
+            f"split, fold {fold}, part {part}: {len(chosen)} rated images of the set; expected two or more"
+        )
+    return chosen
+
+
+def judged_rows(judge: Judge, dataset: Dataset, rows: pd.DataFrame, observer: str, part: str, batch_size: int = 16,
+                drop: bool = False, say: Callable[[str], None] = lambda text: None,
+                watch: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> pd.DataFrame:  # fmt: skip
+    """Predictions frame of a no-reference model for `rated` rows, on the set's scale; of votes for an observer.
+
+    Args:
+        judge: the model.
+        dataset: where the pictures are.
+        rows: of `rated`.
+        observer: as of `rated`.
+        part: named in the frame.
+        batch_size: pictures at a time.
+        drop: leave out pictures that cannot be read, and say so, instead of stopping.
+        say: takes a line about each of these.
+        watch: wraps the items as they are done, such as with a progress bar.
+
+    Raises:
+        InputError: a picture that cannot be read.
+    """
+    said = {}
+    items = judged_by([judge], rows["image"].tolist(), dataset.read, batch_size)
+    for image, found in watch(items, len(rows)):
+        if not isinstance(found, str):
+            said[image] = found[0][0]
+        elif drop:
+            say(f"{found}; left out")
+        else:
+            raise InputError(f"{found} (--missing drop goes on without)")
+    rows = rows[rows["image"].isin(said)]
+    given = [said[image] for image in rows["image"]]
+    facts = (dataset.name, judge.entry.name, "corrected", 0, 0, part, observer, rows["image"], rows["target"])
+    if observer and all(judgement.distribution is not None for judgement in given):
+        return predictions_frame(*facts, probabilities=np.stack([judgement.distribution for judgement in given]))
+    votes = np.array([judgement.vote for judgement in given])
+    return predictions_frame(*facts, scores=votes if observer else scores_of(votes, dataset.scale))
+
+
+def compared_rows(name: str, dataset: Dataset, rows: pd.DataFrame, part: str,
+                  watch: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> pd.DataFrame:  # fmt: skip
+    """Predictions frame of a metric or full-reference network, turned so that higher = better, on its own scale.
+
+    Images without a reference are left out.
+
+    Raises:
+        InputError: fewer than two images have a reference; one that cannot be compared.
+    """
+    from iqasuite.models.piq_metrics import METRICS
+    from iqasuite.score import Task, scored, scorer_for
+
+    rows = rows[rows["reference"] != ""]
+    if len(rows) < 2:
+        raise InputError(f"{dataset.name}: {len(rows)} rated images with a reference, which {name} compares them with")
+    if dataset.regions:
+        raise InputError(
+            f"{dataset.name}: its images are parts of files, which {name} cannot compare; expected whole ones"
+        )
+    tasks = [Task(dataset.path(i), dataset.path(r)) for i, r in zip(rows["image"], rows["reference"], strict=True)]
+    results = list(watch(scored(scorer_for([name]), tasks), len(tasks)))
+    for result in results:
+        if result.error:
+            raise InputError(result.error)
+    sign = METRICS[name].sign if name in METRICS else 1
+    scores = sign * np.array([result.score for result in results])
+    return predictions_frame(
+        dataset.name, name, "corrected", 0, 0, part, "", rows["image"], rows["target"], scores=scores
+    )
+
+
+def baseline_rows(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
+    """The rule that looks at no picture, for the same images: the mean of `known` targets, or their commonest vote."""
+    first, n = predictions.iloc[0], len(predictions)
+    keys = [first["protocol"], 0, 0, first["part"], first["observer"], predictions["image"], predictions["target"]]
+    if first["observer"]:
+        return predictions_frame(first["dataset"], MAJORITY, *keys, probabilities=majority(np.asarray(known), n))
+    return predictions_frame(first["dataset"], MEAN, *keys, scores=np.full(n, np.mean(known)))
+
+
+def scores(predictions: pd.DataFrame, rows: pd.DataFrame, same_scale: bool = True) -> pd.DataFrame:
+    """Scores frame with 95 % intervals by content, of the metrics that people ask for, `mse` among them.
+
+    Args:
+        predictions: of one person or of means, models and baselines.
+        rows: of `rated`, for the contents.
+        same_scale: whether predictions are on the targets' scale.
+    """
+    found = score_frame(predictions, rows.set_index("image")["content"])
+    found = found[found["observer"] != "mean"]
+    squared = found[found["metric"] == "rmse"].copy()
+    squared[["value", "low", "high"]] **= 2
+    found = pd.concat([squared.assign(metric="mse"), found], ignore_index=True)
+    wanted = OF_VOTES if (found["observer"] != "").any() else OF_MEANS
+    wanted = [metric for metric in wanted if same_scale or metric not in _OF_LEVEL]
+    found = found[found["metric"].isin(wanted)]
+    order = found["metric"].map({metric: i for i, metric in enumerate(wanted)})
+    return found.assign(order=order).sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
+
+
+def beside_baseline(scores: pd.DataFrame) -> list[dict]:
+    """One row a metric, `COLUMNS`: the model with its interval, and the baseline's value."""
+    trivial = scores["model"].str.startswith("baseline: ")
+    of_baseline = scores[trivial].set_index("metric")["value"]
+    return [
+        {"metric": row.metric, "value": row.value, "low": row.low, "high": row.high, "n": row.n,
+         "baseline": float(of_baseline.get(row.metric, np.nan))}
+        for row in scores[~trivial].itertuples()
+    ]  # fmt: skip
+
+
+def no_test(entry: Entry, dataset: Dataset, split: pd.DataFrame | None, fold: int, part: str) -> str:
+    """Why these images are no test of a model, by what its card says; "" where nothing speaks against them."""
+    card = entry.card
+    if card.get("dataset") != dataset.name:
+        return ""
+    if split is None:
+        how = "expected --split with its split and --part test" if card.get("split_hash") else "another set is a test"
+        return f"{entry.name} was trained on {dataset.name} itself, and these are all of its images; {how}"
+    if card.get("split_hash") != splits.split_hash(split) or card.get("fold", 0) != fold:
+        return f"{entry.name} was trained on {dataset.name} itself, with another split: it may have learnt these images"
+    return "" if part == "test" else f"{entry.name} was trained with part {part} of {dataset.name}"
+
+
+def heading(dataset: Dataset, model: str, rows: pd.DataFrame, observer: str, part: str) -> str:
+    """What was evaluated, in one line."""
+    scale = dataset.scale
+    target = f"votes of {observer}" if observer else f"mean opinion ({scale.name}, {scale.low:g} to {scale.high:g})"
+    simulated = ", simulated people" if dataset.simulated else ""
+    which = "all images" if part == "all" else f"{part} part"
+    contents = rows["content"].nunique()
+    rough = " (few: the intervals are rough)" if contents < FEW else ""
+    counts = f"{len(rows):,} images of {contents:,} contents{rough}"
+    return f"{model} on {dataset.name}, {which}: {counts}, {target}{simulated}"
+
+
+def read_split(path: Path | None, part: str | None) -> tuple[pd.DataFrame | None, str]:
+    """The split in a file, and the part that is meant: "test" where none is named, "all" without a split."""
+    if path is None and part is not None:
+        raise InputError(f"--part {part} without --split; expected the split (CSV) that the part is of")
+    return (None, "all") if path is None else (splits.read_split(path), part or "test")

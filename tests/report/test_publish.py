@@ -1,0 +1,77 @@
+"""Weights made ready to be given away: small, whole, with what they reach on what they never saw."""
+
+import numpy as np
+import pytest
+import torch
+
+from iqasuite import models
+from iqasuite.catalogue import observers_of
+from iqasuite.errors import InputError
+from iqasuite.evaluation.judging import Judge
+from iqasuite.evaluation.predictions import predictions_frame
+from iqasuite.models.weights import load_weights, save_weights
+from iqasuite.report.publish import publish
+
+CARD = {"dataset": "demo", "fold": 0, "view_size": 64, "crop": 48, "views": 1, "scale": [1, 5]}
+
+
+@pytest.fixture
+def made(project, monkeypatch):
+    """AIOs of two people, one network of nobody, and predictions, as runs of a suite leave them."""
+    monkeypatch.delenv("IQASUITE_WEIGHTS", raising=False)
+    work = project.root / "work" / "small"
+    (work / "predictions").mkdir(parents=True)
+    for number, observer in enumerate(("Ann", "Bob")):
+        torch.manual_seed(number)
+        network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
+        save_weights(network, work / "weights" / f"aio_{observer}_0.safetensors", CARD | {"observer": observer})
+        frames = predictions_frame("demo", "ViT", "corrected", 0, 0, "test", observer, ["a", "b", "c", "d"],
+                                   [1, 2, 2, 5], np.eye(5)[[0, 1, 2, 4]])  # fmt: skip
+        frames.to_csv(work / "predictions" / f"aio_{observer}_0.csv", index=False)
+    save_weights(models.create("mobile_nr", width=0.25), work / "weights" / "mobile_0_0.safetensors",
+                 {"scale": [0, 100], "title": "A network"})  # fmt: skip
+    return project.root
+
+
+def test_a_set_of_aios_has_their_scores_beside_guessing(made):
+    paths = publish("small", "aio_*_0", "people")
+    assert [path.relative_to(made).as_posix() for path in paths] == [
+        f"weights/people/{n}.safetensors" for n in ("Ann", "Bob")
+    ]
+    entries = observers_of("people")
+    assert [entry.observer for entry in entries] == ["Ann", "Bob"]
+    card = entries[0].card
+    assert card["scores"]["accuracy"] == 0.75 and card["scores"]["accuracy of the most frequent vote there"] == 0.5
+    assert card["scores"]["test images"] == 4 and "simulated" in card["title"]
+
+
+def test_half_precision_halves_the_file_and_changes_votes_little(made):
+    before = made / "work" / "small" / "weights" / "aio_Ann_0.safetensors"
+    after = publish("small", "aio_*_0", "people")[0]
+    assert after.stat().st_size < 0.6 * before.stat().st_size
+    picture = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    entries = observers_of("people")
+    said = Judge(entries[0], "float32").judge([picture])[0].vote
+    network, _ = load_weights(before)
+    whole = Judge(entries[0], "float32")
+    whole.network.load_state_dict(network.state_dict())
+    assert said == pytest.approx(whole.judge([picture])[0].vote, abs=0.01)
+
+
+def test_one_network_keeps_its_card(made):
+    path = publish("small", "mobile_*", "phone")[0]
+    _, card = load_weights(path)
+    assert path == made / "weights" / "phone.safetensors" and card["title"] == "A network"
+
+
+@pytest.mark.parametrize("pattern, message", [("none*", "0 files"), ("*_0", "3 files, 2 of them")])
+def test_what_does_not_belong_together_is_refused(made, pattern, message):
+    with pytest.raises(InputError, match=message):
+        publish("small", pattern, "x")
+    assert not (made / "weights").exists()
+
+
+def test_an_aio_without_predictions_is_named(made):
+    (made / "work" / "small" / "predictions" / "aio_Bob_0.csv").unlink()
+    with pytest.raises(InputError, match=r"aio_Bob_0\.csv: no such file"):
+        publish("small", "aio_*_0", "people")
