@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import signal
@@ -70,6 +71,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False,
 def build(folder: Path) -> gr.Blocks:
     """The page, see `page.build`; Gradio is imported here, after it was told to be silent and where to write."""
     os.environ.update(_SILENT)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
     from iqasuite.app import page
 
     return page.build(folder)
