@@ -5,23 +5,25 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 
 from torch import nn
 
 from iqasuite.errors import InputError
-from iqasuite.models import sequence, siamese_fr, sorter
-from iqasuite.models.mobile_nr import MobileNR
-from iqasuite.models.trcnn import TRCNN, FaithfulTRCNN
-from iqasuite.models.vit_iqa import ViTIQA
 
-_ARCHITECTURES: dict[str, type[nn.Module]] = {
-    "vit_iqa": ViTIQA,
-    "mobile_nr": MobileNR,
-    "trcnn": TRCNN,
-    "trcnn_faithful": FaithfulTRCNN,
-    **sequence.NETWORKS,
-    **siamese_fr.NETWORKS,
-    **sorter.NETWORKS,
+# name -> module and class, imported when first asked for: what some of them need takes seconds to import
+_ARCHITECTURES = {
+    "vit_iqa": "vit_iqa.ViTIQA",
+    "mobile_nr": "mobile_nr.MobileNR",
+    "trcnn": "trcnn.TRCNN",
+    "trcnn_faithful": "trcnn.FaithfulTRCNN",
+    "birnn": "sequence.BiRNN",
+    "mean_pooling": "sequence.MeanPooling",
+    "attention_pooling": "sequence.AttentionPooling",
+    "patch_transformer": "sequence.PatchTransformer",
+    "siamese_fr": "siamese_fr.SiameseFR",
+    "conv_sorter": "sorter.ConvSorter",
+    "pair_sorter": "sorter.PairSorter",
 }
 
 __all__ = ["accepts", "create", "names"]
@@ -34,7 +36,7 @@ def names() -> list[str]:
 
 def accepts(name: str, argument: str) -> bool:
     """Whether the architecture `name` has an argument of that name; False for an unknown architecture."""
-    return name in _ARCHITECTURES and argument in inspect.signature(_ARCHITECTURES[name]).parameters
+    return name in _ARCHITECTURES and argument in inspect.signature(_architecture(name)).parameters
 
 
 def create(name: str, **kwargs) -> nn.Module:
@@ -47,7 +49,7 @@ def create(name: str, **kwargs) -> nn.Module:
     """
     if name not in _ARCHITECTURES:
         raise InputError(f"model {name!r} is unknown, expected one of {', '.join(names())}")
-    architecture = _ARCHITECTURES[name]
+    architecture = _architecture(name)
     known = [p for p in inspect.signature(architecture).parameters]
     unknown = [argument for argument in kwargs if argument not in known]
     if unknown:
@@ -55,3 +57,8 @@ def create(name: str, **kwargs) -> nn.Module:
     model = architecture(**kwargs)
     model.card = {"architecture": name, "arguments": kwargs}
     return model
+
+
+def _architecture(name: str) -> type[nn.Module]:
+    module, _, attribute = _ARCHITECTURES[name].partition(".")
+    return getattr(import_module(f"iqasuite.models.{module}"), attribute)

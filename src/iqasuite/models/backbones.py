@@ -9,10 +9,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
+from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.models.spectrum import SpectrumMap
@@ -98,6 +96,8 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     """
     if name == "spectrum":
         return Backbone(nn.Sequential(SpectrumMap(16)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), precise=True)
+    import torchvision  # takes seconds, which networks without it need not wait for
+
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r}")
     given = {"init_weights": not pretrained} if name in TENSORFLOW else {}  # theirs takes seconds
@@ -213,6 +213,8 @@ def _layers(model: nn.Module, name: str) -> nn.Sequential:
 
 
 def _sequence(model: nn.Module) -> nn.Sequential:
+    import torchvision
+
     children = dict(model.named_children())
     if isinstance(children.get("features"), nn.Sequential):
         after = [nn.ReLU()] if isinstance(model, torchvision.models.DenseNet) else []  # in its forward only
@@ -230,6 +232,9 @@ def _sequence(model: nn.Module) -> nn.Sequential:
 
 
 def _fused(layer: nn.Module) -> nn.Module:
+    from torch import fx
+    from torch.fx.experimental.optimization import fuse
+
     try:
         return fuse(layer, inplace=True)
     except (fx.proxy.TraceError, NotImplementedError, RuntimeError, TypeError):
@@ -251,6 +256,8 @@ def _read(
 
 
 def _download(name: str) -> dict[str, Tensor]:
+    import torchvision
+
     weights = torchvision.models.get_model_weights(name).DEFAULT
     logger.info("downloading the ImageNet weights of %s", name)
     try:

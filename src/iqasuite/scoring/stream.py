@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-# Pixels that a processor is given at a time. Beyond, the activations of a small network are asked of the system anew,
-# layer by layer (8,500 page faults a picture of 500 × 500 four at a time, 3,400 one at a time: 50 and 36 ms in all).
-_PIXELS = 300_000
 _BATCHES = 4  # looked at together, so that pictures of one shape find each other
 
 
@@ -87,16 +84,10 @@ def judged_by(
         by_judge = []
         for judge in judges:
             mine = [seen[judge.shorter_side] for seen in readable]
-            by_judge.append(zip(judge.judge(mine, _at_once(judge, batch_size)), mine, strict=True))
+            by_judge.append(zip(judge.judge(mine, batch_size), mine, strict=True))
         said = zip(*by_judge, strict=True)
         for item, seen in some:
             yield item, seen if isinstance(seen, str) else _defined(item, list(next(said)))
-
-
-def _at_once(judge: Judge, batch_size: int) -> int:
-    if judge.device.type != "cpu":
-        return batch_size
-    return max(1, min(batch_size, _PIXELS // judge.shorter_side**2))
 
 
 def _defined(item: object, said: list[tuple[Judgement, np.ndarray]]) -> list[tuple[Judgement, np.ndarray]] | str:

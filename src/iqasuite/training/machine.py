@@ -9,17 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def accelerator_for(precision: str) -> Accelerator:
+    from accelerate import Accelerator  # here: who only asks for the precision need not wait for it
+    from accelerate.state import AcceleratorState
+
     # Accelerate keeps the first precision of a process for good; each training has its own.
     AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision="no")
@@ -65,6 +67,10 @@ def flops_of(model: nn.Module, inputs: torch.Tensor) -> float:
     Counted on tensors without values, so that counting changes no number of the training; nan for a network that
     cannot work on such.
     """
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+    from torch.func import functional_call
+    from torch.utils.flop_counter import FlopCounterMode
+
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fake, FlopCounterMode(display=False) as counter:
             state = {name: fake.from_tensor(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
