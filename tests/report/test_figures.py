@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from iqasuite.explain.regions import REGIONS
 from iqasuite.report import figures
 from iqasuite.report.score_figures import _looks
 from iqasuite.report.style import CEILING_COLOUR, GRAY
@@ -310,3 +311,24 @@ def test_patch_figures(rng):
     shown = texts(drawn(figures.scan_orders(orders, 3, 4)))
     assert "raster: 2 jumps" in shown and "snake: 0 jumps" in shown
     assert "20 images" in texts(drawn(figures.feature_plane(rng.normal(size=(20, 2)), rng.uniform(1, 5, 20))))
+
+
+def test_regions_show_every_pictures_change_and_the_share_of_attention():
+    rng = np.random.default_rng(0)
+    rows = [(str(i), region, rng.normal(-k, 0.3), 0.5 - 0.2 * k) for i in range(9) for k, region in enumerate(REGIONS)]
+    table = pd.DataFrame(rows, columns=["image", "region", "change", "attended"])
+    fig = figures.region_changes_plot(table, "change of the MOS")
+    ax = fig.axes[0]
+    assert [len(dots.get_offsets()) for dots in ax.collections if len(dots.get_offsets()) == 9] == [9, 9, 9]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(REGIONS)
+    assert {"50 %", "30 %", "10 %"} <= {text.get_text() for text in ax.texts}
+
+
+def test_spread_of_votes_shows_pictures_and_means_of_groups():
+    predicted = np.linspace(5, 25, 80)
+    fig = figures.spread_of_votes(predicted, predicted + 1, groups=4)
+    dots, *means = fig.axes[0].collections
+    assert len(dots.get_offsets()) == 80 and len(means) == 4
+    for mean in means:
+        x, y = mean.get_offsets()[0]
+        assert y - x == pytest.approx(1)

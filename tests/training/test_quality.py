@@ -172,3 +172,10 @@ def test_pseudo_labels_are_learnt_and_the_network_alone_is_left(tmp_path):
     assert result.epochs_run == 2 and "val_srocc_of_labels" in result.history
     assert set(network.state_dict()) == set(before)
     assert not torch.equal(network.state_dict()["head.1.weight"], before["head.1.weight"])
+
+
+def test_a_notice_that_has_to_go_along_is_on_the_card(blurred, tmp_path):
+    blurred.notice, blurred.citation = "All rights reserved.", "Somebody, 2015"
+    path = save_quality(models.create("mobile_nr", **SMALL), tmp_path / "n.safetensors", blurred, 64, {})
+    card = entry_of(path, "n").card
+    assert (card["notice"], card["citation"]) == ("All rights reserved.", "Somebody, 2015")

@@ -55,6 +55,24 @@ def run_suite(
     raise typer.Exit(batch.run_suite(name, jobs, keep_going))
 
 
+@app.command("publish")
+def publish_weights(
+    name: SuiteName,
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Of names in work/SUITE/weights: 'aio_*_0'.")],
+    published: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, or of the set of AIOs, in weights/.")],
+) -> None:
+    """Copy a run's weights to weights/, in half precision, with a card of what they reach on unseen data.
+
+    \b
+    Example: iqasuite suite publish demo "aio_*_0" demo_aios
+    """
+    from iqasuite.report.publish import publish
+    from iqasuite.suite import read_suite
+
+    for path in publish(read_suite(name).name, pattern, published):
+        typer.echo(path)
+
+
 def run_notebook(suite: str, run: str, threads: int = 1) -> None:
     """One run of a suite: what the Snakefile calls."""
     from iqasuite import batch

@@ -32,6 +32,7 @@ class Dataset:
         absent: names that belong to the official set and are not here.
         simulated: the observers are made by code.
         licence, citation: of the set.
+        notice: text that has to go along with what is made of the set; "" where its authors ask for none.
         truth: simulated sets only: observer, image, expected_vote (before noise, clipping, rounding), quality.
         distributions: image, p1…p5: shares of the votes 1–5, where they are published without the single votes.
         pairs: comparisons: reference, image_a, image_b, preference_a (share of people, or probability, that A is closer
@@ -55,6 +56,7 @@ class Dataset:
     simulated: bool = False
     licence: str = ""
     citation: str = ""
+    notice: str = ""
     truth: pd.DataFrame | None = None
     distributions: pd.DataFrame | None = None
     pairs: pd.DataFrame | None = None

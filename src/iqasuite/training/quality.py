@@ -193,8 +193,9 @@ def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_s
         card: what else the card says: title, trained_on, scores, limits, licence, split_hash, seed.
     """
     scale = {"name": dataset.scale.name, "low": dataset.scale.low, "high": dataset.scale.high}
-    about = {"observer": "", "dataset": dataset.name, "scale": scale}
-    return save_weights(model, path, about | {"preprocessing": {"shorter_side": shorter_side}} | card)
+    about = {"observer": "", "dataset": dataset.name, "scale": scale, "preprocessing": {"shorter_side": shorter_side}}
+    owed = {name: text for name in ("citation", "notice") if (text := getattr(dataset, name))}
+    return save_weights(model, path, about | card | owed)
 
 
 def scores_of(votes: np.ndarray, scale: Scale) -> np.ndarray:

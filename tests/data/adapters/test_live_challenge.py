@@ -88,3 +88,11 @@ def test_real_set(tables, collected):
         assert len(data.images) == 627
         with pytest.raises(InputError, match="535 of 1162 images absent"):
             live_challenge.load(root)
+
+
+def test_the_notice_that_has_to_go_along_is_read_from_the_sets_readme(tiny):
+    assert live_challenge.load(tiny).notice == ""
+    lines = ("A laboratory", "---COPYRIGHT NOTICE STARTS WITH THIS LINE---", "Copyright (c) X", " all rights", "reserved.",
+             "---COPYRIGHT NOTICE ENDS WITH THIS LINE---", "Contact: somebody")  # fmt: skip
+    (tiny / "ChallengeDB_release" / "README.txt").write_text("\n".join(lines))
+    assert live_challenge.load(tiny).notice == "Copyright (c) X all rights reserved."

@@ -7,6 +7,7 @@ of which t1 to t7 were shown to explain the task and do not count.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,18 @@ def load(root: Path, missing: str = "error") -> Dataset:
     table = None if files.find("AllMOS_release.mat") else reissued(files, "LIVEChallenge")
     table = _scores(files) if table is None else table
     table = table[~table["name"].str.fullmatch(r"t[1-7]\.\w+")].reset_index(drop=True)
-    return scored(CARD, files, table.assign(distortion="authentic"), missing)
+    dataset = scored(CARD, files, table.assign(distortion="authentic"), missing)
+    dataset.notice = _notice(root)
+    return dataset
+
+
+def _notice(root: Path) -> str:
+    """The copyright notice that has to go along, from the set's own README; "" where that is not here."""
+    for path in (root / "ChallengeDB_release" / "README.txt", root / "README.txt"):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if found := re.search(r"-+COPYRIGHT NOTICE STARTS[^\n]*\n(.*?)-+COPYRIGHT NOTICE ENDS", text, re.DOTALL):
+            return " ".join(found[1].split())
+    return ""
 
 
 def _scores(files: Files) -> pd.DataFrame:
