@@ -6,6 +6,7 @@ from torch import nn
 from iqasuite import models
 from iqasuite.errors import InputError
 from iqasuite.models import backbones
+from iqasuite.models.backbones import folded
 from iqasuite.models.mobile_nr import LAYERS, MobileConvolutions, MobileNR, Separable
 from iqasuite.models.weights import load_weights, save_weights
 
@@ -187,3 +188,16 @@ def test_roundtrip_needs_no_download(tmp_path, monkeypatch, arguments):
     loaded, card = load_weights(path)
     assert torch.equal(loaded(pictures()), network(pictures())) and torch.equal(loaded.mean, network.mean)
     assert card["architecture"] == "mobile_nr" and not loaded.training
+
+
+def test_folded_layers_give_the_same_votes():
+    network = models.create("mobile_nr", width=0.25)
+    with torch.no_grad():
+        network(torch.randn(8, 3, 64, 64))  # statistics that are not those of the beginning
+    network.eval()
+    x = torch.randn(2, 3, 64, 80)
+    with torch.inference_mode():
+        wanted = network(x)
+        network.features = folded(network.features)
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.features.modules())
+        assert torch.allclose(network(x), wanted, atol=1e-4)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from iqasuite.catalogue import Entry, find
 from iqasuite.data.views import grid_crops, normalise
 from iqasuite.errors import InputError
+from iqasuite.models.backbones import Backbone, folded
 from iqasuite.models.heads import distribution, expected_vote
 from iqasuite.models.weights import load_weights
 from iqasuite.training.machine import computes_in_bf16
@@ -83,6 +84,8 @@ class Judge:
         self.entry = entry
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, _ = load_weights(entry.path)
+        if isinstance(getattr(network, "features", None), Backbone | nn.Sequential):
+            network.features = folded(network.features)  # nothing is trained here
         self.network: nn.Module = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)
         shown = entry.card.get("preprocessing", {})

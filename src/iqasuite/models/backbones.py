@@ -116,11 +116,17 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     return Backbone(layers, mean, std)
 
 
-def folded(network: Backbone) -> Backbone:
-    """A copy for inference with batch norms folded into their convolutions: the same maps up to rounding, sooner."""
+def folded(network: Backbone | nn.Sequential) -> Backbone | nn.Sequential:
+    """A copy for inference with batch norms folded into their convolutions: the same maps up to rounding, sooner.
+
+    Args:
+        network: a backbone, or layers that follow one another (`mobile_nr.MobileConvolutions`).
+    """
     copied = copy.deepcopy(network).eval()
-    copied.layers = nn.Sequential(*(_fused(layer) for layer in copied.layers)).requires_grad_(False)
-    return copied.to(memory_format=torch.channels_last)
+    layers = copied.layers if isinstance(copied, Backbone) else copied
+    for position, layer in enumerate(layers):
+        layers[position] = _fused(layer)
+    return copied.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def average(maps: list[Tensor]) -> Tensor:

@@ -92,7 +92,7 @@ def test_real_set(tables, collected):
 
 def test_the_notice_that_has_to_go_along_is_read_from_the_sets_readme(tiny):
     assert live_challenge.load(tiny).notice == ""
-    lines = ("A laboratory", "---COPYRIGHT NOTICE STARTS WITH THIS LINE---", "Copyright (c) X", " all rights", "reserved.",
-             "---COPYRIGHT NOTICE ENDS WITH THIS LINE---", "Contact: somebody")  # fmt: skip
+    notice = ("---COPYRIGHT NOTICE STARTS WITH THIS LINE---", "Copyright (c) X", " all rights", "reserved.")
+    lines = ("A laboratory", *notice, "---COPYRIGHT NOTICE ENDS WITH THIS LINE---", "Contact: somebody")
     (tiny / "ChallengeDB_release" / "README.txt").write_text("\n".join(lines))
     assert live_challenge.load(tiny).notice == "Copyright (c) X all rights reserved."
