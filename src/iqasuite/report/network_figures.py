@@ -125,23 +125,29 @@ def map_strip(
 ) -> Figure:
     """Pictures and, beside each, where a network finds them good or what it attends to, one row a picture.
 
+    Without pictures, the maps stand side by side.
+
     A line on the map (and on the picture) goes around the quarter of the places that are worst, or that are attended to
     most. All maps have one scale of colours.
 
     Args:
         maps: (rows, columns) each: "quality": votes from 1 to 5; "attention": shares that sum to 1, drawn as multiples
             of an equal share.
-        names: what stands above each row.
+        names: what stands above each picture or map.
         pictures: uint8 (H, W, 3); None where they may not be shown.
         kind: "quality" or "attention", as in `evaluation.judging.Map`.
-        at_most: rows that are drawn.
+        at_most: pictures or maps that are drawn.
     """
     maps = [np.asarray(values, float) * (values.size if kind == "attention" else 1) for values in maps[:at_most]]
     shapes = [v.shape if pictures is None else pictures[i].shape[:2] for i, v in enumerate(maps)]
-    columns = 1 if pictures is None else 2
-    heights = [min(3.2 * height / width, 3.4) for height, width in shapes]
-    fig = new_figure(1.2 + 3.3 * columns, 0.4 + sum(h + 0.25 for h in heights))
-    axes = fig.subplots(len(maps), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    if pictures is None:
+        side = max(height / width for height, width in shapes)
+        fig = new_figure(1.4 + 2.1 * len(maps), 0.6 + min(2.1 * side, 3.4))
+        axes = fig.subplots(1, len(maps), squeeze=False).T
+    else:
+        heights = [min(3.2 * height / width, 3.4) for height, width in shapes]
+        fig = new_figure(7.8, 0.4 + sum(h + 0.25 for h in heights))
+        axes = fig.subplots(len(maps), 2, squeeze=False, gridspec_kw={"height_ratios": heights})
     look = _map_look(maps, kind)
     for row, values in enumerate(maps):
         height, width = shapes[row]
@@ -162,7 +168,9 @@ def map_strip(
         for side in ax.spines.values():
             side.set_visible(False)
     label = "vote of each neighbourhood alone" if kind == "quality" else "attention over an equal share"
-    bar = fig.colorbar(shown, ax=list(axes.flat), shrink=min(1.0, 0.5 + 0.5 / len(maps)), label=label)
+    bar = fig.colorbar(
+        shown, ax=list(axes.flat), shrink=0.9 if pictures is None else 0.5 + 0.5 / len(maps), label=label
+    )
     if kind == "attention":
         end = look["norm"].vmax
         bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
