@@ -170,7 +170,7 @@ def pretrain_on_pseudo_labels(model: nn.Module, spoiled: PseudoLabelled, train_i
         return srocc(outputs[:, :5], targets[:, :5])
 
     def batches(names: Sequence[str], train: bool) -> ImageBatches:
-        chosen = rows[list(names)].to_numpy()
+        chosen = rows[list(names)].to_numpy(copy=True)
         return ImageBatches(spoiled.distorted, chosen, targets[chosen], batch_size, seed, crop, train,
                             model.mean, model.std, views=0)  # fmt: skip
 
