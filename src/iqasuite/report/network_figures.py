@@ -41,14 +41,17 @@ _PLACES = (
 
 
 @styled
-def latency_accuracy_plot(table: pd.DataFrame, metric: str = "srocc", group: str = "engine") -> Figure:
-    """What a network costs against how good it is: milliseconds a picture (log) and the metric, 95 % intervals of both.
+def latency_accuracy_plot(
+    table: pd.DataFrame, metric: str = "srocc", group: str = "engine", bars: str = "95 % interval"
+) -> Figure:
+    """What a network costs against how good it is: milliseconds a picture (log, 95 % intervals) and the metric.
 
     Args:
         table: one row a point: model (named at one of its points; a line joins them), median_ms, low_ms, high_ms,
             value, low, high; intervals may be nan.
         metric: what `value` is.
         group: column whose values have colours and markers of their own, where the table has it.
+        bars: what `low` and `high` are.
     """
     fig = new_figure(6.4, 4.2)
     ax = fig.subplots()
@@ -67,9 +70,7 @@ def latency_accuracy_plot(table: pd.DataFrame, metric: str = "srocc", group: str
         )  # fmt: skip
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
-    ax.set(
-        xlabel="milliseconds a picture (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval"
-    )
+    ax.set(xlabel="milliseconds a picture (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")
     ax.grid(True, which="major")
     if len(groups) > 1:
         fig.legend(loc="outside lower center", ncols=4)
