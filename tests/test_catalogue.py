@@ -166,3 +166,11 @@ def test_importing_the_catalogue_loads_no_torch():
     code = "import sys, iqasuite.catalogue; print([m for m in ('torch', 'numpy', 'pandas', 'PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_was_reached_is_told_with_its_interval(tmp_path):
+    scores = {"srocc, median [95 %]": [0.61234, 0.5, 0.7], "n": 62, "note": "text", "flag": True, "pair": [1, 2]}
+    card = {"architecture": "x", "arguments": {}, "scale": [1, 5], "scores": scores}
+    (tmp_path / "a.json").write_text(json.dumps(card))
+    entry = catalogue.entry_of(tmp_path / "a.safetensors", "a")
+    assert entry.reached == {"srocc, median": "0.6123 [0.5, 0.7]", "n": "62"}

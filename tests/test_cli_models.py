@@ -38,7 +38,7 @@ def test_a_line_each(weights, command):
     found = command("models")
     head, one, people = found.stdout.splitlines()
     assert found.exit_code == 0 and head.split() == ["name", "judges", "scale", "size", "scores", "licence", "what"]
-    for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.500", "CC0", "A small one"):
+    for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.5", "CC0", "A small one"):
         assert fact in one
     assert people.startswith("people") and "as 2 people" in people and people.endswith("AIOs of user2, user10")
 

@@ -52,13 +52,25 @@ class Entry:
         """Name of the set of AIOs that it belongs to, its folder; "" for a model that stands alone."""
         return str(Path(self.name).parent) if self.observer and "/" in self.name else ""
 
+    @property
+    def reached(self) -> dict[str, str]:
+        """What its card says that it reached: measure -> number, with its 95 % interval where that is known."""
+        scores = self.card.get("scores")
+        found = {}
+        for name, value in scores.items() if isinstance(scores, dict) else ():
+            numbers = value if isinstance(value, list) else [value]
+            if len(numbers) in (1, 3) and all(type(number) in (int, float) for number in numbers):
+                shown, *ends = (f"{number:.4g}" for number in numbers)
+                found[name.removesuffix(" [95 %]")] = f"{shown} [{', '.join(ends)}]" if ends else shown
+        return found
+
     def category(self, score: float) -> str:
         """The fifth of the scale that a score lies in: very poor, poor, average, good or excellent.
 
         Raises:
             InputError: the scale has no ends, or the score is no number.
         """
-        if not (self.high > self.low and score == score):
+        if not (abs(self.high - self.low) > 0 and score == score):
             raise InputError(f"model {self.name!r}: score {score} on {self.scale} from {self.low} to {self.high}")
         share = (score - self.low) / (self.high - self.low)
         return CATEGORIES[min(max(int(5 * share), 0), 4)]

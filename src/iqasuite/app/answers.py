@@ -89,7 +89,7 @@ def simulated(entry: Entry) -> bool:
 def about(entry: Entry) -> str:
     """On what a model was trained, what it reached and where it ends, from its card, as HTML."""
     card = entry.card
-    reached = [f"{what} {value:g}" for what, value in (card.get("scores") or {}).items() if _is_number(value)]
+    reached = [f"{what} {value}" for what, value in entry.reached.items()]
     lines = [("Trained on", card.get("trained_on", "")), ("Reached", "; ".join(reached)),
              ("Limits", card.get("limits", ""))]  # fmt: skip
     told = "".join(f"<dt>{what}</dt><dd>{escape(str(text))}</dd>" for what, text in lines if text)
@@ -329,7 +329,3 @@ def _error_map(reference: np.ndarray, distorted: np.ndarray) -> str:
     picture = draw.laid(draw.picture_uri(distorted), over, size, "the distorted picture with its map of errors")
     title = f"mean absolute difference of luminance, gray levels of 255, in squares of {step}×{step} pixels"
     return picture + draw.colour_bar(0, high, title)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

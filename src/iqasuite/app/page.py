@@ -83,7 +83,7 @@ def build(folder: Path) -> gr.Blocks:
         InputError: no model without a reference in the weights folders.
     """
     # A judge needs the ends of its scale; one of pairs says itself what its scores are.
-    networks = answers.Networks([entry for entry in available() if entry.needs_reference or entry.low < entry.high])
+    networks = answers.Networks([entry for entry in available() if entry.needs_reference or abs(entry.high - entry.low) > 0])
     offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
     if not offered:
         where = " or ".join(str(root) for root in weights_roots())

@@ -79,19 +79,23 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
         what,
         f"{first.scale}{ends}",
         _size(size),
-        _best(first.card),
-        str(first.card.get("licence", "–")),
+        _best(first.reached),
+        _short(str(first.card.get("licence", "–"))),
         title,
     )
 
 
-def _best(card: dict) -> str:
-    """The first score of a card, in short."""
-    scores = card.get("scores")
-    numbers = {k: v for k, v in scores.items() if isinstance(v, (int, float))} if isinstance(scores, dict) else {}
-    for name, value in numbers.items():
-        return f"{name.partition(',')[0].upper()} {value:.3f}"
+def _best(reached: dict[str, str]) -> str:
+    """The first score of a card that says how well it agrees with people, in short."""
+    for name, value in reached.items():
+        measure = name.replace(",", " ").split()[0]
+        if measure in ("srocc", "plcc", "accuracy", "qwk"):
+            return f"{measure.upper() if measure != 'accuracy' else measure} {value}"
     return "–"
+
+
+def _short(text: str, longest: int = 24) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _size(number: float) -> str:

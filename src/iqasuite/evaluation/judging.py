@@ -79,7 +79,7 @@ class Judge:
             raise InputError(f"model {entry.name!r} compares an image with its reference; expected a --reference")
         if precision not in ("auto", "float32"):
             raise InputError(f"precision {precision!r}: expected auto or float32")
-        if not entry.high > entry.low:
+        if not abs(entry.high - entry.low) > 0:
             raise InputError(f"model {entry.name!r}: scale {entry.scale!r} has no ends; expected low and high")
         self.entry = entry
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
