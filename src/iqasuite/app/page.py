@@ -83,7 +83,8 @@ def build(folder: Path) -> gr.Blocks:
         InputError: no model without a reference in the weights folders.
     """
     # A judge needs the ends of its scale; one of pairs says itself what its scores are.
-    networks = answers.Networks([entry for entry in available() if entry.needs_reference or abs(entry.high - entry.low) > 0])
+    usable = [entry for entry in available() if entry.needs_reference or abs(entry.high - entry.low) > 0]
+    networks = answers.Networks(usable)
     offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
     if not offered:
         where = " or ".join(str(root) for root in weights_roots())
