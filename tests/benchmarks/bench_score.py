@@ -107,6 +107,10 @@ def one(way: str, model: str, folder: Path, n: int) -> dict:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
     judge = Judge(find(model or folder / "network.safetensors"), "float32" if way == "plain" else "auto")
+    if way == "plain":
+        from iqasuite.models.weights import load_weights
+
+        judge.network = load_weights(judge.entry.path)[0]  # as it is stored, batch norms and all
     score = {"plain": plain, "ours": ours}[way]
     paths = sorted(folder.glob("*.jpg"))[:n]
     score(judge, paths[:WARMUP])

@@ -26,8 +26,8 @@ from iqasuite.training.machine import computes_in_bf16
 
 SMALLEST = 32  # pixels of the shorter side
 # Pixels that a processor is given at a time. Beyond, the activations of a small network are asked of the system anew,
-# layer by layer (8,500 page faults a picture of 500 × 500 four at a time, 3,400 one at a time: 50 and 36 ms in all).
-AT_ONCE = 300_000
+# layer by layer (8,500 page faults a picture of 500 × 500 four at a time, 3,400 one at a time).
+AT_ONCE = 500_000
 LONGEST = 4.0  # longest side in shorter ones: beyond, a picture shown at the network's size would fill the memory
 
 
