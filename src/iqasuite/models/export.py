@@ -30,6 +30,7 @@ from iqasuite.paths import write_atomic
 
 OPSET = 17  # onnxruntime has it since 1.12 (2022), onnxruntime-web too
 INPUT, SCORE, SHARES = "image", "score", "distribution"
+LARGEST_DIFFERENCE = 0.1  # of an 8-bit file from its float32 one, as a share of the scale: half a category
 
 
 class Scored(nn.Module):
@@ -133,12 +134,15 @@ class _Pictures(CalibrationDataReader):
         return None if picture is None else {INPUT: picture[None]}
 
 
-def quantised(source: Path | str, path: Path | str, pictures: Sequence[np.ndarray]) -> Path:
+def quantised(source: Path | str, path: Path | str, pictures: Sequence[np.ndarray],
+              limit: float = LARGEST_DIFFERENCE) -> Path:  # fmt: skip
     """Write an ONNX file of `export_onnx` with its convolutions in 8-bit integers: a quarter of the size.
 
-    Weights are rounded channel by channel, activations by the ranges that the pictures show. What stands before the
-    first convolution (normalisation) and behind the last one (pooling, head, softmax) stays in float32: it costs
-    nothing, and squares, roots and votes suffer most.
+    Weights are rounded channel by channel to whole numbers from -64 to 64, activations by the ranges that the pictures
+    show to 0 to 255. Processors without 8-bit dot products (AVX2) add such products in pairs as 16-bit integers, which
+    hold 2 * 255 * 64 but not 2 * 255 * 127: with one bit less of the weights no sum can saturate, and the file gives
+    the same score on every processor. What stands before the first convolution (normalisation) and behind the last one
+    (pooling, head, softmax) stays in float32: it costs nothing, and squares, roots and votes suffer most.
 
     It pays in bytes always, in time where the processor multiplies 8-bit integers (VNNI, ARM's dot products), and in
     accuracy never; `evaluation.latency.latency_table` says how much of each.
@@ -147,24 +151,38 @@ def quantised(source: Path | str, path: Path | str, pictures: Sequence[np.ndarra
         source: file of `export_onnx`.
         path: file to be written, .onnx.
         pictures: some tens of the kind that will come, uint8 (H, W, 3), at the size at which the network sees them.
+        limit: largest difference from the scores of `source` on these pictures, as a share of the scale.
 
     Raises:
-        InputError: no pictures, or a file that is not one of `export_onnx`.
+        InputError: no pictures, a file that is not one of `export_onnx`, or scores that differ by more than `limit`;
+            nothing is written then.
+
+    Reference: B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", CVPR 2018.
     """
     if not len(pictures):
         raise InputError(f"{path}: no pictures; expected some that show the ranges of the activations")
-    session(source)  # refuses what is not ours
+    facts = session(source).get_modelmeta().custom_metadata_map  # refuses what is not ours
     with tempfile.TemporaryDirectory() as folder:
         prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "written.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         outside = _outside_convolutions(onnx.load(prepared).graph)
         quantize_static(
             str(prepared), str(written), _Pictures(pictures), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=outside,
+            reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            nodes_to_exclude=outside,
         )  # fmt: skip
         model = onnx.load(written)
-        onnx.helper.set_model_props(model, {p.key: p.value for p in onnx.load(source).metadata_props})
-        return write_atomic(path, model.SerializeToString())
+        onnx.helper.set_model_props(model, facts)
+        onnx.save(model, written)
+        extent = abs(json.loads(facts["high"]) - json.loads(facts["low"]))
+        difference = np.abs(run_onnx(written, pictures) - run_onnx(source, pictures)).max() / extent
+        if difference > limit:
+            raise InputError(
+                f"{path}: in 8-bit integers scores change by up to {difference:.1%} of the scale on {len(pictures)} "
+                f"pictures; expected {limit:.1%} or less (keep the float32 file, or give more pictures)"
+            )
+        return write_atomic(path, written.read_bytes())
 
 
 def _outside_convolutions(graph: onnx.GraphProto) -> list[str]:
