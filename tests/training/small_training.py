@@ -1,7 +1,8 @@
-"""One small training as a program, to be killed by a test: small_training.py CHECKPOINT [SECONDS A BATCH]."""
+"""One small training as a program that kills itself on the way: small_training.py CHECKPOINT BATCH (from 1)."""
 
+import os
+import signal
 import sys
-import time
 
 import torch
 
@@ -11,22 +12,27 @@ from iqasuite.training.batches import ArrayBatches
 from iqasuite.training.loop import Schedule, fit
 
 
-class SlowBatches(ArrayBatches):
-    pause = 0.0
+class DeadlyBatches(ArrayBatches):
+    """Batches of which one, counted over all epochs from 1, kills the process; None = none does."""
+
+    killed_at: int | None = None
+    given = 0
 
     def epoch(self, number):
         for batch in super().epoch(number):
-            time.sleep(self.pause)
+            self.given += 1
+            if self.given == self.killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
             yield batch
 
 
-def run(checkpoint, pause=0.0, seed=0, **changes):
-    """Train three epochs; final weights and the result."""
+def run(checkpoint, killed_at=None, seed=0, **changes):
+    """Train three epochs of four batches; final weights and the result."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(24, 3, 32, 32, generator=generator)
     labels = losses.soft_labels(torch.randint(1, 6, (24,), generator=generator))
-    train, val = SlowBatches(images[:16], labels[:16], 4), ArrayBatches(images[16:], labels[16:], 8, shuffle=False)
-    train.pause = pause
+    train, val = DeadlyBatches(images[:16], labels[:16], 4), ArrayBatches(images[16:], labels[16:], 8, shuffle=False)
+    train.killed_at = killed_at
     torch.manual_seed(1)
     model = models.create("vit_iqa", size="tiny", image_size=32, depth=2, dropout=0.1)
     schedule = Schedule(**{"epochs": 3, "lr": 1e-3, "scheduler": "plateau", "plateau_patience": 0, **changes})
@@ -36,4 +42,4 @@ def run(checkpoint, pause=0.0, seed=0, **changes):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    run(sys.argv[1], float(sys.argv[2]))
+    run(sys.argv[1], int(sys.argv[2]))

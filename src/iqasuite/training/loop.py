@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from iqasuite.errors import InputError
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.machine import accelerator_for, flops_of, own_randomness, peak_flops, prepared, watched
+from iqasuite.training.machine import accelerator_for, own_randomness, prepared, watched
 from iqasuite.training.schedule import Schedule, learning_rate
 
 __all__ = ["Result", "Schedule", "TrainingError", "fit"]
@@ -35,8 +35,7 @@ class Result:
     """What a training did.
 
     Attributes:
-        history: one row an epoch: epoch (from 0), train_loss, val_loss, val_<metric>, lr, seconds, images_per_s,
-            share_of_peak (of the speed of the machine's large matrix products; nan where operations cannot be counted).
+        history: one row an epoch: epoch (from 0), train_loss, val_loss, val_<metric>, lr, seconds, images_per_s.
         best_epoch: whose weights the model has now; the last one where there was no validation.
         best_value: its metric, or its validation loss without a metric; nan without validation.
         epochs_run: rows of the history.
@@ -67,7 +66,8 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
         checkpoint: file written after each epoch. Where it exists, training goes on from it, or, where it is finished,
             only the best weights are read.
         metric: (outputs, targets) of all of val -> number, raised: picks the best epoch instead of the loss.
-        log: takes one line an epoch; where somebody is watching, a progress bar is shown besides.
+        log: takes one line an epoch, the first with an estimate of the longest time that the training can take on this
+            machine; where somebody is watching, a progress bar is shown besides.
         observe: called after each epoch, the model in evaluation mode; its numbers go into the history, and decide
             nothing.
 
@@ -82,8 +82,6 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
     state = {"epoch": 0, "history": [], "best": None, "best_epoch": 0, "best_value": math.nan, "finished": False}
     if checkpoint is not None and Path(checkpoint).exists():
         state = _resume(Path(checkpoint), identity, model, optimizer)
-    peak = peak_flops(accelerator.device, torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
-    flops = flops_of(model, next(iter(train.epoch(0)))[0].to(accelerator.device))
     name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
 
     with own_randomness(accelerator), prepared(accelerator, model, optimizer) as (wrapped, stepper):
@@ -93,7 +91,6 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
             watched_losses = [row["train_loss" if val is None else "val_loss"] for row in state["history"]]
             row = {"epoch": epoch}
             row |= _train(accelerator, wrapped, stepper, train, loss, schedule, epoch, watched_losses)
-            row["share_of_peak"] = row["images_per_s"] * flops / (peak * accelerator.num_processes)
             if val is not None:
                 row |= _validate(accelerator, wrapped, val, loss, metric, f"validation after epoch {epoch + 1}")
             row["seconds"] = time.perf_counter() - began
@@ -117,7 +114,8 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
                     weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                     save_checkpoint(checkpoint, {"identity": identity, **weights, **state})
                 best_so_far = "" if val is None else f" (best: epoch {state['best_epoch'] + 1})"
-                log(f"epoch {epoch + 1}/{schedule.epochs}: {_line(row)}{best_so_far}")
+                duration = _whole_training(time.perf_counter() - began, schedule.epochs) if epoch == 0 else ""
+                log(f"epoch {epoch + 1}/{schedule.epochs}: {_line(row)}{best_so_far}{duration}")
 
     model.load_state_dict(state["best"])
     history = pd.DataFrame(state["history"])
@@ -211,7 +209,14 @@ def _resume(path: Path, identity: dict, model: nn.Module, optimizer) -> dict:
 
 
 def _line(row: dict[str, float]) -> str:
-    apart = ("epoch", "images_per_s", "share_of_peak")
-    values = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in apart)
-    share = "" if math.isnan(row["share_of_peak"]) else f", {100 * row['share_of_peak']:.0f} % of peak"
-    return f"{values}, {row['images_per_s']:.1f} images/s{share}"
+    values = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "images_per_s"))
+    return f"{values}, {row['images_per_s']:.1f} images/s"
+
+
+def _whole_training(seconds: float, epochs: int) -> str:
+    """How long all epochs take if each takes as many seconds as the first; "" where that is hardly a minute."""
+    minutes = math.ceil(seconds * epochs / 60)
+    if epochs == 1 or minutes < 2:
+        return ""
+    duration = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"; about {duration} for all {epochs} epochs at most"

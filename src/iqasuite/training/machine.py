@@ -1,14 +1,11 @@
-"""The machine a training runs on: device, precision, speed, its own random numbers, whether somebody looks on."""
+"""The machine a training runs on: device, precision, its own random numbers, whether somebody looks on."""
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,50 +31,17 @@ def accelerator_for(precision: str) -> Accelerator:
 
 
 def computes_in_bf16(device: torch.device | str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32.
+
+    ATEN_CPU_CAPABILITY=avx2 makes this machine one without, as older processors are.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() != "AVX2":
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return False
-
-
-@cache
-def peak_flops(device: torch.device | str, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product: the most that this machine gives, as measured.
-
-    Takes a tenth of a second, once a process. With other processes beside this one it is what they leave.
-    """
-    side = 4096 if torch.device(device).type == "cuda" else 1024
-    a = torch.ones(side, side, device=device, dtype=dtype)
-    (a @ a).sum().item()  # what the first call sets up is not measured
-    times, began = [], time.perf_counter()
-    while time.perf_counter() - began < 0.1:
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()  # waits for the device
-        times.append(time.perf_counter() - start)
-    return 2 * side**3 / min(times)
-
-
-def flops_of(model: nn.Module, inputs: torch.Tensor) -> float:
-    """Floating-point operations an input, forward and backward: matrix products, convolutions, attention.
-
-    Counted on tensors without values, so that counting changes no number of the training; nan for a network that
-    cannot work on such.
-    """
-    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-    from torch.func import functional_call
-    from torch.utils.flop_counter import FlopCounterMode
-
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as fake, FlopCounterMode(display=False) as counter:
-            state = {name: fake.from_tensor(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
-            functional_call(model, state, fake.from_tensor(inputs)).float().sum().backward()
-    except (DataDependentOutputException, NotImplementedError, RuntimeError):
-        return math.nan
-    return counter.get_total_flops() / len(inputs)
 
 
 @contextmanager
