@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from iqasuite.data.dataset import Scale
 from iqasuite.data.frames import SCORES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import benchmark, metrics
@@ -143,6 +144,34 @@ def test_equal_methods_are_called_different_about_as_rarely_as_promised(metric, 
         predictions, contents = bench([0.5, 0.5], contents=100, each=2, folds=1, rng_seed=seed)
         p.append(benchmark.paired_significance(predictions, contents, metric, n_boot=80)["p"].iloc[0])
     assert at_least <= np.mean(np.array(p) < 0.05) <= at_most
+
+
+def test_methods_with_fewer_splits_are_ranked_on_what_all_have_in_common():
+    predictions, contents = bench([0.3, 0.6, 0.9], folds=4)
+    fewer = predictions[(predictions["model"] != "m0") | (predictions["fold"] < 2)]
+    complete, common = benchmark.on_common_splits(fewer)
+    assert set(complete["model"]) == {"m1", "m2"} and complete["fold"].nunique() == 4
+    assert set(common["model"]) == {"m0", "m1", "m2"} and set(common["fold"]) == {0, 1}
+    scores = benchmark.median_scores(common, contents, 20, names=["srocc"])
+    assert (scores["folds"] == "0,1").all() and scores["n"].nunique() == 1
+    everything, nothing = benchmark.on_common_splits(predictions)
+    assert len(everything) == len(predictions) and nothing.empty
+    assert (common["part"] == "val").sum() == 3 * 2 * 30  # the logistic is fitted there
+    with pytest.raises(InputError, match="no test image of a split in common"):
+        benchmark.on_common_splits(predictions[(predictions["model"] == "m0") == (predictions["fold"] == 0)])
+
+
+def test_trainings_that_differ_widen_the_interval_and_errors_on_another_scale_are_no_errors():
+    predictions, contents = bench([0.3], folds=1, contents=60, seeds=(0,))
+    noisy, _ = bench([1.5], folds=1, contents=60, seeds=(0,), names=["m0"])
+    several = pd.concat([predictions, noisy.assign(seed=1)])
+    one, both = (benchmark.median_scores(f, contents, 300, names=["srocc"]).iloc[0] for f in (predictions, several))
+    assert both["high"] - both["low"] > 2 * (one["high"] - one["low"])
+    shifted = predictions.assign(prediction=predictions["prediction"].clip(1, 5))
+    elsewhere = predictions.assign(prediction=100 * predictions["prediction"], model="metric")
+    found = benchmark.median_scores(pd.concat([shifted, elsewhere]), contents, 20, scale=Scale(1, 5))
+    rmse = found[found["metric"] == "rmse"].set_index("model")["value"]
+    assert np.isfinite(rmse["m0"]) and np.isnan(rmse["metric"])
 
 
 def test_methods_tested_on_other_images_are_not_compared():

@@ -42,11 +42,34 @@ def test_specificity_is_seen_where_it_is_and_not_where_it_is_not(data, predictio
     assert len(found) == 3 * 2 * 2
     assert (found["gain"] > 0).all() and (found["p_holm"] < 0.05).all() and (found["low"] > 0).all()
     assert (found["p_holm"] >= found["p"]).all() and (found["n_contents"] == 20).all()
+    assert found["p_least"].to_numpy() == pytest.approx(3 * 2 / 2**20)
     row = found.query("observer == 'user1' and metric == 'accuracy' and against == 'best other'").iloc[0]
     assert row["best_other"] == "user2" and row["gain"] == pytest.approx(row["own"] - row["other"])
     same = pd.concat([predictions.query("observer == 'user1'").assign(observer=f"user{n}") for n in (1, 2, 3)])
     nothing = observers.specificity(same, data.votes, data.contents)
     assert (nothing["gain"] == 0).all() and (nothing["p_holm"] == 1).all()
+
+
+def test_what_is_individual_may_be_no_more_than_how_strict_somebody_is(data, predictions):
+    """A rule that knows a person's bias alone beats the mean of the others as an AIO does, but orders images alike."""
+    shared = data.quality
+    biases = {"user1": -0.8, "user2": 0.0, "user3": 0.8}
+    rules = [
+        predictions_frame("d", "shared, own bias", "corrected", 0, 0, "test", name, shared.index, own, scores=shared + b)
+        for name, b in biases.items()
+        for own in [data.votes[data.votes["observer"] == name].set_index("image")["vote"].reindex(shared.index)]
+    ]
+    found = observers.specificity_summary(pd.concat([predictions, *rules]), data.votes, data.contents, 200)
+    table = found.set_index(["model", "metric"])
+    assert (table["people"] == 3).all()
+    for model in ("vit_iqa", "shared, own bias"):
+        assert (table.loc[(model, "accuracy"), ["ahead_of_mean", "ahead_of_best"]] == 3).all()
+        assert table.loc[(model, "accuracy"), "low"] > 0
+    assert ("shared, own bias", "srocc") not in table.index and ("vit_iqa", "srocc") in table.index
+    plain = observers.cross_comparison(predictions, data.votes)
+    square = plain[plain["metric"] == "accuracy"].pivot(index="aio", columns="observer", values="value").to_numpy()
+    own, others = np.diag(square), (square.sum(0) - np.diag(square)) / 2
+    assert table.loc[("vit_iqa", "accuracy"), "gain"] == pytest.approx((own - others).mean())
 
 
 def test_bias_of_aios_follows_their_people(data, predictions):

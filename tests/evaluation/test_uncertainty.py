@@ -1,10 +1,8 @@
 """Intervals and tests by content: against the resampling written out, and against what they promise."""
 
-import itertools
-import time
-
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from iqasuite.evaluation import metrics, resampled, uncertainty
 
@@ -71,27 +69,50 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.89 <= hits / 200 <= 0.98
 
 
-def test_exact_sign_flips_are_the_enumeration():
-    rng = np.random.default_rng(0)
-    difference, content = rng.normal(0.4, 1, 24), np.repeat(np.arange(8), 3)
-    means = difference.reshape(8, 3).mean(1)
-    all_means = [np.mean(np.array(s) * means) for s in itertools.product((1, -1), repeat=8)]
-    expected = np.mean([abs(m) >= abs(means.mean()) - 1e-12 for m in all_means])
-    assert uncertainty.paired_test_by_content(difference, content) == pytest.approx(expected)
-
-
-def test_random_sign_flips_agree_with_scipy_and_hold_their_level():
-    from scipy.stats import permutation_test
-
+def test_the_paired_test_is_the_t_test_of_a_mean_and_holds_its_level():
     rng = np.random.default_rng(1)
-    difference = rng.normal(0.35, 1, 20)
-    peer = permutation_test(
-        (difference, np.zeros(20)), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=20_000, rng=1
-    )
-    assert uncertainty.paired_test_by_content(difference, np.arange(20)) == pytest.approx(peer.pvalue, abs=0.015)
-    p = [uncertainty.paired_test_by_content(rng.normal(size=20), np.arange(20), n=500) for _ in range(300)]
-    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09
-    assert uncertainty.paired_test_by_content(np.zeros(20), np.arange(20)) == 1
+    values = rng.normal(0.3, 1, 40)
+    weights = uncertainty.content_weights(np.arange(40), 20_000)
+    drawn = uncertainty.resampled_means(values[:, None], weights)
+    assert uncertainty.paired_test(drawn, 40) == pytest.approx(ttest_1samp(values, 0).pvalue, abs=0.003)
+    rejected = 0
+    for seed in range(300):  # 12 contents, differences of a skewed distribution whose mean is zero
+        values = rng.exponential(1, 12) - 1
+        drawn = uncertainty.resampled_means(values[:, None], uncertainty.content_weights(np.arange(12), 400, seed))
+        rejected += uncertainty.paired_test(drawn, 12) < 0.05
+    assert 0.02 <= rejected / 300 <= 0.12
+
+
+def test_few_contents_cannot_be_significant_and_it_is_said():
+    alike = np.full(5, 0.23)
+    drawn = uncertainty.resampled_means(alike[:, None], uncertainty.content_weights(np.arange(5)))
+    assert uncertainty.paired_test(drawn, 5) == 2 / 2**5
+    assert uncertainty.least_p(7, 5) == pytest.approx(0.078, abs=5e-4)
+    assert uncertainty.least_p(2, 3) == 1
+    assert uncertainty.paired_test(np.zeros(10), 40) == 1
+    assert np.isnan(uncertainty.paired_test(np.full(10, 0.1), 1))
+
+
+def test_trainings_are_drawn_with_the_contents():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(4, 20_001)) * 0 + rng.normal(size=(4, 1))  # contents change nothing, trainings do
+    drawn = uncertainty.over_trainings(values)
+    assert drawn[0] == pytest.approx(values[:, 0].mean())
+    assert drawn[1:].std() == pytest.approx(values[:, 0].std(ddof=1) / 2, rel=0.03)  # s / √k
+    np.testing.assert_array_equal(uncertainty.over_trainings(values[:1]), values[0])
+
+
+def test_an_interval_covers_other_trainings_and_not_only_other_contents():
+    rng = np.random.default_rng(4)
+    hits = np.zeros(2)
+    for seed in range(200):
+        contents, trainings = rng.normal(0, 1, 30), rng.normal(0, 0.5, 4)  # as large in the mean as the contents'
+        values = contents[:, None] + trainings + rng.normal(0, 0.3, (30, 4))
+        weights = uncertainty.content_weights(np.arange(30), 400, seed)
+        both = uncertainty.interval(uncertainty.resampled_means(values, weights, seed)[1:])
+        alone = uncertainty.interval(weights @ values.mean(1) / 30)
+        hits += [both[0] <= 0 <= both[1], alone[0] <= 0 <= alone[1]]
+    assert hits[0] / 200 >= 0.87 and hits[1] / 200 < 0.85
 
 
 def test_holm_worked_by_hand():
@@ -107,19 +128,7 @@ def test_drawn_contents_have_the_moments_of_a_bootstrap():
     assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] == pytest.approx(-1 / 49, abs=0.05)
 
 
-def test_bootstrap_p_is_the_t_test_of_a_mean():
-    from scipy.stats import ttest_1samp
-
-    values = np.random.default_rng(1).normal(0.3, 1, 40)
-    means = uncertainty.drawn_contents(40, 20_000) @ values / 40
-    assert uncertainty.bootstrap_p(values.mean(), means, 40) == pytest.approx(ttest_1samp(values, 0).pvalue, abs=0.003)
-    assert uncertainty.bootstrap_p(0.0, np.zeros(10), 40) == 1
-    assert np.isnan(uncertainty.bootstrap_p(0.1, np.full(10, 0.1), 1))
-
-
 def test_over_splits_without_overlap_is_students_interval():
-    from scipy.stats import ttest_1samp
-
     values = np.random.default_rng(2).normal(0.2, 1, 10)
     plain = ttest_1samp(values, 0)
     low, high, p = uncertainty.over_splits(values, 0.0)
@@ -138,14 +147,3 @@ def test_over_splits_holds_its_level_where_the_plain_test_does_not():
         splits = [rng.permutation(values)[:15].mean() for _ in range(10)]
         rejected += [uncertainty.over_splits(splits, r)[2] < 0.05 for r in (0, 1 / 3)]
     assert rejected[0] / 1000 > 0.15 and rejected[1] / 1000 < 0.075
-
-
-def test_a_lab_sized_bootstrap_is_quick():
-    rng = np.random.default_rng(0)
-    content, votes, p = clustered(rng, 38, 9)
-    weights = uncertainty.content_weights(content, 1000)
-    start = time.perf_counter()
-    for _ in range(10):
-        resampled.vote_metrics(p, p @ metrics.VOTES, metrics.hard_votes(p), votes, weights)
-    # 210 of them (21 people, 10 methods) are then well under a minute; measured about 8 s.
-    assert (time.perf_counter() - start) / 10 * 210 < 60

@@ -14,15 +14,18 @@ PREDICTIONS = (
     *("dataset", "model", "protocol", "seed", "fold", "part", "observer", "image", "target", "prediction"),
     *("p1", "p2", "p3", "p4", "p5"),
 )
-SCORES = (*("dataset", "model", "protocol", "observer", "part", "n", "metric", "value", "low", "high", "seeds"),)
+SCORES = (
+    *("dataset", "model", "protocol", "observer", "part", "n", "metric", "value", "low", "high", "seeds", "folds"),
+)
 VOTE_SCALE = (1, 5)
 PARTS = ("train", "val", "test")
 
 _COLUMNS = {"images": IMAGES, "votes": VOTES, "split": SPLIT, "predictions": PREDICTIONS, "scores": SCORES}
 _TEXT = {
     *("image", "content", "reference", "distortion", "observer", "part", "dataset", "model", "protocol", "metric"),
-    "seeds",
+    *("seeds", "folds"),
 }
+_OPTIONAL = {"folds": ""}  # scores that were written before they had it
 _WHOLE = {"session", "position", "vote", "n_votes", "fold", "n", "seed"}
 _TIME = {"timestamp"}
 _NEVER_EMPTY = {"image", "content", "part", "dataset", "model", "metric"}
@@ -58,6 +61,8 @@ def validate(frame: pd.DataFrame, kind: str, source: str = "") -> pd.DataFrame:
     """
     columns = _columns(kind)
     where = f"{source}: " if source else ""
+    optional = {c: value for c, value in _OPTIONAL.items() if c in columns and c not in frame.columns}
+    frame = frame.assign(**optional)
     missing = [c for c in columns if c not in frame.columns]
     unknown = [str(c) for c in frame.columns if c not in columns]
     if missing or unknown:

@@ -86,7 +86,8 @@ def photographs(name: str | Path, names: Collection[str] | None = None) -> list[
     """Files of photographs to compress.
 
     Args:
-        name: "demo" (those that the demo set is cut from), "kodak24" (in the data folder) or a folder of images.
+        name: "demo" (those that the demo set is cut from), the name of a folder of images in the data folder, such as
+            "kodak24", or the path of one.
         names: only these: for the demo the names of its photographs, so that a split's test part can be left out;
             elsewhere the files' names without ending. None = all.
 
@@ -96,7 +97,7 @@ def photographs(name: str | Path, names: Collection[str] | None = None) -> list[
     if name == "demo":
         found = {key: demo.photograph(key) for key in demo.PHOTOGRAPHS}
     else:
-        folder = data_root() / "kodak24" if name == "kodak24" else Path(name)
+        folder = data_root() / name if (data_root() / name).is_dir() or name == "kodak24" else Path(name)
         if not folder.is_dir():
             raise InputError(f"photographs {str(name)!r}: {folder} is no folder; expected demo, kodak24 or a folder")
         found = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in _ENDINGS}

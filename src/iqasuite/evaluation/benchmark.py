@@ -13,11 +13,21 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from iqasuite.data.dataset import Scale
 from iqasuite.data.frames import SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.people import content_of, natural_order
-from iqasuite.evaluation.uncertainty import bootstrap_p, drawn_contents, holm, interval, over_splits
+from iqasuite.evaluation.scores import numbers_of
+from iqasuite.evaluation.uncertainty import (
+    drawn_contents,
+    holm,
+    interval,
+    least_p,
+    over_splits,
+    over_trainings,
+    tested,
+)
 
 METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
 LOWER_IS_BETTER = ("rmse",)
@@ -58,14 +68,16 @@ def median_scores(
     n_boot: int = 1000,
     seed: int = 0,
     names: Sequence[str] = METRICS,
+    scale: Scale | None = None,
 ) -> pd.DataFrame:
     """Median over splits of the mean over seeds, with the interval of that median.
 
     Splits of one set share images: resampling the splits themselves, as if they were independent, would give an
     interval that shrinks with every further split. Here the set's contents are resampled once for all splits, seeds and
-    models; each run is scored again on its test images as often as their contents were drawn, and the median is taken
-    anew. So an image that several splits test counts as one image, and the interval holds for these trained models and
-    other contents. How much training varies is what `split_scores` shows.
+    models; each run is scored again on its test images as often as their contents were drawn, the trainings (seeds) of
+    each split are drawn anew as well, and the median is taken anew. So an image that several splits test counts as one
+    image, and the interval holds for other contents and other trainings; with one training a split, for other contents
+    only.
 
     Args:
         predictions: as in `split_scores`.
@@ -74,10 +86,11 @@ def median_scores(
         seed: of the resampling.
         names: which metrics. Intervals of krcc take time with the square of the number of test images (and are left out
             above `resampled.KENDALL_LIMIT`). The logistic is not fitted again in a resample.
+        scale: of the targets; None = rmse for all methods.
 
     Returns:
         Scores frame, observer "", part "test", n = different test images. With few contents (below about ten) the
-        intervals are rough.
+        intervals are rough. rmse is nan for a method with predictions outside of the scale: it is on another one.
 
     Raises:
         InputError: as in `split_scores`; an image without content, an unknown metric.
@@ -88,19 +101,22 @@ def median_scores(
     per_split = plain.groupby([*_METHOD, "metric", "fold"], sort=False)["value"].mean()
     medians = per_split.groupby(level=[*_METHOD, "metric"], sort=False).median()
     about = test.groupby(_METHOD, sort=False)
-    images, seeds = about["image"].nunique(), about["seed"].unique()
+    images, seeds, folds = about["image"].nunique(), about["seed"].agg(numbers_of), about["fold"].agg(numbers_of)
+    elsewhere = set() if scale is None else _on_another_scale(test, scale)
     rows = []
     found = {}
     if n_boot:
         drawn, code = _drawn(test, contents, n_boot, seed)
         for metric in names:
             for key, values in _resampled_splits(test, metric, drawn, code).items():
-                found[(*key, metric)] = interval(_nanmedian(np.array(list(values.values()))))
+                found[(*key, metric)] = interval(_nanmedian(np.array(list(values.values())))[1:])
     for key, value in medians.items():
         low, high = found.get(key, (np.nan, np.nan))
         *method, metric = key
-        text = ",".join(str(number) for number in sorted(seeds[tuple(method)]))
-        rows.append((*method, "", "test", images[tuple(method)], metric, value, low, high, text))
+        method = tuple(method)
+        if metric == "rmse" and method in elsewhere:
+            value = low = high = np.nan
+        rows.append((*method, "", "test", images[method], metric, value, low, high, seeds[method], folds[method]))
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "median_scores")
 
 
@@ -124,8 +140,8 @@ def paired_significance(
 
     Returns:
         One row a pair, methods in order of their median, best first: model (the one with the better median), other,
-        metric, difference (positive = `model` is better), low, high (95 %), p (two-sided, `bootstrap_p`), p_holm
-        (over all pairs), n images, n_contents.
+        metric, difference (positive = `model` is better), low, high (95 %), p (two-sided, `paired_test`), p_holm (over
+        all pairs), p_least (the smallest p_holm that so many contents can give), n images, n_contents.
 
     Raises:
         InputError: as in `split_scores`; several data sets, fewer than two methods, methods without a common split,
@@ -136,29 +152,63 @@ def paired_significance(
     test = _tested(_with_method(predictions), [metric])
     _check_same_images(test)
     drawn, code = _drawn(test, contents, n_boot, seed)
-    drawn = np.vstack([np.ones((1, drawn.shape[1])), drawn])  # row 0: the sample itself
     found = {key[1]: values for key, values in _resampled_splits(test, metric, drawn, code).items()}
     order = sorted(
         found, key=lambda m: -np.nan_to_num(sign * _nanmedian(np.array(list(found[m].values())))[0], nan=-9e9)
     )
     of_image = code.to_numpy()
     place = pd.Series(code.index.get_indexer(test["image"]), index=test.index)
-    tested = {fold: own.unique() for fold, own in place.groupby(test["fold"])}  # the same for all methods
+    places = {fold: own.unique() for fold, own in place.groupby(test["fold"])}  # the same for all methods
     rows = []
     for model, other in combinations(order, 2):
         folds = sorted(set(found[model]) & set(found[other]))
         if not folds:
             raise InputError(f"predictions: {model!r} and {other!r} have no fold in common, expected the same splits")
         gain = _nanmean(sign * np.array([found[model][fold] - found[other][fold] for fold in folds]))
-        images = np.unique(np.concatenate([tested[fold] for fold in folds]))
+        images = np.unique(np.concatenate([places[fold] for fold in folds]))
         n_contents = len(np.unique(of_image[images]))
-        low, high = interval(gain[1:])
-        p = bootstrap_p(gain[0], gain[1:], n_contents)
-        rows.append((model, other, metric, gain[0], low, high, p, len(images), n_contents))
+        rows.append((model, other, metric, *tested(gain, n_contents), len(images), n_contents))
     columns = ["model", "other", "metric", "difference", "low", "high", "p", "n", "n_contents"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(7, "p_holm", holm(table["p"].to_numpy(float)))
+    table.insert(8, "p_least", [least_p(n, len(table)) for n in table["n_contents"]])
     return table
+
+
+def on_common_splits(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Methods that can be ranked with each other: tested on the same images of the same splits.
+
+    Args:
+        predictions: predictions frame of models of MOS, one data set and protocol.
+
+    Returns:
+        The rows of the methods that were run on every split that any method was run on; and every method's rows of the
+        splits and images that all methods have in common, empty where the first frame has all methods already.
+
+    Raises:
+        InputError: the methods have no split in common.
+    """
+    tested_on = {
+        model: frozenset(zip(rows["fold"], rows["image"], strict=True))
+        for model, rows in predictions[predictions["part"] == "test"].groupby("model")
+    }
+    everything, common = frozenset().union(*tested_on.values()), frozenset.intersection(*tested_on.values())
+    complete = predictions[predictions["model"].isin([m for m, own in tested_on.items() if own == everything])]
+    if len(complete) == len(predictions):
+        return complete, predictions.iloc[:0]
+    if not common:
+        raise InputError("predictions: the methods have no test image of a split in common, expected the same splits")
+    shared = pd.MultiIndex.from_frame(predictions[["fold", "image"]]).isin(list(common))
+    folds = {fold for fold, _ in common}
+    kept = shared | ((predictions["part"] != "test") & predictions["fold"].isin(folds))
+    return complete, predictions[kept]
+
+
+def _on_another_scale(test: pd.DataFrame, scale: Scale) -> set[tuple]:
+    """(dataset, model, protocol) of the methods with predictions outside of the targets' scale."""
+    slack = 1e-6 * (scale.high - scale.low)
+    outside = ~test["prediction"].between(scale.low - slack, scale.high + slack)
+    return set(test.loc[outside, _METHOD].itertuples(index=False, name=None))
 
 
 def selection_gap(histories: pd.DataFrame, test_to_train: float = 1 / 3) -> pd.DataFrame:
@@ -355,16 +405,18 @@ def _check_same_images(test: pd.DataFrame) -> None:
 
 
 def _drawn(test: pd.DataFrame, contents: pd.Series, n_boot: int, seed: int) -> tuple[np.ndarray, pd.Series]:
-    """Draws of contents (n_boot, contents) and each image's place among the contents (index image)."""
+    """Draws of contents (1 + n_boot, contents), of which row 0 is the sample itself, and each image's place among the
+    contents (index image)."""
     images = pd.Index(np.sort(test["image"].unique()))
     names, code = np.unique(content_of(images, contents).astype(str), return_inverse=True)
-    return drawn_contents(len(names), n_boot, seed), pd.Series(code, index=images)
+    drawn = np.vstack([np.ones((1, len(names))), drawn_contents(len(names), n_boot, seed)])
+    return drawn, pd.Series(code, index=images)
 
 
 def _resampled_splits(
     test: pd.DataFrame, metric: str, drawn: np.ndarray, code: pd.Series
 ) -> dict[tuple, dict[int, np.ndarray]]:
-    """(dataset, model, protocol) -> fold -> the metric in each draw (b,), mean over the seeds.
+    """(dataset, model, protocol) -> fold -> the metric in each draw (b,), mean over the seeds, which are drawn anew.
 
     Runs that were tested on the same images are resampled together.
     """
@@ -378,7 +430,10 @@ def _resampled_splits(
         values = _resampled(metric, np.array([value for _, value in runs]), np.frombuffer(target), weights)
         for (run, _), own in zip(runs, values, strict=True):
             seeds.setdefault(run[:3], {}).setdefault(fold, []).append(own)
-    return {key: {fold: np.mean(values, axis=0) for fold, values in folds.items()} for key, folds in seeds.items()}
+    return {
+        key: {fold: over_trainings(np.array(values), fold) for fold, values in folds.items()}
+        for key, folds in seeds.items()
+    }
 
 
 @np.errstate(invalid="ignore", divide="ignore")  # a draw may have none of a split's contents: nan

@@ -8,7 +8,7 @@ import pandas as pd
 from iqasuite.errors import InputError
 from iqasuite.evaluation.people import content_of
 from iqasuite.evaluation.predictions import hard_predictions
-from iqasuite.evaluation.uncertainty import bootstrap_by_content, holm, paired_test_by_content
+from iqasuite.evaluation.uncertainty import content_weights, holm, least_p, resampled_means, tested
 
 METRICS = {"accuracy": 1, "mae": -1}  # and whether more of it is better
 
@@ -27,8 +27,9 @@ def gains(
 
     Returns:
         One row per other method and metric (accuracy, mae): against, metric, own, other, gain (positive = `model` is
-        better), low, high (95 % by content), p (sign-flip test by content), p_holm (adjusted over the other methods),
-        n votes, n_contents. Means are over votes.
+        better), low, high (95 % over contents, and over trainings where there are several), p (`paired_test`), p_holm
+        (adjusted over the other methods), p_least (the smallest p_holm that so many contents can give), n votes,
+        n_contents. Means are over votes.
 
     Raises:
         InputError: `model` is not there, an image is predicted twice.
@@ -44,23 +45,33 @@ def gains(
             "twice, expected one part and protocol"
         )
     error = np.abs(hard_predictions(people) - people["target"])
-    values = people[key].assign(accuracy=(error == 0).astype(float), mae=error).groupby(key).mean()
-    own = values.loc[model]
+    values = people[[*key, "seed"]].assign(accuracy=(error == 0).astype(float), mae=error)
+    values = {name: trainings_of(rows, ["observer", "image"], list(METRICS)) for name, rows in values.groupby("model")}
+    own = values[model]
     rows = []
     for other in [name for name in pd.unique(people["model"]) if name != model]:
-        theirs = values.loc[other]
-        both = own.index.intersection(theirs.index)
+        theirs = values[other]
+        both = own["mae"].index.intersection(theirs["mae"].index)
         if both.empty:
             continue
         content = content_of(both.get_level_values("image"), contents)
+        weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
         for metric, sign in METRICS.items():
-            mine, yours = own.loc[both, metric].to_numpy(), theirs.loc[both, metric].to_numpy()
-            gain = sign * (mine - yours)
-            low, high = bootstrap_by_content(gain, content, n_boot, seed)
-            p = paired_test_by_content(gain, content, seed)
-            rows.append((other, metric, mine.mean(), yours.mean(), gain.mean(), low, high, p, len(both),
-                         len(np.unique(content))))  # fmt: skip
+            mine, yours = (frame[metric].loc[both].to_numpy() for frame in (own, theirs))
+            drawn = sign * (resampled_means(mine, weights, seed) - resampled_means(yours, weights, seed))
+            found = tested(drawn, n_contents)
+            rows.append((other, metric, mine.mean(), yours.mean(), *found, len(both), n_contents))
     columns = ["against", "metric", "own", "other", "gain", "low", "high", "p", "n", "n_contents"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(8, "p_holm", table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy())))
+    table.insert(9, "p_least", [least_p(n, table["against"].nunique()) for n in table["n_contents"]])
     return table
+
+
+def trainings_of(rows: pd.DataFrame, key: list[str], columns: list[str]) -> dict[str, pd.DataFrame]:
+    """Each column as a table (key × seeds); what not every seed has is averaged over those that have it."""
+    tables = {name: rows.pivot_table(index=key, columns="seed", values=name) for name in columns}
+    return {
+        name: table if table.notna().all(axis=None) else table.mean(axis=1).to_frame()
+        for name, table in tables.items()
+    }

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation import metrics
+from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.agreement import (
     SosFit,
     icc,
@@ -35,7 +35,15 @@ from iqasuite.evaluation.repetition import (
 from iqasuite.evaluation.screening import screen_bt500, screen_p913
 from iqasuite.evaluation.subject_model import SubjectModel, fit_subject_model
 from iqasuite.evaluation.thresholds import AccuracyThresholds, personal_thresholds
-from iqasuite.evaluation.uncertainty import bootstrap_by_content, holm, paired_test_by_content
+from iqasuite.evaluation.uncertainty import (
+    content_weights,
+    holm,
+    interval,
+    least_p,
+    over_trainings,
+    resampled_means,
+    tested,
+)
 
 __all__ = [
     "AccuracyThresholds",
@@ -67,6 +75,7 @@ __all__ = [
     "session_drift",
     "sos_parameter",
     "specificity",
+    "specificity_summary",
     "vote_table",
 ]
 
@@ -139,17 +148,18 @@ def specificity(
     """Is a person's own AIO closer to that person than the AIOs of other people are?
 
     Args:
-        predictions: predictions frame of one model's AIOs, each image once per AIO and seed.
+        predictions: predictions frame of one model's AIOs, each image once per AIO and seed. The predictions of a rule
+            that is fitted to each person (`baselines.baseline_predictions`) are such a frame, too.
         votes: votes frame.
         contents: image -> content.
-        n_boot, seed: resamples of contents for the interval.
+        n_boot, seed: resamples of contents and trainings for the interval.
 
     Returns:
         One row per observer, metric (accuracy, mae) and `against` ("mean of others", "best other"): own, other (the two
         values), best_other (its name, for "best other"), gain (positive = the own AIO is better: own − other for
-        accuracy, other − own for mae), low, high (95 % interval of the gain by content), p (sign-flip test by content),
-        p_holm (adjusted over the observers), n images, n_contents. The best other AIO is chosen on these same images,
-        which favours it.
+        accuracy, other − own for mae), low, high (95 % over contents, and trainings where there are several), p
+        (`paired_test`), p_holm (adjusted over the observers), p_least (the smallest p_holm that so many contents can
+        give), n images, n_contents. The best other AIO is chosen on these same images, which favours it.
 
     Raises:
         InputError: fewer than two AIOs, several models, an image without content.
@@ -163,34 +173,97 @@ def specificity(
     for observer in natural_order(joined["observer"]):
         person = joined[joined["observer"] == observer]
         for metric, sign in (("accuracy", 1), ("mae", -1)):
-            by_aio = person.pivot_table(index="image", columns="aio", values=metric).dropna()  # seeds averaged
-            if observer not in by_aio:
+            by_aio = person.pivot_table(index="image", columns=["aio", "seed"], values=metric).dropna()
+            if observer not in by_aio.columns.get_level_values("aio"):
                 continue
-            own, others = by_aio[observer], by_aio.drop(columns=observer)
-            best = (others.mean() * sign).idxmax()
+            others = by_aio.drop(columns=observer, level="aio")
+            best = (others.mean().groupby(level="aio").mean() * sign).idxmax()
             content = content_of(by_aio.index, contents)
-            for against, other in (("mean of others", others.mean(axis=1)), ("best other", others[best])):
-                gain = (sign * (own - other)).to_numpy()
-                low, high = bootstrap_by_content(gain, content, n_boot, seed)
-                rows.append(
-                    {
-                        "observer": observer,
-                        "metric": metric,
-                        "against": against,
-                        "own": own.mean(),
-                        "other": other.mean(),
-                        "best_other": best if against == "best other" else "",
-                        "gain": gain.mean(),
-                        "low": low,
-                        "high": high,
-                        "p": paired_test_by_content(gain, content, seed),
-                        "n": len(own),
-                        "n_contents": len(np.unique(content)),
-                    }
-                )
-    table = pd.DataFrame(rows)
-    table.insert(10, "p_holm", table.groupby(["metric", "against"])["p"].transform(lambda p: holm(p.to_numpy())))
+            weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
+            own, drawn_own = by_aio[observer].to_numpy(), resampled_means(by_aio[observer].to_numpy(), weights, seed)
+            mean_of_others = others.T.groupby(level="seed").mean().T
+            for against, other in (("mean of others", mean_of_others), ("best other", others[best])):
+                drawn = sign * (drawn_own - resampled_means(other.to_numpy(), weights, seed))
+                name = best if against == "best other" else ""
+                rows.append((observer, metric, against, own.mean(), other.to_numpy().mean(), name,
+                             *tested(drawn, n_contents), len(by_aio), n_contents))  # fmt: skip
+    columns = ["observer", "metric", "against", "own", "other", "best_other", "gain", "low", "high", "p", "n"]
+    table = pd.DataFrame(rows, columns=[*columns, "n_contents"])
+    grouped = table.groupby(["metric", "against"])
+    table.insert(10, "p_holm", grouped["p"].transform(lambda p: holm(p.to_numpy())))
+    tests = grouped["p"].transform("size")
+    table.insert(11, "p_least", [least_p(n, k) for n, k in zip(table["n_contents"], tests, strict=True)])
     return table
+
+
+def specificity_summary(
+    predictions: pd.DataFrame, votes: pd.DataFrame, contents: pd.Series, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """For how many people is their own AIO the closest, and would a rule that is fitted to each person say the same?
+
+    An AIO that knows only how strict its person is beats the mean of the others, too. So the rules stand beside it: a
+    person's most frequent vote, and one MOS for everybody with personal thresholds.
+
+    Args:
+        predictions: predictions frame of several models, each with an AIO (or fitted rule) for every person.
+        votes, contents, n_boot, seed: as of `specificity`.
+
+    Returns:
+        One row per model and metric (accuracy, qwk, srocc): people, ahead_of_mean and ahead_of_best (for how many their
+        own is better than the mean of the others, and than the best of the others), gain (own − mean of the others,
+        mean over people), low, high (95 % over contents, and trainings where there are several). srocc has no row for
+        rules that give everybody the same order, or none.
+    """
+    rows = []
+    for model, own in predictions[predictions["observer"] != ""].groupby("model", sort=False):
+        joined = _with_votes(own, votes)
+        names = natural_order(joined["aio"])
+        for metric in ("accuracy", "qwk", "srocc"):
+            pairs = _resampled_pairs(joined, names, metric, contents, n_boot, seed)
+            if pairs is None:
+                continue
+            k = len(names)
+            diagonal = pairs[np.arange(k), np.arange(k)]
+            others = np.where(np.eye(k, dtype=bool)[..., None], np.nan, pairs)
+            ahead = diagonal - np.nanmean(others, axis=0)
+            best = np.nanmax(others[..., 0], axis=0)
+            gain = ahead.mean(0)
+            rows.append((model, metric, k, int((ahead[:, 0] > 0).sum()), int((diagonal[:, 0] > best).sum()), gain[0],
+                         *interval(gain[1:])))  # fmt: skip
+    columns = ["model", "metric", "people", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _resampled_pairs(
+    joined: pd.DataFrame, names: list[str], metric: str, contents: pd.Series, n_boot: int, seed: int
+) -> np.ndarray | None:
+    """The metric of every AIO with every person (aios, people, 1 + n_boot), entry 0 the sample itself; None where it is
+    not defined for some pair, or not different for any."""
+    images = pd.Index(np.sort(joined["image"].unique()))
+    content = content_of(images, contents)
+    weights = np.vstack([np.ones((1, len(images))), content_weights(content, n_boot, seed)])
+    found = np.empty((len(names), len(names), len(weights)))
+    for column, person in enumerate(names):
+        theirs = joined[joined["observer"] == person]
+        voted = images.get_indexer(theirs["image"].unique())
+        drawn = weights[:, np.sort(voted)]
+        of_aio = {}
+        for (aio, _), rows in theirs.groupby(["aio", "seed"]):
+            rows = rows.sort_values("image")
+            vote = rows["vote"].to_numpy()
+            if metric == "srocc":
+                values = resampled.srocc(rows["prediction"].to_numpy(float), vote.astype(float), drawn)
+            else:
+                right = (rows["hard"].to_numpy() == vote).astype(float)
+                values = resampled.qwk(rows["hard"].to_numpy(int), vote, drawn) if metric == "qwk" else (
+                    resampled.mean(right, drawn))  # fmt: skip
+            of_aio.setdefault(aio, []).append(values)
+        for row, aio in enumerate(names):
+            found[row, column] = over_trainings(np.array(of_aio[aio]), seed)
+    plain = found[..., 0]
+    if not np.isfinite(plain).all() or (metric == "srocc" and np.allclose(plain, plain[:1], atol=1e-9)):
+        return None
+    return found
 
 
 def aio_bias(predictions: pd.DataFrame, mos: pd.Series | None = None) -> pd.DataFrame:

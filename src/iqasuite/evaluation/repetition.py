@@ -13,7 +13,7 @@ from scipy.stats import theilslopes
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.people import content_of, first_votes, natural_order
-from iqasuite.evaluation.uncertainty import bootstrap_by_content, paired_test_by_content
+from iqasuite.evaluation.uncertainty import bootstrap_by_content, content_weights, resampled_means, tested
 
 # Slopes over a session are given for so many images.
 PER_IMAGES = 100
@@ -44,19 +44,18 @@ def session_drift(
 
     Args:
         votes: votes frame.
-        contents: image -> content, to resample and to flip signs by content; None = image by image.
+        contents: image -> content, to resample by content; None = image by image.
 
     Returns:
         observer, session, repeats (the earlier session), n (images), drift (mean of late − early vote), low, high
-        (95 %), p (sign-flip test); empty where no session repeats another.
+        (95 %), p (`paired_test`); empty where no session repeats another.
     """
     rows = []
     for (observer, early, late), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
         difference = (pair["vote_late"] - pair["vote_early"]).to_numpy(float)
         groups = pair["image"].to_numpy() if contents is None else content_of(pair["image"], contents)
-        low, high = bootstrap_by_content(difference, groups, n_boot, seed)
-        p = paired_test_by_content(difference, groups, seed)
-        rows.append((observer, late, early, len(pair), difference.mean(), low, high, p))
+        drawn = resampled_means(difference[:, None], content_weights(groups, n_boot, seed))
+        rows.append((observer, late, early, len(pair), *tested(drawn, len(np.unique(groups)))))
     return pd.DataFrame(rows, columns=["observer", "session", "repeats", "n", "drift", "low", "high", "p"])
 
 

@@ -13,7 +13,7 @@ from iqasuite.evaluation import resampled
 from iqasuite.evaluation.metrics import hard_votes, logistic_map
 from iqasuite.evaluation.people import content_of, natural_order
 from iqasuite.evaluation.predictions import P
-from iqasuite.evaluation.uncertainty import content_weights, interval
+from iqasuite.evaluation.uncertainty import content_weights, interval, over_trainings
 
 # Weights of a block of resamples times images, so that memory does not grow with the number of images (32 MB).
 _BLOCK = 4_000_000
@@ -23,8 +23,9 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     """Scores of every model, protocol and part in a predictions frame.
 
     Predictions of all folds are pooled per observer and the metric is computed once over them. Seeds are scored one by
-    one and their scores averaged. Contents are resampled jointly for all observers, models and seeds, so the interval
-    of the mean over people holds for these people and other contents.
+    one and their scores averaged. Contents are resampled jointly for all observers and models, and trainings (seeds)
+    with them, so the interval of the mean over people holds for these people, other contents and other trainings; with
+    one training it is over contents only.
 
     Args:
         predictions: predictions frame, each image once per model, protocol, part, observer and seed.
@@ -53,12 +54,12 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
             own = group[group["observer"] == observer]
             found = _over_seeds(own, contents, names, drawn)
             n = own["image"].nunique()
-            rows += _rows(fixed, observer, n, found, own["seed"])
+            rows += _rows(fixed, observer, n, found, own)
             for metric, values in found.items():
                 if observer != "":
                     people.setdefault(metric, []).append(values)
         votes = int((group["observer"] != "").sum() / group["seed"].nunique())
-        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group["seed"])
+        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group)
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "score_frame")
 
 
@@ -73,13 +74,13 @@ def _check_once(predictions: pd.DataFrame) -> None:
 
 
 def _over_seeds(own: pd.DataFrame, contents: pd.Series, names: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """Each metric (1 + n_boot,), the mean over the seeds; entry 0 is the value itself."""
+    """Each metric (1 + n_boot,): the mean over the seeds, drawn anew in each resample; entry 0 is the value itself."""
     per_seed: dict[str, list[np.ndarray]] = {}
     for _, rows in own.groupby("seed"):
         code = np.searchsorted(names, content_of(rows["image"], contents).astype(str))
         for metric, values in _resample(rows, drawn, code).items():
             per_seed.setdefault(metric, []).append(values)
-    return {metric: np.mean(values, axis=0) for metric, values in per_seed.items()}
+    return {metric: over_trainings(np.array(values)) for metric, values in per_seed.items()}
 
 
 @np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of a person's contents: nan
@@ -110,13 +111,18 @@ def _mean_defined(values: list[np.ndarray]) -> np.ndarray:
     return np.where(defined.any(0), total / np.maximum(defined.sum(0), 1), np.nan)
 
 
-def _rows(fixed: dict, observer: str, n: int, found: dict[str, np.ndarray], seeds: pd.Series) -> list[dict]:
-    text = ",".join(str(s) for s in sorted(seeds.unique()))
+def numbers_of(values: pd.Series) -> str:
+    """The different whole numbers of a column as text, such as "0,1,2"."""
+    return ",".join(str(value) for value in sorted(values.unique()))
+
+
+def _rows(fixed: dict, observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame) -> list[dict]:
+    trained = {"seeds": numbers_of(group["seed"]), "folds": numbers_of(group["fold"])}
     rows = []
     for metric, values in found.items():
         low, high = interval(values[1:])
         rows.append(
             {**fixed, "observer": observer, "n": n, "metric": metric, "value": values[0], "low": low, "high": high}
-            | {"seeds": text}
+            | trained
         )
     return rows

@@ -9,7 +9,7 @@ import pandas as pd
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import srocc
-from iqasuite.evaluation.uncertainty import paired_test_by_content
+from iqasuite.evaluation.uncertainty import content_weights, least_p, paired_test, resampled_means
 
 ALL = "all"
 _RUN = ["model", "protocol", "seed", "fold"]
@@ -49,10 +49,10 @@ def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Seri
 def source_test(
     predictions: pd.DataFrame, source: Mapping[str, str] | pd.Series, model: str, other: str
 ) -> dict[str, object]:
-    """Whether one model orders each photograph's versions better than another, by sign flips of the photographs.
+    """Whether one model orders each photograph's versions better than another, tested over the photographs.
 
-    Few photographs, few sign patterns: with four of them p is never below .125, whatever the data. That is no defect of
-    the test; it is what four photographs can tell.
+    With four photographs p is never below .125 (`least_p`), whatever the data. That is no defect of the test; it is
+    what four photographs can tell.
 
     Args:
         predictions, source: as of `source_scores`.
@@ -61,7 +61,7 @@ def source_test(
     Returns:
         model, other, difference (SROCC over all images), within (mean over sources of the difference within each),
         better_on (sources on which `model` is better, half of the level ones), n_sources (that both have a correlation
-        on), p (two-sided; nan without such a source).
+        on), p (two-sided, `paired_test`; nan with fewer than two such sources), p_least.
 
     Raises:
         InputError: an unknown model, or as `source_scores`.
@@ -73,6 +73,7 @@ def source_test(
     table = scores.pivot(index="source", columns="model", values="srocc")
     gain = table[model] - table[other]
     within = gain.drop(ALL).dropna()
+    drawn = resampled_means(within.to_numpy()[:, None], content_weights(within.index)) if len(within) else [np.nan]
     return {
         "model": model,
         "other": other,
@@ -80,5 +81,6 @@ def source_test(
         "within": float(within.mean()),
         "better_on": float((within > 1e-12).sum() + 0.5 * (within.abs() <= 1e-12).sum()),
         "n_sources": len(within),
-        "p": paired_test_by_content(within.to_numpy(), within.index) if len(within) else np.nan,
+        "p": paired_test(np.asarray(drawn), len(within)),
+        "p_least": least_p(len(within)),
     }

@@ -1,8 +1,11 @@
-"""How sure a number is, when images of one content are not independent: resampling and tests by content."""
+"""How sure a number is, when images of one content are not independent: resampling and tests by content.
+
+What would change if a study were done again: its contents, and what chance did in the trainings. Both are drawn anew in
+every interval; where there is one training only, the interval is over contents alone.
+"""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -71,57 +74,89 @@ def bootstrap_by_content(
     return interval(weights @ values / weights.sum(1))
 
 
-def paired_test_by_content(difference: np.ndarray, contents: Sequence, seed: int = 0, n: int = 10_000) -> float:
-    """Two-sided sign-flip permutation test that the mean difference per content is zero.
+def over_trainings(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Mean over trainings in the sample and in each resample of contents, where the trainings are drawn anew as well.
 
     Args:
-        difference: one value per image, such as "own AIO right" minus "others right", shape (images,).
-        contents: content of every image, length (images,).
-        n: random sign patterns, used with more than 14 contents; up to 14 all 2^contents patterns are counted.
+        values: a statistic of k trainings (other seeds) in the sample itself, entry 0, and in b resamples of contents,
+            shape (k, 1 + b).
+        seed: of the draw; the same for all methods and people with as many trainings, whose seeds are then drawn
+            together.
 
     Returns:
-        p in (0, 1]; never below 2 / 2^contents, so five contents cannot give less than .0625.
+        Shape (1 + b,): entry 0 the plain mean, the others the mean over k trainings drawn with replacement. Drawing k
+        of k spreads by (k - 1) / k of what it should, so deviations from the mean are enlarged by sqrt(k / (k - 1)).
+        With one training: that one's values.
 
-    Reference: R. A. Fisher, "The design of experiments", 1935, section 21; P. Good, "Permutation tests", 2000.
+    Reference: B. Efron & R. Tibshirani, "An introduction to the bootstrap", 1993, section 17.
     """
-    names, code = np.unique(np.asarray(contents, dtype=str), return_inverse=True)
-    means = np.bincount(code, weights=np.asarray(difference, float)) / np.bincount(code)
-    observed = abs(means.mean())
-    exact = len(names) <= 14
-    if exact:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(names))))
-    else:
-        signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n, len(names)))
-    as_large = np.abs(signs @ means) / len(names) >= observed - 1e-12
-    return float(as_large.mean() if exact else (1 + as_large.sum()) / (1 + n))
+    values = np.atleast_2d(np.asarray(values, float))
+    k, b = values.shape
+    if k == 1:
+        return values[0]
+    mean = values.mean(0)
+    share = np.random.default_rng([seed, k]).multinomial(k, np.full(k, 1 / k), size=b).T / k
+    share[:, 0] = 1 / k
+    return mean + np.sqrt(k / (k - 1)) * (share * (values - mean)).sum(0)
 
 
-def bootstrap_p(observed: float, resampled: np.ndarray, n_contents: int) -> float:
-    """Two-sided p that a statistic is zero, from the spread of its resamples by content.
-
-    The statistic over its bootstrap standard error is held against Student's t with `n_contents` − 1 degrees of
-    freedom. Counting resamples beyond zero cannot give less than 2 / (n + 1), which Holm's factor over 45 pairs of
-    methods carries past .05 whatever the data say; this has no such floor.
+def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Mean over images and trainings, in the sample and in each resample of both.
 
     Args:
-        observed: statistic of the sample itself.
-        resampled: of each resample (n,); nan are left out.
+        values: per image and training, shape (n, k).
+        weights: how often each image is in each resample, shape (b, n), see `content_weights`.
+        seed: see `over_trainings`.
+
+    Returns:
+        Shape (1 + b,), entry 0 the mean of the sample itself.
+    """
+    drawn = weights @ values / weights.sum(1, keepdims=True)
+    return over_trainings(np.vstack([values.mean(0), drawn]).T, seed)
+
+
+def least_p(n_contents: int, n_tests: int = 1) -> float:
+    """The smallest p after Holm's correction that `n_tests` comparisons over so many contents can reach.
+
+    Each of n contents can speak for or against a method: of the 2^n patterns of signs, two are the most extreme. A
+    comparison whose least p is not below .05 cannot be significant, whatever the data are.
+    """
+    return float(min(1.0, n_tests * 2.0 ** (1 - n_contents)))
+
+
+def paired_test(drawn: np.ndarray, n_contents: int) -> float:
+    """Two-sided p that a difference is zero, from its spread over contents and trainings drawn anew: the suite's test.
+
+    The difference over its bootstrap standard error is held against Student's t with `n_contents` - 1 degrees of
+    freedom, and p is never below `least_p`: with few contents, normality is an assumption that they cannot check.
+    Counting resamples beyond zero in place of this cannot give less than 2 / (b + 1), which Holm's factor over 45 pairs
+    of methods carries past .05 whatever the data say.
+
+    Args:
+        drawn: the difference in the sample itself, entry 0, and in each of b resamples, shape (1 + b,); resamples that
+            are nan are left out.
         n_contents: number of contents that were resampled.
 
     Returns:
-        p in [0, 1]; 1 where the observed value is zero; nan where no error can be known (fewer than two contents, or a
-        statistic that no resample changes).
+        p in [2^(1 - n_contents), 1]; 1 where the difference is zero; nan with fewer than two contents.
 
-    Reference: B. Efron & R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 12.
+    Reference: B. Efron & R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 12; the bound is that of the
+    sign-flip test: R. A. Fisher, "The design of experiments", 1935, section 21.
     """
-    defined = resampled[np.isfinite(resampled)]
-    if n_contents < 2 or len(defined) < 2 or not np.isfinite(observed):
+    observed, resampled = drawn[0], drawn[1:][np.isfinite(drawn[1:])]
+    if n_contents < 2 or len(resampled) < 2 or not np.isfinite(observed):
         return float("nan")
     if abs(observed) < 1e-12:
         return 1.0
     # a resample of k contents spreads by (k − 1) / k of what it should: the variance about its own mean
-    error = defined.std(ddof=1) * np.sqrt(n_contents / (n_contents - 1))
-    return float(2 * students_t.sf(abs(observed) / error, n_contents - 1)) if error > 0 else float("nan")
+    error = resampled.std(ddof=1) * np.sqrt(n_contents / (n_contents - 1))
+    p = 2 * students_t.sf(abs(observed) / error, n_contents - 1) if error > 0 else 0.0
+    return float(max(p, least_p(n_contents)))
+
+
+def tested(drawn: np.ndarray, n_contents: int) -> tuple[float, float, float, float]:
+    """A difference (entry 0 of its draws), its 95 % interval (low, high) and the p of `paired_test`."""
+    return float(drawn[0]), *interval(drawn[1:]), paired_test(drawn, n_contents)
 
 
 def over_splits(values: Sequence[float], test_to_train: float) -> tuple[float, float, float]:
