@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -50,36 +51,76 @@ class Project:
         return name
 
 
-def real_data(name: str) -> Path:
-    """Folder of a real data set; skips the test, saying so, where it is not."""
-    folder = Path(os.environ.get("IQASUITE_DATA") or ROOT / "data") / name
-    if not folder.is_dir():
-        pytest.skip(f"{name} is not in IQASUITE_DATA")
-    return folder
+@pytest.fixture(scope="session")
+def real_data():
+    """A function: data set, or file of one, by name -> its path; skips the test where it is not in IQASUITE_DATA."""
+    return lambda name: _found("IQASUITE_DATA", "data", name)
 
 
 @pytest.fixture(scope="session")
-def lab_folder() -> Path:
+def real_weights():
+    """A function: file of weights by name -> its path; skips the test where it is not in IQASUITE_WEIGHTS."""
+    return lambda name: _found("IQASUITE_WEIGHTS", "weights", name)
+
+
+def _found(variable: str, default: str, name: str) -> Path:
+    path = Path(os.environ.get(variable) or ROOT / default) / name
+    if not path.exists():
+        pytest.skip(f"{name} is not in {variable}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def lab_folder(real_data) -> Path:
     """The lab set in its official layout."""
     return real_data("tta_h265_lab")
 
 
 @pytest.fixture(scope="session")
-def playlists_folder() -> Path:
+def playlists_folder(real_data) -> Path:
     """The published playlists of the individual-observer study."""
     return real_data("aio_playlists")
 
 
 @pytest.fixture(scope="session")
-def kodak_folder() -> Path:
+def kodak_folder(real_data) -> Path:
     """The 24 Kodak photographs."""
     return real_data("kodak24")
 
 
-@pytest.fixture(scope="session")
-def weights_folder() -> Path:
-    """ImageNet weights as safetensors; skips the test, saying so, where they are not."""
-    folder = Path(os.environ.get("IQASUITE_WEIGHTS") or ROOT / "weights")
-    if not (folder / "mobilenet_v2.safetensors").is_file():
-        pytest.skip("mobilenet_v2.safetensors is not in IQASUITE_WEIGHTS")
-    return folder
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that no worker is left with a long one at the end; the smoke suite leads."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name != "test_smoke_suite.py", item.path not in slow))
+
+
+def skips(config: pytest.Config) -> Counter[str]:
+    """Number of skipped tests by reason; of all workers where there are several."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter else []
+    return Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+
+
+def skips_of_what_was_promised(config: pytest.Config) -> list[str]:
+    """Reasons that name a variable which is set to an existing folder: whoever sets it wants these tests to run."""
+    promised = [name for name in ("IQASUITE_DATA", "IQASUITE_WEIGHTS") if Path(os.environ.get(name) or "/no").is_dir()]
+    return [reason for reason in skips(config) if any(name in reason for name in promised)]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """The run fails where real data are promised and a test did without."""
+    controls = not hasattr(session.config, "workerinput")
+    if controls and exitstatus == pytest.ExitCode.OK and skips_of_what_was_promised(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """How many tests were skipped, and why."""
+    counted, broken = skips(config), skips_of_what_was_promised(config)
+    if counted:
+        terminalreporter.section("skipped tests by reason")
+        terminalreporter.line(f"{counted.total()} skipped")
+        for reason, number in counted.most_common():
+            terminalreporter.line(f"{number:4} {reason}")
+    for reason in broken:
+        terminalreporter.line(f"ERROR: a test was skipped though the variable is set: {reason}", red=True)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from iqasuite import models
 from iqasuite.catalogue import find
@@ -83,9 +84,8 @@ def address(place):
 @pytest.fixture(scope="module")
 def browser():
     if shutil.which("chromium") is None:
-        pytest.skip("no chromium on PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
+        pytest.skip("chromium is not on PATH")
+    with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield chromium
         chromium.close()

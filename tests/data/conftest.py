@@ -1,4 +1,4 @@
-"""The sets that the tests look at: the demo, the lab set where it is, and a tiny one in the lab set's layout."""
+"""The sets that the tests look at: the demo, and a tiny one in the lab set's layout."""
 
 from pathlib import Path
 
@@ -8,31 +8,6 @@ import pytest
 from PIL import Image
 
 from iqasuite.data import demo
-from iqasuite.paths import data_root
-
-ROOT = Path(__file__).parents[2]
-
-
-def real_data(name: str) -> Path:
-    for folder in (data_root(), ROOT.parent / "shared" / "data"):
-        if (folder / name).is_dir():
-            return folder / name
-    pytest.skip(f"{name} is not here (IQASUITE_DATA)")
-
-
-@pytest.fixture(scope="session")
-def lab_root() -> Path:
-    return real_data("tta_h265_lab")
-
-
-@pytest.fixture(scope="session")
-def aio_root() -> Path:
-    return real_data("aio_playlists")
-
-
-@pytest.fixture(scope="session")
-def kodak_root() -> Path:
-    return real_data("kodak24")
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ def test_demo_is_clean(demo_set):
     assert leaks.empty and list(leaks.columns) == list(COLUMNS)
 
 
-def test_lab_is_clean(lab_root):
-    data = lab.load(lab_root, missing="drop")
+def test_lab_is_clean(lab_folder):
+    data = lab.load(lab_folder, missing="drop")
     assert near_duplicates(data.images, data.paths()).empty
     assert audit(by_content(data.images, 5, sources=data.sources), data.images, data.sources).empty
 

@@ -176,15 +176,15 @@ def test_a_file_without_permission(lab):
     assert "cannot be read" in str(check("tta_h265_lab").broken)
 
 
-def test_ratings_without_images(aio_root, tmp_path, monkeypatch):
+def test_ratings_without_images(playlists_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("IQASUITE_CACHE", str(tmp_path))
-    report = check("aio_playlists", root=aio_root)
+    report = check("aio_playlists", root=playlists_folder)
     assert report.whole and report.n_images == 3090 and report.record is None
 
 
-def test_references_alone(kodak_root, tmp_path, monkeypatch):
+def test_references_alone(kodak_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("IQASUITE_CACHE", str(tmp_path))
-    report = check("kodak24", root=kodak_root)
+    report = check("kodak24", root=kodak_folder)
     assert report.whole and (report.n_images, report.n_references, report.new) == (24, 24, 24)
 
 

@@ -266,11 +266,11 @@ def test_folder_without_playlists(tmp_path):
         read_playlists(tmp_path / "none")
 
 
-def test_real_playlists_agree_with_themselves_as_published(aio_root):
-    votes = read_playlists(aio_root / "Obs_iterative", [f"Obs{i}" for i in range(1, 6)])
+def test_real_playlists_agree_with_themselves_as_published(playlists_folder):
+    votes = read_playlists(playlists_folder / "Obs_iterative", [f"Obs{i}" for i in range(1, 6)])
     assert (votes.groupby(["observer", "session"]).size() == 300).all()
     first, repeated = votes[votes["session"] == 1], votes[votes["session"] == 4]
     both = first.merge(repeated, on=["observer", "image"], suffixes=("", "_again"))
     agreement = (both["vote"] == both["vote_again"]).groupby(both["observer"]).mean()
     assert agreement.round(3).tolist() == [0.580, 0.623, 0.727, 0.567, 0.470]
-    assert len(read_playlist(aio_root / "Test" / "Obs0.csv")) == 300
+    assert len(read_playlist(playlists_folder / "Test" / "Obs0.csv")) == 300

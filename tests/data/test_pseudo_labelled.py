@@ -183,8 +183,8 @@ def test_the_demo_has_its_pairs(demo_set):
     assert sum(1 for _ in lab_pairs(demo_set, 16)) == (demo_set.images["reference"] != "").sum() == 13 * 25
 
 
-def test_kodak_photographs_are_taken(kodak_root, tmp_path, monkeypatch):
-    monkeypatch.setenv("IQASUITE_DATA", str(kodak_root.parent))
+def test_kodak_photographs_are_taken(kodak_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("IQASUITE_DATA", str(kodak_folder.parent))
     paths = stream.photographs("kodak24")
     made = make(paths[:2], METRICS, kinds=("blur",), root=tmp_path)
     assert made.distorted.shape == (10, 288, 288, 3) and made.images["content"].nunique() == 2
@@ -201,12 +201,12 @@ def correlations(root, side, names):
     return {name: spearmanr(v, mos)[0] for name, v in zip(names, values, strict=True)}
 
 
-def test_metrics_and_people_agree_on_the_lab_pairs_seen_small(lab_root):
-    found = correlations(lab_root, 360, ("psnr", "ms_ssim"))
+def test_metrics_and_people_agree_on_the_lab_pairs_seen_small(lab_folder):
+    found = correlations(lab_folder, 360, ("psnr", "ms_ssim"))
     assert found["psnr"] == pytest.approx(0.944, abs=0.003)
     assert found["ms_ssim"] == pytest.approx(0.962, abs=0.003)
 
 
 @pytest.mark.slow
-def test_psnr_agrees_with_people_on_the_lab_pairs_as_measured_before(lab_root):
-    assert correlations(lab_root, 1080, ("psnr",))["psnr"] == pytest.approx(0.908, abs=0.001)
+def test_psnr_agrees_with_people_on_the_lab_pairs_as_measured_before(lab_folder):
+    assert correlations(lab_folder, 1080, ("psnr",))["psnr"] == pytest.approx(0.908, abs=0.001)

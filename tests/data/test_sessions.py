@@ -123,8 +123,8 @@ def test_copies_without_times(n, copies):
     assert len(found) == copies and not found["why"].str.contains("times").any()
 
 
-def test_the_study_has_one_faulty_run(aio_root):
-    votes = read_playlists(aio_root / "Obs_iterative")
+def test_the_study_has_one_faulty_run(playlists_folder):
+    votes = read_playlists(playlists_folder / "Obs_iterative")
     report = session_report(votes)
     assert len(report) == 24 and (report["n"] == 300).all()
     assert report["minutes"].between(60, 94).all()
@@ -142,8 +142,9 @@ def test_the_study_has_one_faulty_run(aio_root):
     assert faulty_runs(without).empty and copied_sessions(without).empty
 
 
-def test_the_report_is_aligned(aio_root):
-    lines = report_text(session_report(read_playlists(aio_root / "Obs_iterative", ["Obs1", "Obs4.0"]))).splitlines()
+def test_the_report_is_aligned(playlists_folder):
+    votes = read_playlists(playlists_folder / "Obs_iterative", ["Obs1", "Obs4.0"])
+    lines = report_text(session_report(votes)).splitlines()
     assert len(lines) == 9 and max(map(len, lines)) <= 100
     start = lines[0].index("start")
     assert all(line[start : start + 2] == "20" for line in lines[1:])

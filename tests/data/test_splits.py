@@ -97,8 +97,8 @@ def test_demo(demo_set, n_folds):
     assert np.ptp(tested.mean()) < 0.25 and (n_folds > 3 or np.ptp(tested.size()) <= 26)
 
 
-def test_lab(lab_root):
-    data = lab.load(lab_root, missing="drop")
+def test_lab(lab_folder):
+    data = lab.load(lab_folder, missing="drop")
     split = splits.by_content(data.images, 5, sources=data.sources)
     check(split, data.images, data.sources, 5)
     tested = split[split["part"] == "test"].merge(data.images[["image", "mos"]], on="image").groupby("fold")["mos"]

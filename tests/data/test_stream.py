@@ -97,7 +97,7 @@ def test_unusable_photographs(tmp_path):
         JPEGStream([])
 
 
-def test_kodak(kodak_root, monkeypatch):
-    monkeypatch.setenv("IQASUITE_DATA", str(kodak_root.parent))
+def test_kodak(kodak_folder, monkeypatch):
+    monkeypatch.setenv("IQASUITE_DATA", str(kodak_folder.parent))
     files = photographs("kodak24")
     assert len(files) == 24 and JPEGStream(files[:2]).batch(4, 0)[0].shape == (4, 3, 256, 256)

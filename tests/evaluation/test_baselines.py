@@ -1,22 +1,18 @@
 """Baselines: the ordinal probit against a peer optimiser and known thresholds; the lab set's published figures."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import norm
 
+from iqasuite.data import dataset, splits
 from iqasuite.data.frames import PREDICTIONS, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import baselines
 from iqasuite.evaluation.baselines import MonotoneThresholds, baseline_predictions
 from iqasuite.evaluation.predictions import P, predictions_frame
 from iqasuite.evaluation.scores import score_frame
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def probit_votes(n, slope=1.5, thresholds=(-2.0, -0.5, 0.6, 1.8), seed=0):
@@ -116,12 +112,8 @@ def test_wrong_fold_or_missing_mos_predictions(simulate, data):
         baseline_predictions(data, simulate.split(data), 0, few)
 
 
-@pytest.mark.skipif(not (SHARED / "tta_h265_lab").is_dir(), reason="the lab set is not here")
-def test_lab_set_reaches_its_known_figures(monkeypatch):
-    dataset_module = pytest.importorskip("iqasuite.data.dataset")
-    splits = pytest.importorskip("iqasuite.data.splits")
-    monkeypatch.setenv("IQASUITE_DATA", os.environ.get("IQASUITE_DATA", str(SHARED)))
-    lab = dataset_module.load("tta_h265_lab", missing="drop")
+def test_lab_set_reaches_its_known_figures(lab_folder):
+    lab = dataset.load("tta_h265_lab", lab_folder, missing="drop")
     folds = splits.by_content(lab.images, n_folds=5, seed=0)
     predictions = pd.concat([baseline_predictions(lab, folds, fold) for fold in range(5)])
     scores = score_frame(predictions, lab.images.set_index("image")["content"], n_boot=0)

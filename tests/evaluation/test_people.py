@@ -1,7 +1,5 @@
 """People as raters: recovery of known parameters, peers, and the published self-agreement of five observers."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,6 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
 from iqasuite.evaluation import observers
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def test_bias_and_inconsistency_are_recovered(simulate):
@@ -57,12 +53,11 @@ def test_agreement_with_others_is_spearman_with_their_mean(simulate):
     assert found["srocc"].idxmin() == "user3"
 
 
-@pytest.mark.skipif(not (SHARED / "aio_playlists").is_dir(), reason="the individual-observer playlists are not here")
-def test_self_agreement_of_the_individual_observer_study():
+def test_self_agreement_of_the_individual_observer_study(playlists_folder):
     frames = []
     for number in range(1, 6):
         for session in (1, 4):
-            found = sorted((SHARED / "aio_playlists").rglob(f"Obs{number}_{session}*.csv"))
+            found = sorted(playlists_folder.rglob(f"Obs{number}_{session}*.csv"))
             table = pd.read_csv(found[0])
             frames.append(
                 pd.DataFrame({"observer": f"Obs{number}", "session": session, "position": range(len(table))}).assign(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-predict = pytest.importorskip("iqasuite.evaluation.predict")
-vit_iqa = pytest.importorskip("iqasuite.models.vit_iqa")
+from iqasuite.evaluation import predict
+from iqasuite.models import vit_iqa
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +47,8 @@ def test_rules_find_steps_and_miss_what_majority_misses():
         rules_on_split(data, split, fold=3)
 
 
-def test_published_figures_of_the_playlists():
-    root = Path(os.environ.get("IQASUITE_DATA") or "data") / "aio_playlists"
-    if not root.is_dir():
-        pytest.skip("aio_playlists is not in IQASUITE_DATA")
-    data = load("aio_playlists", root)
+def test_published_figures_of_the_playlists(playlists_folder):
+    data = load("aio_playlists", playlists_folder)
     found = rules_on_split(data, data.official_split, n_boot=100)
     right = found[found["model"] == MOST_OFTEN_RIGHT]["value"].to_numpy()
     np.testing.assert_allclose(right, [0.687, 0.640, 0.637, 0.650, 0.600], atol=0.005)

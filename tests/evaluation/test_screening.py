@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sureal import subjective_model
+from sureal.dataset_reader import RawDatasetReader
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.screening import screen_bt500, screen_p913
@@ -26,14 +28,12 @@ def panel(seed=0, images=600, people=18):
 
 
 def test_bt500_counts_and_flags_are_sureals():
-    models = pytest.importorskip("sureal.subjective_model")
-    reader = pytest.importorskip("sureal.dataset_reader").RawDatasetReader
     votes, table = panel()
     assert (table.std(1) > 0).all()  # sureal counts unanimous images for everybody, twice
     shown = [{"content_id": 0, "asset_id": k, "path": f"{k}", "os": list(row)} for k, row in enumerate(table)]
     dataset = SimpleNamespace(dataset_name="v", ref_videos=[{"content_id": 0, "path": "r"}], dis_videos=shown)
     with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
-        peer = models.SubjrejMosModel(reader(dataset)).run_modeling()
+        peer = subjective_model.SubjrejMosModel(RawDatasetReader(dataset)).run_modeling()
     found = screen_bt500(votes, ddof=0)
     np.testing.assert_allclose(found["share"], peer["observer_rejected_1st_stats"])
     np.testing.assert_allclose(found["balance"], peer["observer_rejected_2nd_stats"])

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sureal import subjective_model
+from sureal.dataset_reader import RawDatasetReader
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.subject_model import FLOOR, fit_subject_model
@@ -37,8 +39,6 @@ def simulated(observers=16, contents=6, each=10, ambiguity=0.0, seed=0, whole=Tr
 
 def by_sureal(votes, contents, ambiguity):
     """What sureal estimates: dict of its results, for images and observers in sorted and natural order."""
-    models = pytest.importorskip("sureal.subjective_model")
-    reader = pytest.importorskip("sureal.dataset_reader").RawDatasetReader
     table = votes.pivot(index="image", columns="observer", values="vote")
     table = table[sorted(table, key=lambda name: (len(name), name))]
     code, names = pd.factorize(contents[table.index], sort=True)
@@ -48,11 +48,11 @@ def by_sureal(votes, contents, ambiguity):
     ]
     refs = [{"content_id": k, "path": f"ref{k}"} for k in range(len(names))]
     dataset = SimpleNamespace(dataset_name="votes", ref_videos=refs, dis_videos=shown)
-    model = models.MaximumLikelihoodEstimationModel
+    model = subjective_model.MaximumLikelihoodEstimationModel
     if not ambiguity:
-        model = models.MaximumLikelihoodEstimationModelContentOblivious
+        model = subjective_model.MaximumLikelihoodEstimationModelContentOblivious
     with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
-        return model(reader(dataset)).run_modeling()
+        return model(RawDatasetReader(dataset)).run_modeling()
 
 
 def assert_as_sureal(votes, contents, ambiguity):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from iqasuite.explain import attention
+from iqasuite.models import vit_iqa
 
 GRID = (3, 4)
 
@@ -80,7 +81,6 @@ def test_images_are_ranked_by_mean_pairwise_difference():
 
 
 def test_maps_of_a_real_network():
-    vit_iqa = pytest.importorskip("iqasuite.models.vit_iqa")
     torch.manual_seed(0)
     model = vit_iqa.ViTIQA(size="tiny", image_size=64).eval()
     x = torch.randn(2, 3, 64, 64)

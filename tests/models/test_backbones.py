@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 import torchvision
@@ -9,15 +7,10 @@ from iqasuite.errors import InputError
 from iqasuite.models import backbones
 from iqasuite.models.vit_iqa import ViTIQA
 
-needs_weights = pytest.mark.skipif(not os.environ.get("IQASUITE_WEIGHTS"), reason="IQASUITE_WEIGHTS is not set")
 
-
-@needs_weights
 @pytest.mark.parametrize("name, channels, mean", [("mobilenet_v2", 1280, 0.5), ("squeezenet1_0", 512, 0.48235294)])
-def test_weights_and_statistics_of_a_file(name, channels, mean):
-    path = f"{os.environ['IQASUITE_WEIGHTS']}/{name}.safetensors"
-    if not os.path.exists(path):
-        pytest.skip(f"no {name}.safetensors")
+def test_weights_and_statistics_of_a_file(real_weights, name, channels, mean):
+    path = real_weights(f"{name}.safetensors")
     extractor = backbones.backbone(name).eval()
     peer = torchvision.models.get_model(name, weights=None)
     peer.load_state_dict(load_file(path))

@@ -1,8 +1,5 @@
 """NIQE against its published behaviour, a direct computation and the Kodak photographs."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -22,11 +19,8 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def published() -> NiqeModel:
-    try:
-        return NiqeModel.published()
-    except InputError:
-        pytest.skip(f"{PUBLISHED} is not in IQASUITE_WEIGHTS")
+def published(real_weights) -> NiqeModel:
+    return NiqeModel.from_file(real_weights(PUBLISHED))
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +170,9 @@ def test_model_of_kodak_is_near_the_published_one(published, kodak):
     assert ((own.mean - published.mean).abs() / deviation).max() < 1
 
 
-def test_published_model_on_live_challenge(published):
+def test_published_model_on_live_challenge(published, real_data):
     """Published: SROCC of .39 to .45 over all 1,162 images."""
-    if not (Path(os.environ.get("IQASUITE_DATA") or "data") / "clive").is_dir():
-        pytest.skip("clive is not in IQASUITE_DATA")
-    data = dataset.load("live_challenge", missing="drop")
+    data = dataset.load("live_challenge", real_data("clive"), missing="drop")
     images = data.images.iloc[::3]  # all 627 that can be had: .422
     scores = [published.score(tensor(read_image(data.path(image)))) for image in images["image"]]
     assert spearmanr(-np.array(scores), images["mos"])[0] == pytest.approx(0.42, abs=0.06)

@@ -10,19 +10,14 @@ import pytest
 from PIL import Image
 
 from iqasuite.data.layout import Files
-from iqasuite.paths import data_root
 
-ROOT = Path(__file__).parents[3]
 FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG"}
 
 
 @pytest.fixture(scope="session")
-def tables() -> Path:
+def tables(real_data) -> Path:
     """Folder of the real score tables."""
-    for folder in (data_root(), ROOT.parent / "shared" / "data"):
-        if (folder / "tables").is_dir():
-            return folder / "tables"
-    pytest.skip("tables is not here (IQASUITE_DATA)")
+    return real_data("tables")
 
 
 @pytest.fixture(scope="session")

@@ -44,8 +44,8 @@ def test_other_names_are_refused(tiny_playlists):
         dataset.load("aio_playlists", tiny_playlists)
 
 
-def test_real_playlists(aio_root):
-    data = dataset.load("aio_playlists", aio_root)
+def test_real_playlists(playlists_folder):
+    data = dataset.load("aio_playlists", playlists_folder)
     assert len(data.images) == card("aio_playlists").n_images and len(data.observers()) == 5
     assert (data.votes.groupby("observer").size() == 1500).all() and len(data.set_aside) == 1200
     leaks = splits.audit(data.official_split, data.images)

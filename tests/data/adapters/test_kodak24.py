@@ -25,10 +25,7 @@ def test_downloads_are_the_24_files():
     assert files == [f"kodim{i:02d}.png" for i in range(1, 25)]
 
 
-def test_real_set(tables, check_whole):
-    root = tables.parent / "kodak24"
-    if not root.is_dir():
-        pytest.skip("kodak24 is not here")
-    data = kodak24.load(root)
+def test_real_set(kodak_folder, check_whole):
+    data = kodak24.load(kodak_folder)
     check_whole(data, kodak24.CARD)
     assert {read_image(data.path(name)).shape for name in data.images["image"][:4]} <= {(512, 768, 3), (768, 512, 3)}

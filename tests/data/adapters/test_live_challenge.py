@@ -6,7 +6,6 @@ from scipy.io import savemat
 from iqasuite.data.adapters import live_challenge
 from iqasuite.data.card import Card
 from iqasuite.errors import InputError
-from iqasuite.paths import data_root
 
 
 def write_mats(root, names, scores):
@@ -71,10 +70,8 @@ def test_official_table(tmp_path, draw, collected, check_whole):
     np.testing.assert_allclose(data.images["mos"], scores)
 
 
-def test_real_set(tables, collected):
-    root = tables.parent / "clive"
-    if not root.is_dir():
-        pytest.skip(f"clive is not here ({data_root()})")
+def test_real_set(real_data, collected):
+    root = real_data("clive")
     data = live_challenge.load(root, missing="drop")
     assert len(data.images) + len(data.absent) == 1162
     stems = data.images["content"]

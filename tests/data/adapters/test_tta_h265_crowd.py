@@ -50,10 +50,10 @@ def test_a_broken_database_is_named(tiny_crowd):
         dataset.load("tta_h265_crowd", tiny_crowd)
 
 
-def test_real_crowd_agrees_with_its_published_means(lab_root):
-    data = dataset.load("tta_h265_crowd", lab_root, missing="drop")
+def test_real_crowd_agrees_with_its_published_means(lab_folder):
+    data = dataset.load("tta_h265_crowd", lab_folder, missing="drop")
     assert len(data.images) + len(data.absent) == card("tta_h265_crowd").n_images
-    published = pd.read_csv(lab_root / "test_2" / "mean_crowd_mos.csv").set_index("image_name")["mean_crowd"]
+    published = pd.read_csv(lab_folder / "test_2" / "mean_crowd_mos.csv").set_index("image_name")["mean_crowd"]
     stem = data.votes["image"].str.extract(r"([^/]+)\.[^./]+#")[0]
     mean = data.votes["vote"].groupby(stem.to_numpy()).mean()  # of all four quadrants, repetitions included
     assert (mean - published.reindex(mean.index)).abs().max() < 1e-9

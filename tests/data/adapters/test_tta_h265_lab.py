@@ -78,13 +78,13 @@ def test_without_log_there_are_votes_without_times(tiny_lab):
     assert data.votes["timestamp"].isna().all() and (data.images["reference"] == "").all()
 
 
-def test_real_set(lab_root):
-    data = lab.load(lab_root, missing="drop")
+def test_real_set(lab_folder):
+    data = lab.load(lab_folder, missing="drop")
     assert len(data.images) + len(data.absent) == 371 and data.images["content"].nunique() == 38
     assert len(data.observers()) == 21 and data.observers()[:2] == ["user1", "user2"]
     assert (data.votes.groupby("observer").size() == len(data.images)).all()
     assert data.votes["timestamp"].notna().all() and (data.votes["position"] > 0).all()  # the log agrees with everybody
-    published = pd.read_csv(lab_root / "test_1" / "mos_ci.csv").set_index("image_name")["mos"]
+    published = pd.read_csv(lab_folder / "test_1" / "mos_ci.csv").set_index("image_name")["mos"]
     stems = data.images["image"].str.extract(r"([^/]+)\.(?:png|webp)$")[0]
     difference = np.abs(data.images["mos"].to_numpy() - published.reindex(stems).to_numpy())
     assert (difference > 1e-9).sum() <= 2 and difference.max() < 0.07  # published means count the two second ratings
@@ -94,4 +94,4 @@ def test_real_set(lab_root):
         assert (data.images["reference"] != "").sum() == 40
         assert data.nuisance.corr(data.images.set_index("image")["mos"], "spearman") == pytest.approx(0.929, abs=5e-4)
         with pytest.raises(InputError, match="47 of 371 images absent"):
-            lab.load(lab_root)
+            lab.load(lab_folder)
