@@ -25,6 +25,7 @@ from iqasuite.models.weights import save_weights
 CARD = {
     "title": "a small network <b>", "trained_on": "nothing", "limits": "says nothing", "scores": {"srocc, test": 0.25},
     "scale": {"name": "continuous", "low": 0, "high": 100}, "preprocessing": {"shorter_side": 64},
+    "rank_baselines": {"srocc, test": {"sharpness": [0.3, 0.2, 0.4]}}, "caution": "No measure <of> quality.",
 }  # fmt: skip
 
 
@@ -212,9 +213,9 @@ def test_a_picture_is_shown_small_enough():
 def test_text_of_others_stays_text(networks):
     assert "<b>" not in pictures.sentence("<b>") + pictures.table(["<b>"], [["<b>"]])
     html = answers.about(networks.entry("small"))
-    assert "srocc, test 0.25" in html and "says nothing" in html
+    assert "srocc, test 0.25" in html and "srocc, test: sharpness 0.3 [0.2, 0.4]" in html and "says nothing" in html
     *_, last = answers.many(networks, "small", iter([("<img src=x>.png", "<script>")]))
-    assert "<img" not in last and "<script" not in last
+    assert "<img" not in last and "<script" not in last and last.count("No measure &lt;of&gt; quality.") == 1
 
 
 def test_a_score_stands_on_the_scale_of_its_model(networks):
@@ -222,7 +223,7 @@ def test_a_score_stands_on_the_scale_of_its_model(networks):
         judgement = networks.judge(name, photograph())
         said, shown = list(answers.one_picture(networks, name, photograph()))[-1]
         assert scale in said and f">{pictures.number(judgement.score)}<" in said and judgement.category in said
-        assert shown.count("data:image/") == 2
+        assert shown.count("data:image/") == 2 and said.count("No measure &lt;of&gt; quality.") == 1
     assert "simulated" in said and "vote of Ada" in said
 
 

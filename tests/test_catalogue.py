@@ -174,3 +174,12 @@ def test_what_was_reached_is_told_with_its_interval(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(card))
     entry = catalogue.entry_of(tmp_path / "a.safetensors", "a")
     assert entry.reached == {"srocc, median": "0.6123 [0.5, 0.7]", "n": "62"}
+
+
+def test_cards_say_what_statistics_reach_and_what_is_to_be_said_with_every_score(weights):
+    beside = {"srocc, test": {"n": 9, "sharpness": [0.5, 0.25, 0.75]}}
+    weights("a", rank_baselines=beside, caution="An example.")
+    weights("b", rank_baselines="none")
+    a, b = catalogue.find("a"), catalogue.find("b")
+    assert a.rank_baselines == {"srocc, test": {"n": "9", "sharpness": "0.5 [0.25, 0.75]"}} and b.rank_baselines == {}
+    assert a.caution == "An example." and b.caution == ""

@@ -15,6 +15,11 @@ from iqasuite.cli import app
 from iqasuite.cli.models import data_names, model_names, observer_names
 from iqasuite.models.weights import save_weights
 
+OF_MEANS = {
+    "scores": {"srocc, test": 0.5},
+    "rank_baselines": {"srocc, test": {"n": 9, "sharpness": [0.45, 0.4, 0.5]}},
+}
+
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
@@ -28,7 +33,7 @@ def weights(tmp_path, command):
     card = {"licence": "CC0", "scale": {"name": "ACR", "low": 1, "high": 5}, "title": "A small one"}
     with torch.random.fork_rng():
         network = models.create("mobile_nr", width=0.25)
-    save_weights(network, tmp_path / "weights" / "mobile_nr.safetensors", card | {"scores": {"srocc, test": 0.5}})
+    save_weights(network, tmp_path / "weights" / "mobile_nr.safetensors", card | OF_MEANS)
     for name in ("user10", "user2"):
         save_weights(network, tmp_path / "weights" / "people" / f"{name}.safetensors", card | {"observer": name})
     return tmp_path / "weights"
@@ -37,8 +42,9 @@ def weights(tmp_path, command):
 def test_a_line_each(weights, command):
     found = command("models")
     head, one, people = found.stdout.splitlines()
-    assert found.exit_code == 0 and head.split() == ["name", "judges", "scale", "size", "scores", "licence", "what"]
-    for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.5", "CC0", "A small one"):
+    assert found.exit_code == 0 and head.split() == ["name", "judges", "scale", "size", "scores", "sharpness",
+                                                        "licence", "what"]  # fmt: skip
+    for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.5 ", "0.45 [0.4, 0.5]", "CC0", "A small one"):
         assert fact in one
     assert people.startswith("people") and "as 2 people" in people and people.endswith("AIOs of user2, user10")
 

@@ -12,11 +12,13 @@ import torch
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
-from iqasuite import models
+from iqasuite import catalogue, models
 from iqasuite.cli import app, train_program
+from iqasuite.data import dataset as sets
 from iqasuite.data import splits
 from iqasuite.evaluation import metrics
 from iqasuite.models.weights import load_weights, save_weights
+from iqasuite.scoring import seen
 from iqasuite.training.loop import TrainingError
 
 SIDE, CONTENTS = 48, 6
@@ -66,6 +68,10 @@ def test_train_score_evaluate(study, command, tmp_path):
     card, split = json.loads((tmp_path / "out/w.json").read_text()), splits.read_split("out/w_split.csv")
     assert card["split_hash"] == splits.split_hash(split) and card["dataset"] == "study" and card["seed"] == 0
     assert card["scale"] == {"name": "ACR", "low": 1, "high": 5} and card["preprocessing"] == {"shorter_side": SIDE}
+    (where, beside), *none = card["rank_baselines"].items()
+    assert where == "srocc, test" and not none and beside["n"] == card["n_test"]
+    assert beside["this network"][0] == card["scores"]["srocc, test"] and "srocc above sharpness" in beside
+    assert f"SROCC {beside['sharpness'][0]:.4f}" in done.stdout
     for word in ("title", "trained_on", "limits", "licence"):
         assert "study" in card[word]
     assert "CC0" in card["licence"] and {"mse, test", "srocc, test", "krcc, test"} <= card["scores"].keys()
@@ -79,6 +85,10 @@ def test_train_score_evaluate(study, command, tmp_path):
     rows, p = numbers(found), pd.read_csv("p.csv")
     assert set(p["image"]) == set(splits.part(split, 0, "test")) and len(p) == card["n_test"]
     own = {metric: row for (model, metric), row in rows.items() if not model.startswith("baseline")}
+    assert [metric for model, metric in rows if model == "baseline: sharpness (rank only)"] == ["srocc"]
+    for model, metric, name in (("baseline: sharpness (rank only)", "srocc", "sharpness"),
+                                ("out/w.safetensors", "srocc above sharpness", "srocc above sharpness")):  # fmt: skip
+        assert [round(float(rows[model, metric][end]), 4) for end in ("value", "low", "high")] == beside[name]
     assert float(own["mse"]["value"]) == pytest.approx(np.mean((p["prediction"] - p["target"]) ** 2))
     for metric in ("plcc", "srocc", "krcc"):
         expected = getattr(metrics, metric)(p["prediction"], p["target"])
@@ -94,10 +104,85 @@ def test_train_score_evaluate(study, command, tmp_path):
 
     table = command("evaluate", *tested).stdout.splitlines()
     assert table[0].startswith("out/w.safetensors on study, test part: ") and "few: the intervals are rough" in table[0]
-    assert [line.split()[-1] for line in table[2:]] == ["mse", "rmse", "mae", "plcc", "plcc_logistic", "srocc", "krcc"]
-    for arguments, word in (((), "all of its images"), (("--part", "val", "--split", "out/w_split.csv"), "part val")):
-        warned = command("evaluate", "--test-data", study, "--model", "out/w.safetensors", *arguments)
-        assert warned.exit_code == 0 and warned.stderr.startswith("warning: ") and word in warned.stderr
+    names = [line.split()[-1] for line in table[2:9]]
+    assert names == ["mse", "rmse", "mae", "plcc", "plcc_logistic", "srocc", "krcc"] and not table[9]
+    assert "rank baselines" in table[10] and table[11].split()[-2:] == ["rank", "baseline"]
+    of_statistics = [" ".join(line.split()[4:]) for line in table[12:]]
+    assert of_statistics == ["sharpness", "contrast", "brightness", "bits per pixel", "srocc above sharpness"]
+
+
+def seen_by(split, *parts):
+    return set(split.loc[split["part"].isin(parts), "image"])
+
+
+def test_what_training_has_seen_is_counted(study, command, tmp_path):
+    """Weights, others that start from them with another split, and the card of each, with and without its record."""
+    train = ("train", "--data", study, *SMALL[2:], "--epochs", "1")
+    assert command(*train, "--width", "0.25", "--output", "w.safetensors").exit_code == 0
+    first = splits.read_split("w_split.csv")
+    learnt = seen_by(first, "train", "val")
+
+    def warned(*arguments, model="w.safetensors"):
+        found = command("evaluate", "--test-data", study, "--model", model, *arguments)
+        assert found.exit_code == 0, found.output
+        return found.stderr
+
+    counted = "warning: w.safetensors has seen {} of the {} {}images of study in training; these scores are no test"
+    assert warned().startswith(counted.format(len(learnt), 24, ""))
+    part = ("--split", "w_split.csv", "--part")
+    assert warned(*part, "test") == ""
+    of_val = len(seen_by(first, "val"))
+    assert warned(*part, "val").startswith(counted.format(of_val, of_val, "val "))
+
+    # Another seed, another split: images of its test part have been seen by the weights that it starts from.
+    tuned = command(*train, "--start", "w.safetensors", "--seed", "1", "--output", "t.safetensors")
+    second = splits.read_split("t_split.csv")
+    both = learnt & seen_by(second, "test")
+    assert both and tuned.stderr.startswith(counted.format(len(both), len(seen_by(second, "test")), "test "))
+    card = json.loads((tmp_path / "t.json").read_text())
+    assert f"has seen {len(both)} of the" in card["limits"]
+    assert len(card["seen"]["files"].split()) == len(learnt | seen_by(second, "train", "val"))  # theirs and its own
+    again = warned("--split", "t_split.csv", model="t.safetensors")
+    assert f"has seen {len(both)} of the" in again
+    assert command(*train, "--start", "w.safetensors", "--output", "same.safetensors").stderr == ""
+
+    # The same files under another name of the set, where no split is known.
+    shutil.copytree(study, tmp_path / "other")
+    (tmp_path / "other" / "dataset.yaml").write_text("name: other\nscale: {low: 1, high: 5}\n")
+    elsewhere = command("evaluate", "--test-data", "other", "--model", "w.safetensors").stderr
+    assert f"has seen {len(learnt)} of the 24 images of other" in elsewhere
+
+    # Older cards have no such record: the split beside the weights tells it, or that of the evaluation, or nothing.
+    old = json.loads((tmp_path / "w.json").read_text())
+    del old["seen"]
+    (tmp_path / "w.json").write_text(json.dumps(old))
+    assert warned().startswith(counted.format(len(learnt), 24, ""))
+    (tmp_path / "w_split.csv").rename(tmp_path / "moved.csv")
+    assert warned("--split", "moved.csv", "--part", "test") == ""
+    assert "may have seen these images" in warned() and "may have seen" in warned("--split", "t_split.csv")
+    assert command("evaluate", "--test-data", "other", "--model", "w.safetensors").stderr == ""
+
+
+def test_of_large_sets_and_files_written_anew_it_may_have_seen_any(study, command, tmp_path, monkeypatch):
+    dataset, scale = sets.load(str(study)), {"name": "ACR", "low": 1, "high": 5}
+    images = dataset.images["image"].tolist()
+
+    def entry(**card):
+        card = {"scale": scale, **card}
+        path = save_weights(models.create("mobile_nr", width=0.25), tmp_path / "w.safetensors", card)
+        return catalogue.entry_of(path, "w")
+
+    record = seen.record(dataset, images[:10])
+    assert seen.warning(entry(), dataset, images) == ""
+    assert "seen 3 of the 17 test images" in seen.warning(entry(seen=record), dataset, images[7:], "test")
+    assert seen.warning(entry(seen=record), dataset, images[10:]) == ""
+    # The set that it was trained on, but no file is recognised: they may have been written anew.
+    assert "may have seen" in seen.warning(entry(seen=record, dataset="study"), dataset, images[10:])
+    monkeypatch.setattr(seen, "LISTED", 9)
+    many = seen.record(dataset, images[:10], {"seen": record})
+    assert many["unlisted"] == {"study": 10} and many["files"] == record["files"]
+    assert "may have seen" in seen.warning(entry(seen=many), dataset, images[10:])
+    assert seen.record(dataset, images[:9], {"dataset": "koniq10k"})["unlisted"] == {"koniq10k": None}  # an older card
 
 
 def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(study, command, tmp_path, monkeypatch):

@@ -67,6 +67,20 @@ def test_a_table_with_its_scale(files, command):
     assert [line.split("  ")[-1] for line in lines[2:]] == ["b.png", "a, 1.jpg", "two\\nlines.png"]
 
 
+def test_the_default_says_what_its_card_wants_said(files, command, weights, monkeypatch):
+    for name in ("mobile_nr.safetensors", "mobile_nr.json"):
+        (files / "own" / name).parent.mkdir(exist_ok=True)
+        (files / "own" / name).write_bytes((weights / name).read_bytes())
+    card = json.loads((weights / "mobile_nr.json").read_text()) | {"caution": "It is an example."}
+    (files / "own" / "mobile_nr.json").write_text(json.dumps(card))
+    plain = command(NAMES[0], "--format", "csv")
+    monkeypatch.setenv("IQASUITE_WEIGHTS", str(files / "own"))
+    found = command(NAMES[0], "--format", "csv")
+    assert found.stdout == plain.stdout and plain.stderr == ""
+    assert found.stderr.count("\n") == 1 and "It is an example." in found.stderr and "--model NAME" in found.stderr
+    assert command(NAMES[0], "--model", "mobile_nr").stderr == ""  # who chooses it has read its card
+
+
 def test_csv_json_lines_and_table_say_the_same(files, command):
     from_csv, from_json = command(*NAMES, "--format", "csv"), command(*NAMES, "--format", "jsonl")
     rows, objects = table(from_csv), [json.loads(line) for line in from_json.stdout.splitlines()]

@@ -55,14 +55,18 @@ class Entry:
     @property
     def reached(self) -> dict[str, str]:
         """What its card says that it reached: measure -> number, with its 95 % interval where that is known."""
-        scores = self.card.get("scores")
-        found = {}
-        for name, value in scores.items() if isinstance(scores, dict) else ():
-            numbers = value if isinstance(value, list) else [value]
-            if len(numbers) in (1, 3) and all(type(number) in (int, float) for number in numbers):
-                shown, *ends = (f"{number:.4g}" for number in numbers)
-                found[name.removesuffix(" [95 %]")] = f"{shown} [{', '.join(ends)}]" if ends else shown
-        return found
+        return _shown(self.card.get("scores"))
+
+    @property
+    def rank_baselines(self) -> dict[str, dict[str, str]]:
+        """What its card says of statistics of the image that took no training, on which images: statistic -> SROCC."""
+        tables = self.card.get("rank_baselines")
+        return {where: _shown(table) for where, table in tables.items()} if isinstance(tables, dict) else {}
+
+    @property
+    def caution(self) -> str:
+        """What its card wants said wherever its scores are shown; "" where nothing."""
+        return str(self.card.get("caution", ""))
 
     def category(self, score: float) -> str:
         """The fifth of the scale that a score lies in: very poor, poor, average, good or excellent.
@@ -154,6 +158,17 @@ def entry_of(path: Path, name: str) -> Entry:
     observer = card.get("observer", "")
     return Entry(name, path, architecture, "" if observer == "everybody" else observer, shown, low, high,
                  architecture in PAIRS, card)  # fmt: skip
+
+
+def _shown(scores: object) -> dict[str, str]:
+    """Numbers of a card, [value, low, high] among them, as text; what is neither is left out."""
+    found = {}
+    for name, value in scores.items() if isinstance(scores, dict) else ():
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) in (1, 3) and all(type(number) in (int, float) for number in numbers):
+            shown, *ends = (f"{number:.4g}" for number in numbers)
+            found[name.removesuffix(" [95 %]")] = f"{shown} [{', '.join(ends)}]" if ends else shown
+    return found
 
 
 def _within(path: Path, root: Path) -> bool:

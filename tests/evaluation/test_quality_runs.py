@@ -61,7 +61,11 @@ def test_errors_stand_beside_guessing_and_cards_say_where_from(noise, split):
     assert errors == {"MSE": 9.0, "RMSE": 3.0, "RMSE of the mean": pytest.approx(np.median(guess), rel=1e-3)}
     contents = noise.images.set_index("image")["content"]
     medians = median_scores(said, contents, 20, 0, ("srocc", "plcc", "rmse"))
-    card = quality_card("T", "noise", noise, split, 1, 0, said, medians, "none")
+    before = {"seen": {"files": "00000000", "unlisted": {"koniq10k": 7000}}}
+    card = quality_card("T", "noise", noise, split, 1, 0, said, medians, "none", before)
+    assert len(card["seen"]["files"].split()) == 1 + 8 and card["seen"]["unlisted"] == {"koniq10k": 7000}
+    beside = card["rank_baselines"]["srocc, test part of this network"]
+    assert beside["n"] == 4 and beside["this network"][0] == 1 and len(beside["sharpness"]) == 3
     assert card["scores"]["srocc, test part of this network"] == 1 and card["fold"] == 1
     assert card["scores"]["test images of this network"] == 4 and card["licence"] == "MIT; trained on noise: CC0"
     assert card["scores"]["rmse, test parts, median of 2 splits [95 %]"][0] == pytest.approx(3)

@@ -89,11 +89,15 @@ def simulated(entry: Entry) -> bool:
 def about(entry: Entry) -> str:
     """On what a model was trained, what it reached and where it ends, from its card, as HTML."""
     card = entry.card
-    reached = [f"{what} {value}" for what, value in entry.reached.items()]
-    lines = [("Trained on", card.get("trained_on", "")), ("Reached", "; ".join(reached)),
-             ("Limits", card.get("limits", ""))]  # fmt: skip
+    beside = ". ".join(f"{where}: {_listed(table)}" for where, table in entry.rank_baselines.items())
+    lines = [("Trained on", card.get("trained_on", "")), ("Reached", _listed(entry.reached)),
+             ("Beside statistics of the image", beside), ("Limits", card.get("limits", ""))]  # fmt: skip
     told = "".join(f"<dt>{what}</dt><dd>{escape(str(text))}</dd>" for what, text in lines if text)
     return f'<dl class="iqa-about">{told or "<dd>Its card says nothing more.</dd>"}</dl>'
+
+
+def _listed(numbers: Mapping[str, str]) -> str:
+    return "; ".join(f"{what} {value}" for what, value in numbers.items())
 
 
 def one_picture(networks: Networks, name: str, image: np.ndarray) -> Iterator[tuple[str, str | None]]:
@@ -197,10 +201,14 @@ def many(networks: Networks, name: str, pictures: Iterator[tuple[str, np.ndarray
 def _many_table(entry: Entry, rows: Sequence[Sequence[str]]) -> str:
     good = sum(1 for row in rows if not row[3])
     told = f"{good} of {len(rows)} scored by {entry.title}; {entry.scale}, {entry.low:g} (worst) to {entry.high:g}."
-    return draw.sentence(told) + draw.table(
-        ("file", "score", "category"),
-        [(file, value, problem or category) for file, value, category, problem in rows],
-        (1,),
+    return (
+        draw.sentence(told)
+        + _caution(entry)
+        + draw.table(
+            ("file", "score", "category"),
+            [(file, value, problem or category) for file, value, category, problem in rows],
+            (1,),
+        )
     )
 
 
@@ -224,8 +232,12 @@ def _score(entry: Entry, judgement: Judgement) -> str:
         f'<div class="iqa-score"><span>{escape(what)}, predicted {badge}</span>'
         f'<b class="iqa-value">{draw.number(judgement.score)}</b>'
         f"<span>on the scale “{escape(entry.scale)}”, {entry.low:g} (worst) to {entry.high:g}: "
-        f'<b class="iqa-category">{judgement.category}</b></span></div>{line}'
+        f'<b class="iqa-category">{judgement.category}</b></span></div>{line}{_caution(entry)}'
     )
+
+
+def _caution(entry: Entry) -> str:
+    return draw.sentence(entry.caution) if entry.caution else ""
 
 
 def _panel(title: str, content: str) -> str:

@@ -40,7 +40,8 @@ def list_models(
 ) -> None:
     """List the trained networks that are here.
 
-    What they judge, on which scale, how well, under which licence. Networks that need no reference score pictures
+    What they judge, on which scale, how well (and the SROCC of the mere sharpness of the image in the same test, where
+    the card says it), under which licence. Networks that need no reference score pictures
     alone; the others compare. A set of artificial observers (AIOs), one for each person, is one line.
 
     \b
@@ -57,7 +58,7 @@ def list_models(
     if not entries:
         typer.echo("no trained networks in the weights folders; train one: iqasuite train --help")
         return
-    rows = [("name", "judges", "scale", "size", "scores", "licence", "what")]
+    rows = [("name", "judges", "scale", "size", "scores", "sharpness", "licence", "what")]
     for group, members in groupby(entries, lambda entry: entry.set_name or entry.name):
         rows.append(_line(group, list(members)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
@@ -80,6 +81,7 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
         f"{first.scale}{ends}",
         _size(size),
         _best(first.reached),
+        next(iter(first.rank_baselines.values()), {}).get("sharpness", "–"),
         _short(str(first.card.get("licence", "–"))),
         title,
     )

@@ -95,6 +95,9 @@ def score_images(
 
     form = format_of(output, form)
     entries = opinions.chosen(model, observer)
+    if not (model or observer) and entries[0].caution:
+        typer.echo(f"{entries[0].name}, the default: {entries[0].caution} Another model: --model NAME, of those that "
+                   "iqasuite models lists.", err=True)  # fmt: skip
     together = any(name.rpartition("/")[2] == opinions.ALL for name in observer)
     wanted = opinions.Wanted(category, distribution, together, maps)
     paths, total = _named(images, null)
@@ -279,9 +282,12 @@ def evaluate(
 ) -> None:
     """Say how well a model agrees with a set's people.
 
-    Errors and correlations have 95 % intervals and stand beside a trivial rule, the mean of these very images. MSE is
-    on the set's own scale, to which the model's scale is stretched, end to end. Intervals are over contents, which are
-    resampled as wholes. Models that compare are asked about the images that have a reference, and have no MSE.
+    Errors and correlations have 95 % intervals and stand beside a trivial rule, the mean of these very images; below
+    them is the SROCC of four statistics of the image, such as its sharpness, that took no training. MSE is on the set's
+    own scale, to which the model's scale is stretched, end to end. Intervals are over contents, which are resampled as
+    wholes. Models that compare are asked about the images that have a reference, and have no MSE.
+
+    Where the model has seen some of the images in training, as far as its card says, a warning counts them.
 
     \b
     Example: iqasuite evaluate --test-data live_challenge --model mobile_nr
@@ -291,7 +297,7 @@ def evaluate(
 
     form = format_of(output, form)
     from iqasuite.data import dataset as sets
-    from iqasuite.scoring import evaluating
+    from iqasuite.scoring import evaluating, seen
 
     entry = None if _is_metric(model) else _found(model)
     judge = None if entry is None or entry.needs_reference else _judge(entry, precision)
@@ -309,15 +315,16 @@ def evaluate(
         drop = missing == "drop"
         found = evaluating.judged_rows(judge, data, rows, observer, part, batch_size, drop, _warn, _watch_pictures)
     rows = rows[rows["image"].isin(found["image"])]
-    if entry is not None and (why := evaluating.no_test(entry, data, the_split, fold, part)):
+    if entry is not None and (why := seen.warning(entry, data, rows["image"].tolist(), part, the_split)):
         _warn(why)
     both = evaluating.pd.concat([found, evaluating.baseline_rows(found, rows["target"])], ignore_index=True)
     scores = evaluating.scores(both, rows, same_scale=judge is not None)
+    ranked = evaluating.above_statistics(data, found, rows)
     if predictions is not None:
         from iqasuite.paths import write_atomic
 
         write_atomic(predictions, found.to_csv(index=False))
-    _write_scores(scores, evaluating.heading(data, model, rows, observer, part), form, output)
+    _write_scores(scores, ranked, evaluating.heading(data, model, rows, observer, part), form, output)
 
 
 def _is_metric(name: str) -> bool:
@@ -351,18 +358,24 @@ def _watch_pictures(items: Iterable, total: int) -> Iterable:
     return _watched(items, total, "picture", True)
 
 
-def _write_scores(scores, heading: str, form: str, output: Path | None) -> None:
-    """A scores frame for people (one row a metric, the baseline beside) or for programs (all of its columns)."""
-    from iqasuite.scoring.evaluating import COLUMNS, beside_baseline
+def _write_scores(scores, ranked, heading: str, form: str, output: Path | None) -> None:
+    """Scores for people (one row a metric, the baseline beside; then the rank baselines) or for programs, in one table.
+
+    For programs a difference has its own metric, such as "srocc above sharpness".
+    """
+    from iqasuite.scoring import evaluating
     from iqasuite.scoring.tables import lines, written
 
     if form == "table":
-        rows, columns = beside_baseline(scores), COLUMNS
+        tables = [heading], lines(evaluating.beside_baseline(scores), evaluating.COLUMNS, form)
+        beside = lines(evaluating.beside_model(ranked), evaluating.RANK_COLUMNS, form)
+        tables = *tables, ["", "SROCC of rank baselines, statistics of each image that took no training"], beside
     else:
-        rows = scores.drop(columns=["protocol", "seeds"]).to_dict("records")
-        columns = dict.fromkeys([*(c for c in rows[0] if c != "dataset"), "dataset"], "<0")
+        every = evaluating.pd.concat([scores, ranked.iloc[1:]]).drop(columns=["protocol", "seeds"])
+        columns = dict.fromkeys([*(c for c in every if c != "dataset"), "dataset"], "<0")
+        tables = (lines(every.to_dict("records"), columns, form),)
     with written(output) if output else nullcontext(sys.stdout) as file:
-        for line in chain([heading] if form == "table" else [], lines(rows, columns, form)):
+        for line in chain(*tables):
             file.write(f"{line}\n")
     if output:
         typer.echo(f"{output}: {heading}")

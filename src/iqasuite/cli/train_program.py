@@ -20,9 +20,10 @@ from iqasuite.data.dataset import Dataset, Scale
 from iqasuite.data.file_facts import image_size
 from iqasuite.errors import InputError
 from iqasuite.evaluation.judging import LONGEST, Judge
+from iqasuite.evaluation.rank_baselines import on_card
 from iqasuite.models import accepts, create
 from iqasuite.models.weights import load_weights
-from iqasuite.scoring import evaluating
+from iqasuite.scoring import evaluating, seen
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import Result, TrainingError
 from iqasuite.training.losses import FAITHFUL_SIGMA, soft_labels
@@ -88,8 +89,13 @@ def check(settings: Settings, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{settings.checkpoint}: of a training that was interrupted; --resume goes on, or remove it")
 
 
-def run(settings: Settings, say: Callable[[str], None]) -> Path:
+def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], None]) -> Path:
     """Train, choose, test, write; the path of the weights.
+
+    Args:
+        settings: the options.
+        say: takes lines about what is done.
+        warn: takes what is wrong with the test part before training starts.
 
     Raises:
         InputError: a set that cannot be read or split, weights that do not fit.
@@ -105,12 +111,16 @@ def run(settings: Settings, say: Callable[[str], None]) -> Path:
     if settings.crop and settings.crop > min(height, width):
         raise InputError(f"--crop {settings.crop}: images are shown at {width}×{height} pixels; expected at most that")
     model = network(settings)
+    start = catalogue.find(settings.start) if settings.start else None
+    no_test = seen.warning(start, dataset, test["image"].tolist(), "test", split) if start else ""
+    if no_test:
+        warn(no_test)
     counts = ", ".join(
         f"{name} {len(rows):,} images of {rows['content'].nunique():,} contents"
         for name, rows in (("train", train), ("val", val), ("test", test))
     )
-    seen = f"crops of {settings.crop}" if settings.crop else "whole"
-    say(f"{dataset.name}: {counts}; shown at {width}×{height} pixels, in training {seen}")
+    crops = f"crops of {settings.crop}" if settings.crop else "whole"
+    say(f"{dataset.name}: {counts}; shown at {width}×{height} pixels, in training {crops}")
     schedule = Schedule(settings.epochs, settings.learning_rate, warmup=min(1.0, settings.epochs / 10),
                         precision="auto" if settings.precision == "auto" else "no")  # fmt: skip
     result = train_quality(
@@ -120,15 +130,20 @@ def run(settings: Settings, say: Callable[[str], None]) -> Path:
     )  # fmt: skip
     say(f"epoch {result.best_epoch + 1} of {result.epochs_run} is the best on val, SROCC {result.best_value:.4f}")
     facts = card(settings, dataset, split, rated, result)
-    scores = tested(model, dataset, train, test, min(height, width), facts, settings)
+    facts["limits"] += f" About the weights that it started from: {no_test}." if no_test else ""
+    facts["seen"] = seen.record(dataset, [*train["image"], *val["image"]], start and start.card)
+    scores, ranked = tested(model, dataset, train, test, min(height, width), facts, settings)
     few = test["content"].nunique()
     if few < evaluating.FEW:
         say(f"the test part has {few} contents: its intervals are rough")
     for row in evaluating.beside_baseline(scores):
         interval = f"[{row['low']:.4f}, {row['high']:.4f}]"
         say(f"test {row['metric']:14} {row['value']:8.4f} {interval:20} baseline {row['baseline']:.4f}, n {row['n']:,}")
+    for row in evaluating.beside_model(ranked):
+        interval = f"[{row['low']:.4f}, {row['high']:.4f}]"
+        say(f"test {row['rank baseline']:21} SROCC {row['value']:.4f} {interval}")
     splits.save_split(split, settings.output.with_name(f"{settings.output.stem}_split.csv"))
-    path = save_quality(model, settings.output, dataset, min(height, width), facts | in_card(scores))
+    path = save_quality(model, settings.output, dataset, min(height, width), facts | in_card(scores, ranked))
     settings.checkpoint.unlink(missing_ok=True)
     say(f"{path}; next: iqasuite score --model {path} IMAGES")
     return path
@@ -223,18 +238,20 @@ def card(settings: Settings, dataset: Dataset, split: pd.DataFrame, rated: pd.Da
 
 
 def tested(model: nn.Module, dataset: Dataset, train: pd.DataFrame, test: pd.DataFrame, shorter_side: int, facts: dict,
-           settings: Settings) -> pd.DataFrame:  # fmt: skip
-    """Scores frame of the test part, read as `iqasuite score` will read pictures, and of the training part's mean."""
+           settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Scores frames of the test part, read as `iqasuite score` will read pictures: beside the training part's mean, and
+    beside the rank baselines.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = save_quality(model, Path(folder) / settings.output.name, dataset, shorter_side, facts)
         judge = Judge(catalogue.entry_of(path, settings.output.stem), settings.precision)
     found = evaluating.judged_rows(judge, dataset, test, settings.observer, "test", settings.batch_size)
     both = pd.concat([found, evaluating.baseline_rows(found, train["target"])], ignore_index=True)
-    return evaluating.scores(both, test)
+    return evaluating.scores(both, test), evaluating.above_statistics(dataset, found, test)
 
 
-def in_card(scores: pd.DataFrame) -> dict:
-    """Scores of the test part as the card has them: number, n, interval, and the baseline's numbers."""
+def in_card(scores: pd.DataFrame, ranked: pd.DataFrame) -> dict:
+    """Scores of the test part as the card has them: number, n, interval, and the numbers of all baselines."""
     trivial = scores["model"].str.startswith("baseline: ")
     named, baseline = scores["metric"].isin(IN_CARD), scores.loc[trivial, "model"].iloc[0]
 
@@ -246,4 +263,5 @@ def in_card(scores: pd.DataFrame) -> dict:
                  if np.isfinite(row.low)}  # fmt: skip
     return {"scores": numbers(own), "intervals_95": intervals, "n_test": int(own["n"].iloc[0]),
             "baseline": baseline,
-            "baseline_scores": numbers(scores[named & trivial])}  # fmt: skip
+            "baseline_scores": numbers(scores[named & trivial]),
+            "rank_baselines": {"srocc, test": on_card(ranked)}}  # fmt: skip

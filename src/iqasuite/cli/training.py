@@ -52,7 +52,9 @@ def train(
 
     The set is split by content in three parts, saved beside the weights: the training part is learnt from, the
     validation part chooses the epoch, the test part is read once, at the end, and its scores go into the card, with
-    their 95 % intervals by content and a rule that looks at no picture beside them. Nothing is written before the end
+    their 95 % intervals by content, and beside them a rule that looks at no picture and the SROCC of four statistics of
+    the image, such as its sharpness. Where weights that training starts from have seen images of the test part, a
+    warning counts them before anything is learnt. Nothing is written before the end
     but a checkpoint after each epoch: after Ctrl-C or a crash the same command with --resume goes on.
 
     \b
@@ -71,7 +73,7 @@ def train(
     )  # fmt: skip
     program.check(settings, resume, overwrite)
     try:
-        program.run(settings, typer.echo)
+        program.run(settings, typer.echo, lambda text: typer.echo(f"warning: {text}", err=True))
     except KeyboardInterrupt:
         if settings.checkpoint.exists():
             typer.echo(f"interrupted; {settings.checkpoint} is kept: the same command with --resume goes on", err=True)

@@ -13,6 +13,8 @@ from iqasuite.data.splits import part, split_hash
 from iqasuite.evaluation.metrics import rmse, srocc
 from iqasuite.evaluation.predict import predict_quality
 from iqasuite.evaluation.predictions import P, predictions_frame
+from iqasuite.evaluation.rank_baselines import on_card, rank_scores, rank_statistics
+from iqasuite.scoring import seen
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.quality import scores_of
 
@@ -62,13 +64,15 @@ def errors_on_test(predictions: pd.DataFrame, dataset: Dataset, split: pd.DataFr
 
 
 def quality_card(title: str, trained_on: str, dataset: Dataset, split: pd.DataFrame, fold: int, seed: int,
-                 predictions: pd.DataFrame, medians: pd.DataFrame, limits: str) -> dict:  # fmt: skip
+                 predictions: pd.DataFrame, medians: pd.DataFrame, limits: str,
+                 before: Mapping | None = None) -> dict:  # fmt: skip
     """The card of one fold's network, for `training.quality.save_quality`.
 
     Args:
         title, trained_on, limits: sentences.
-        predictions: of all folds; this one's test part gives its own score.
+        predictions: of all folds; this one's test part gives its own score, and those of the rank baselines.
         medians: rows of `benchmark.median_scores` of this method.
+        before: card of the weights that training started from.
     """
     n_folds, values = predictions["fold"].nunique(), medians.set_index("metric")
     own = predictions[(predictions["fold"] == fold) & (predictions["part"] == "test")]
@@ -79,10 +83,14 @@ def quality_card(title: str, trained_on: str, dataset: Dataset, split: pd.DataFr
         for metric in ("srocc", "plcc", "krcc", "rmse")
         if metric in values.index
     }
+    contents = dataset.images.set_index("image")["content"].map(lambda name: dataset.sources.get(name, name))
+    ranked = rank_scores(own, rank_statistics(dataset, own["image"].tolist()), contents)
+    parts = split[split["fold"] == fold].set_index("image")["part"]
     scores["srocc, test part of this network"] = round(srocc(own["prediction"].to_numpy(), own["target"].to_numpy()), 4)
     scores["test images of this network"] = len(own)
     licence = f"MIT; trained on {dataset.name}: {dataset.licence}" if dataset.licence else "MIT"
     return {
         "title": title, "trained_on": trained_on, "fold": int(fold), "seed": seed, "split_hash": split_hash(split),
-        "scores": scores, "limits": limits, "licence": licence,
+        "scores": scores, "rank_baselines": {"srocc, test part of this network": on_card(ranked)}, "limits": limits,
+        "licence": licence, "seen": seen.record(dataset, parts.index[parts != "test"].tolist(), before),
     }  # fmt: skip

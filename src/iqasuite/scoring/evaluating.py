@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.catalogue import Entry
 from iqasuite.data import splits
 from iqasuite.data.dataset import Dataset, first_votes
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, majority
 from iqasuite.evaluation.judging import Judge
 from iqasuite.evaluation.predictions import predictions_frame
+from iqasuite.evaluation.rank_baselines import rank_scores, rank_statistics, short_name
 from iqasuite.evaluation.scores import score_frame
 from iqasuite.scoring.stream import judged_by
 from iqasuite.training.quality import scores_of
@@ -24,6 +24,7 @@ OF_MEANS = ("mse", "rmse", "mae", "plcc", "plcc_logistic", "srocc", "krcc")
 OF_VOTES = ("accuracy", "qwk", "mae", "mse_expected", "plcc", "srocc", "krcc", "cross_entropy")
 _OF_LEVEL = ("mse", "rmse", "mae")  # mean nothing where a model's scale is not the set's
 COLUMNS = {"value": ">9", "low": ">9", "high": ">9", "baseline": ">9", "n": ">6", "metric": "<0"}
+RANK_COLUMNS = {"value": ">9", "low": ">9", "high": ">9", "n": ">6", "rank baseline": "<0"}
 FEW = 10  # contents below which intervals are rough
 
 
@@ -171,17 +172,28 @@ def beside_baseline(scores: pd.DataFrame) -> list[dict]:
     ]  # fmt: skip
 
 
-def no_test(entry: Entry, dataset: Dataset, split: pd.DataFrame | None, fold: int, part: str) -> str:
-    """Why these images are no test of a model, by what its card says; "" where nothing speaks against them."""
-    card = entry.card
-    if card.get("dataset") != dataset.name:
-        return ""
-    if split is None:
-        how = "expected --split with its split and --part test" if card.get("split_hash") else "another set is a test"
-        return f"{entry.name} was trained on {dataset.name} itself, and these are all of its images; {how}"
-    if card.get("split_hash") != splits.split_hash(split) or card.get("fold", 0) != fold:
-        return f"{entry.name} was trained on {dataset.name} itself, with another split: it may have learnt these images"
-    return "" if part == "test" else f"{entry.name} was trained with part {part} of {dataset.name}"
+def above_statistics(dataset: Dataset, predictions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Scores frame of a model and of the rank baselines: SROCC with 95 % intervals by content, and the difference.
+
+    Args:
+        dataset: where the images are.
+        predictions: of the model, one observer or means.
+        rows: of `rated`, for the contents.
+    """
+    found = rank_scores(
+        predictions, rank_statistics(dataset, predictions["image"].tolist()), rows.set_index("image")["content"]
+    )
+    keys = ["dataset", "protocol", "part", "observer"]
+    return found.assign(**predictions.iloc[0][keys], seeds="0")
+
+
+def beside_model(ranked: pd.DataFrame) -> list[dict]:
+    """One row a rank baseline, `RANK_COLUMNS`, and last the difference of the model from the best of them."""
+    return [
+        {"rank baseline": row.metric if row.metric != "srocc" else short_name(row.model), "value": row.value,
+         "low": row.low, "high": row.high, "n": row.n}
+        for row in ranked.iloc[1:].itertuples()
+    ]  # fmt: skip
 
 
 def heading(dataset: Dataset, model: str, rows: pd.DataFrame, observer: str, part: str) -> str:
