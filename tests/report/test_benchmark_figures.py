@@ -20,7 +20,7 @@ def texts(fig):
 def pairs(p=(0.0004, 0.02, 0.6)):
     rows = [("best", "middle", 0.05), ("best", "worst", 0.12), ("middle", "worst", 0.07)]
     table = pd.DataFrame(rows, columns=["model", "other", "difference"])
-    return table.assign(metric="srocc", low=-0.1, high=0.2, p=0.001, p_holm=p, n=800, n_contents=25)
+    return table.assign(metric="srocc", low=-0.1, high=0.2, p=0.001, p_holm=p, p_least=1e-6, n=800, n_contents=25)
 
 
 def test_significance_matrix_has_both_signs_and_stars_only_after_holm():

@@ -101,7 +101,8 @@ def test_score_figures(metric):
 
 def test_specificity_and_bias():
     rows = [
-        {"observer": o, "metric": m, "against": a, "gain": 0.1, "low": 0, "high": 0.2, "p_holm": p}
+        {"observer": o, "metric": m, "against": a, "gain": 0.1, "low": 0, "high": 0.2, "p_holm": p, "p_least": 1e-4,
+         "n_contents": 20}
         for o, p in zip(PEOPLE[:3], (0.01, 0.2, 0.04), strict=True)
         for m in ("accuracy", "mae")
         for a in ("mean of others", "best other")
@@ -109,6 +110,8 @@ def test_specificity_and_bias():
     fig = drawn(figures.specificity_plot(pd.DataFrame(rows)))
     assert "not significant" in texts(fig)
     drawn(figures.specificity_plot(pd.DataFrame(rows), "mae"))
+    beside = {"baseline: majority": pd.DataFrame(rows)}
+    assert "the same for majority" in texts(drawn(figures.specificity_plot(pd.DataFrame(rows), rules=beside)))
     for people in (2, 3, 11):
         bias = pd.DataFrame({"observer": PEOPLE[:people], "bias": np.linspace(-1, 1, people)})
         fig = drawn(figures.bias_scatter(bias, bias.assign(bias=bias["bias"] / 2)))
@@ -151,11 +154,17 @@ def test_attention_figures(rng):
     images = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
     maps = rng.random((3, 2, 8, 8))
     drawn(figures.attention_across_aios(images, maps, PEOPLE[:3], ["a", "b"]))
-    fig = drawn(figures.attention_comparison(images, maps - maps.mean(0), PEOPLE[:3]))
+    fig = drawn(figures.attention_comparison(images, maps, PEOPLE[:3]))
     heat = [im for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6]
     assert len(heat) == 6 and len({im.get_clim() for im in heat}) == 1  # one scale for all of them
     low, high = heat[0].get_clim()
-    assert -low == high and np.mean(np.abs(maps - maps.mean(0)) > high) <= 0.02
+    shares = maps / maps.mean((2, 3), keepdims=True)
+    assert -low == high and np.mean(np.abs(shares - shares.mean(0)) > high) <= 0.02
+    even = 1 + 0.002 * maps  # hardly any difference is not shown in full colour
+    fig = drawn(figures.attention_comparison(images, even, PEOPLE[:3]))
+    assert {im.get_clim() for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6} == {(-0.5, 0.5)}
+    fig = drawn(figures.attention_across_aios(images, even, PEOPLE[:3]))
+    assert {im.get_clim() for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6} == {(0, 2)}
     drawn(figures.attention_layers_heads(rng.random((2, 4, 8, 8)), images[0]))
     drawn(figures.attention_layers_heads(rng.random((6, 16, 8, 8))))
     drawn(figures.image_grid([images, images], ["class 1", "class 2"], ["x", "y"]))
@@ -178,7 +187,7 @@ def test_attention_figures_do_without_pixels(rng):
     maps = rng.random((3, 2, 8, 8))
     fig = drawn(figures.attention_across_aios(None, maps, PEOPLE[:3], ["a", "b"]))
     assert "image" not in texts(fig) and "AIO Obs1" in texts(fig)
-    assert len(drawn(figures.attention_comparison(None, maps - maps.mean(0), PEOPLE[:3])).axes) == 7  # and the scale
+    assert len(drawn(figures.attention_comparison(None, maps, PEOPLE[:3])).axes) == 7  # and the scale
 
 
 def test_disagreement_plot_writes_the_marked_ranks(rng):
@@ -191,6 +200,9 @@ def test_disagreement_plot_writes_the_marked_ranks(rng):
 def test_gains_plot_puts_the_largest_gain_on_top():
     rows = [("b", "accuracy", -0.1, -0.2, 0.0, 0.5), ("a", "accuracy", 0.2, 0.1, 0.3, 0.01)]
     table = pd.DataFrame(rows, columns=["against", "metric", "gain", "low", "high", "p_holm"])
+    few = table.assign(p_least=0.078, n_contents=7, p_holm=0.078)
+    assert "cannot be tested: 7 contents give no p below 0.078" in texts(drawn(figures.gains_plot(few, "aio")))
+    table = table.assign(p_least=1e-4, n_contents=20)
     fig = drawn(figures.gains_plot(table, "aio"))
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["against a", "against b"]
     assert "not significant" in texts(fig)

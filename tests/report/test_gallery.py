@@ -113,9 +113,9 @@ def test_scores_are_means_over_people_on_the_test_part(small):
     gallery.build("small")
     text = (small / "README.md").read_text()
     expected = [
-        "| vit_iqa/aio | 0.600 [0.500, 0.700] |",
-        "| baseline: majority | 0.300 |",
-        "| ceiling: others | 0.700 [0.600, 0.800] |",
+        "| vit_iqa/aio | 0.600 [0.500, 0.700] | 9 | 1: contents only |",
+        "| baseline: majority | 0.300 | 9 | – |",
+        "| ceiling: others | 0.700 [0.600, 0.800] | 9 | – |",
     ]
     assert "\n".join(expected) in text
 
@@ -132,9 +132,26 @@ def test_scores_of_models_of_mos_have_a_table_of_their_own(small):
     pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
     gallery.build("small")
     text = (small / "README.md").read_text()
-    assert "| model | accuracy |\n| --- | ---: |\n| aio | 0.600 |" in text
-    assert "| model | srocc | plcc logistic |\n| --- | ---: | ---: |\n| network | 0.810 | 0.790 |" in text
-    assert "| baseline: size | 0.200 | – |" in text and "0.400" not in text
+    assert "| aio | 0.600 | 9 | 1: contents only |" in text
+    assert "| model | srocc | plcc logistic | n | trainings |" in text and "| network | 0.810 | 0.790 | 9 | 1: " in text
+    assert "| baseline: size | 0.200 | – | 9 | – |" in text and "0.400" not in text
+
+
+def test_only_what_was_tested_on_the_same_splits_is_ranked_together(small):
+    row = {"dataset": "demo", "part": "test", "observer": "", "metric": "srocc", "low": None, "high": None}
+    rows = [
+        row | {"model": model, "protocol": protocol, "folds": folds, "seeds": seeds, "n": n, "value": value}
+        for model, protocol, folds, seeds, n, value in [
+            ("ten", "corrected", "0,1,2,3", "0,1,2", 273, 0.8), ("three", "corrected", "0,1,2", "0", 148, 0.9),
+            ("study", "faithful", "0,1,2,3", "0", 273, 0.95),
+        ]
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
+    gallery.build("small")
+    text = (small / "README.md").read_text()
+    assert text.count("| model | srocc | n | splits | trainings |") == 3
+    assert "| ten | 0.800 | 273 | 4 | 3 |" in text and "| three | 0.900 | 148 | 3 | 1: contents only |" in text
+    assert "models of MOS, faithful protocol, test part, median over 4 splits" in text
 
 
 def test_a_large_group_is_folded_and_light(project):

@@ -1,8 +1,8 @@
 """What a run records about itself, and what it must not."""
 
 import json
+import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,12 +18,13 @@ def dataset():
     return SimpleNamespace(name="demo", hash=lambda: "ab12", images=images, absent=["c.png"], simulated=True)
 
 
-def test_record_has_what_is_needed_to_repeat_a_run(project, dataset):
-    started = time.time() - 2
+def test_record_has_what_is_needed_to_repeat_a_run(project, dataset, monkeypatch):
+    monkeypatch.setattr(provenance, "time", SimpleNamespace(time=lambda: 1_700_000_002.5))
+    started = 1_700_000_000.0
     described = provenance.record("one", {"epochs": 3}, dataset, seeds=[0, 1], started=started, extra={"qwk": 0.5})
     assert described["name"] == "one" and described["parameters"] == {"epochs": 3} and described["seeds"] == [0, 1]
     assert described["data"] == {"name": "demo", "hash": "ab12", "images": 2, "absent": 1, "simulated": True}
-    assert 2 <= described["wall_s"] < 10
+    assert described["wall_s"] == 2.5
     assert described["peak_memory_mib"] > 10
     assert {"python", "numpy", "torch", "iqasuite"} <= set(described["versions"])
     assert described["device"]["cores"] >= 1 and described["device"]["name"]
@@ -69,9 +70,16 @@ def test_write_run_and_read_runs(project):
     assert provenance.read_runs("small") == {"one": described}
 
 
-def test_the_repositorys_revision(repository, monkeypatch):
-    monkeypatch.chdir(repository)
-    revision = provenance.git_revision()
-    if not revision:
-        pytest.skip("not a git repository")
-    assert len(revision["revision"]) == 40 and isinstance(revision["dirty"], bool)
+def test_the_repositorys_revision(project):
+    def git(*arguments) -> str:
+        named = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+        return subprocess.run(["git", *named, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    (project.root / "votes.csv").write_text("image,vote\n")
+    git("add", "votes.csv")
+    git("commit", "--quiet", "--message", "Votes")
+    head = git("rev-parse", "HEAD")
+    assert provenance.git_revision() == {"revision": head, "dirty": False}
+    (project.root / "votes.csv").write_text("image,observer,vote\n")
+    assert provenance.git_revision() == {"revision": head, "dirty": True}

@@ -17,7 +17,9 @@ def scores():
         for observer in ("user10", "user2", "mean"):
             for metric, value in zip(("accuracy", "qwk"), numbers, strict=True):
                 rows.append((model, observer, metric, value, value - 0.02, value + 0.02))
-    return pd.DataFrame(rows, columns=["model", "observer", "metric", "value", "low", "high"])
+    frame = pd.DataFrame(rows, columns=["model", "observer", "metric", "value", "low", "high"])
+    seeds = frame["model"].map({"aio a": "0,1,2"}).fillna("0")
+    return frame.assign(n=1234, seeds=seeds, folds="0,1,2,3,4")
 
 
 def test_number_with_interval():
@@ -28,7 +30,10 @@ def test_number_with_interval():
 
 def test_methods_by_metrics(scores):
     table = tables.method_table(scores, ("accuracy", "qwk", "mae"))
-    assert list(table.columns) == ["model", "accuracy", "qwk"]
+    assert list(table.columns) == ["model", "accuracy", "qwk", "n", "splits", "trainings"]
+    assert table["n"].eq("1,234").all() and table["splits"].eq("5").all()
+    assert list(table["trainings"]) == ["3", "1: contents only", "–", "–", "–"]
+    assert "splits" not in tables.method_table(scores.assign(folds=""))  # written before the column was
     assert list(table["model"]) == [
         *("aio a", "aio b", "baseline: thresholds on height", "baseline: majority", "ceiling: others"),
     ]

@@ -24,6 +24,10 @@ class Scale:
         """Values of this scale, turned so that higher = better: low + high − value where lower is better here."""
         return values if self.higher_is_better else self.low + self.high - values
 
+    def clip(self, values: np.ndarray) -> np.ndarray:
+        """Predictions kept on the scale: nobody can vote beyond its ends."""
+        return np.clip(values, self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Download:

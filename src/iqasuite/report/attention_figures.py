@@ -14,7 +14,7 @@ from PIL import Image
 from iqasuite.evaluation.metrics import VOTES
 from iqasuite.evaluation.people import natural_order
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
-from iqasuite.explain.attention import minmax, upsample
+from iqasuite.explain.attention import upsample
 from iqasuite.explain.regions import REGIONS
 from iqasuite.report.style import (
     BLUE,
@@ -30,6 +30,14 @@ from iqasuite.report.style import (
 
 HEAT = "inferno"
 _SATURATED = 99  # percentile of places that reach the end of a colour scale: one place must not darken all others
+# Colour scales of attention, in shares of an even spread, never end nearer than here: what differs less than this from
+# the even spread, or from other AIOs, is drawn as the near-nothing that it is.
+_LEAST_END, _LEAST_DEVIATION = 2.0, 0.5
+
+
+def _of_even(maps: np.ndarray) -> np.ndarray:
+    """Attention (…, rows, columns) in shares of an even spread: 1 everywhere where all places get as much."""
+    return maps / maps.mean((-2, -1), keepdims=True)
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
@@ -78,12 +86,14 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
 
 @styled
 def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) -> Figure:
-    """Attention of every layer (rows) and head (columns) for one image, each map stretched to its own range.
+    """Attention of every layer (rows) and head (columns) for one image, one colour scale in shares of an even spread.
 
     Args:
         maps: (depth, heads, rows, columns).
         image: the view they belong to, uint8 (H, W, 3); None = maps alone.
     """
+    maps = _of_even(maps)
+    end = max(_LEAST_END, float(np.percentile(maps, _SATURATED)))
     depth, heads = maps.shape[:2]
     columns = heads + (image is not None)
     side = min(1.3, 10.5 / columns)
@@ -94,7 +104,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
             axes[layer, 0].set_axis_off()
         for head in range(heads):
             ax = axes[layer, head + (image is not None)]
-            ax.imshow(minmax(maps[layer, head]), cmap=HEAT, vmin=0, vmax=1, interpolation="bilinear")
+            drawn = ax.imshow(maps[layer, head], cmap=HEAT, vmin=0, vmax=end, interpolation="bilinear")
             _blank(ax)
             if layer == 0:
                 ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
@@ -105,53 +115,62 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
         axes[0, 0].imshow(image)
         _blank(axes[0, 0])
         axes[0, 0].set_title("image", fontsize=8)
-    fig.supxlabel("each map from its least (dark) to its most attended place (bright)", fontsize=8)
+    _share_bar(fig, axes, drawn, end)
     return fig
+
+
+def _share_bar(fig: Figure, axes: np.ndarray, drawn: object, end: float) -> None:
+    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[0, 1, end])
+    bar.ax.set_yticklabels(["0", "1 (even)", f"{end:.1f}"])
+    bar.set_label("attention, in shares of an even spread")
 
 
 @styled
 def attention_across_aios(
     images: Sequence[np.ndarray] | None, maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
 ) -> Figure:
-    """The image and, beside it, what each AIO attends to; all maps of one row share one scale.
+    """The image and, beside it, what each AIO attends to; one colour scale in shares of an even spread.
 
     Args:
         images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         maps: (aios, images, rows, columns).
         aios: names of the AIOs; names: of the images (may be empty).
     """
+    maps = _of_even(maps)
+    end = max(_LEAST_END, float(np.percentile(maps, _SATURATED)))
     fig, axes, shown = _rows_of_images(images, maps.shape[1], aios, names)
     for row in range(maps.shape[1]):
-        low, high = np.percentile(maps[:, row], [100 - _SATURATED, _SATURATED])
         for column in range(len(aios)):
-            drawn = _over(axes[row, column], shown[row], maps[column, row], cmap=HEAT, vmin=low, vmax=high)
-    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[low, high])
-    bar.ax.set_yticklabels(["least", "most"])
-    bar.set_label("attention, per row")
+            drawn = _over(axes[row, column], shown[row], maps[column, row], cmap=HEAT, vmin=0, vmax=end)
+    _share_bar(fig, axes, drawn, end)
     return fig
 
 
 @styled
 def attention_comparison(
-    images: Sequence[np.ndarray] | None, deviation: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
-) -> Figure:
-    """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure,
-    whose ends only one place in a hundred reaches.
+    images: Sequence[np.ndarray] | None, maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = (),
+    mean: np.ndarray | None = None,
+) -> Figure:  # fmt: skip
+    """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure, in
+    shares of an even spread; only one place in a hundred reaches its ends.
 
     Args:
         images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
-        deviation: (aios, images, rows, columns) in [−1, 1], of `deviation_from_mean`.
+        maps: (aios, images, rows, columns).
         aios: names of the AIOs; names: of the images (may be empty).
+        mean: map of the mean AIO on each image (images, rows, columns), where `maps` are of some AIOs only.
     """
+    maps = _of_even(maps)
+    deviation = maps - (maps.mean(0) if mean is None else _of_even(mean))
     fig, axes, shown = _rows_of_images(images, deviation.shape[1], aios, names)
-    end = max(np.percentile(np.abs(deviation), _SATURATED), 1e-6)
+    end = max(_LEAST_DEVIATION, float(np.percentile(np.abs(deviation), _SATURATED)))
     for row in range(deviation.shape[1]):
         for column in range(len(aios)):
             heat = deviation[column, row]
             drawn = _over(axes[row, column], shown[row], heat, cmap=DIVERGING + "_r", vmin=-end, vmax=end)
     bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[-end, 0, end])
-    bar.ax.set_yticklabels(["less", "like the mean", "more"])
-    bar.set_label("attention against the mean AIO")
+    bar.ax.set_yticklabels([f"−{end:.1f} (less)", "0 (as the mean)", f"+{end:.1f} (more)"])
+    bar.set_label("attention less that of the mean AIO, in shares of an even spread")
     return fig
 
 

@@ -71,7 +71,13 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
     better = " saved" if table["metric"].iloc[0] in _LOWER_IS_BETTER else ""
     fig.colorbar(image, ax=ax, label=f"{name}{better}: row − column", shrink=0.85)
     n_images, n_contents = int(table["n"].max()), int(table["n_contents"].max())
-    ax.set_title(f"{n_images} images of {n_contents} contents; after Holm * p < .05, ** < .01, *** < .001", fontsize=8)
+    least = table["p_least"].min()
+    stars = "after Holm * p < .05, ** < .01, *** < .001"
+    if least >= 0.05:
+        stars = f"too few for a test: no p below {least:.2g} after Holm"
+    elif least >= 0.001:
+        stars += f"; no p below {least:.2g}"
+    ax.set_title(f"{n_images} images of {n_contents} contents; {stars}", fontsize=8)
     return fig
 
 

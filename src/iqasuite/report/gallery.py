@@ -197,19 +197,25 @@ def _highlight(entry: str, root: Path) -> Item | None:
 
 
 def _scores(path: Path) -> list[Item]:
-    """Means over people, then models of MOS: methods × metrics with 95 % intervals, a table for each data set."""
+    """Means over people, then models of MOS: methods × metrics with 95 % intervals.
+
+    A table for each data set, protocol and set of splits: only what was tested on the same splits is ranked together.
+    """
     if not path.is_file():
         return []
-    scores = validate(pd.read_csv(path), "scores", path.name)
+    scores = validate(pd.read_csv(path, dtype={"seeds": str, "folds": str}), "scores", path.name)
     scores = scores[scores["part"] == "test"]
     items = []
     for observer, metrics, what in (("mean", METRICS, "mean over the people"), ("", MOS_METRICS, "models of MOS")):
         wanted = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
-        several = wanted.groupby(["dataset", "model"])["protocol"].transform("nunique") > 1
-        labelled = wanted["model"].where(~several, wanted["model"] + " (" + wanted["protocol"] + ")")
-        for dataset, rows in wanted.assign(model=labelled).groupby("dataset", sort=False):
+        for (dataset, protocol, folds), rows in wanted.groupby(["dataset", "protocol", "folds"], sort=False):
             table = method_table(rows, metrics, observer)
-            caption = f"{dataset}: {what}, test part, with 95 % intervals by content."
+            splits = folds.count(",") + 1
+            middle = f", median over {splits} splits" if folds and observer == "" else ""
+            caption = (
+                f"{dataset}: {what}, {protocol}{'' if ' ' in protocol else ' protocol'}, test part{middle}, with 95 % "
+                "intervals over contents, and over trainings where there are several."
+            )
             columns = [str(column).replace("_", " ") for column in table.columns]
             numeric = [False] + [True] * (len(columns) - 1)
             items.append(Item("scores", caption, path.name, columns, table.to_numpy().tolist(), numeric))

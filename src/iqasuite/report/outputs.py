@@ -71,7 +71,8 @@ def gather_scores(suite: str) -> Path | None:
     work_root(suite).mkdir(parents=True, exist_ok=True)
     with FileLock(work_root(suite) / "scores.lock"):  # two runs may end at the same time
         files = sorted((results_root(suite) / "tables").glob("*/scores.csv"))
-        frames = [validate(pd.read_csv(file, dtype={"seeds": str}), "scores", str(file)) for file in files]
+        kinds = {"seeds": str, "folds": str}
+        frames = [validate(pd.read_csv(file, dtype=kinds), "scores", str(file)) for file in files]
         if not frames:
             return None
         together = pd.concat(frames).drop_duplicates(["dataset", "model", "protocol", "observer", "part", "metric"])

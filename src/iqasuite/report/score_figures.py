@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -136,7 +136,7 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
     rows_axis(ax, [f"against {name}" for name in rows["against"]])
     ax.axvline(0, color=GRAY, linewidth=0.8)
     y, sure = np.arange(len(rows)), (rows["p_holm"] < 0.05).to_numpy()
-    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, "not significant")):
+    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
         if chosen.any():
             some = rows[chosen]
             dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
@@ -146,13 +146,28 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
     return fig
 
 
+def not_significant(table: pd.DataFrame) -> str:
+    """What a difference without a star means: not significant, or that so few contents cannot make any significant.
+
+    Args:
+        table: tested differences with `p_least` and `n_contents`.
+    """
+    least, n = table["p_least"].min(), int(table["n_contents"].max())
+    if least < 0.05:
+        return "not significant"
+    return f"cannot be tested: {n} contents give no p below {least:.2g}"
+
+
 @styled
-def specificity_plot(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
+def specificity_plot(
+    table: pd.DataFrame, metric: str = "accuracy", rules: Mapping[str, pd.DataFrame] | None = None
+) -> Figure:
     """How much closer to a person their own AIO is than the AIOs of the others, with 95 % intervals by content.
 
     Args:
         table: frame of `specificity`.
         metric: accuracy or mae; right of zero the own AIO is better.
+        rules: name -> frame of `specificity` of a rule that is fitted to each person, drawn beside.
     """
     rows = table[table["metric"] == metric]
     mean = rows[rows["against"] == "mean of others"].sort_values("gain", ascending=False)
@@ -164,12 +179,17 @@ def specificity_plot(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
     y, sure = np.arange(len(mean)), (mean["p_holm"] < 0.05).to_numpy()
     for chosen, hollow, label in (
         (sure, False, "own − mean of the others, p < .05 (Holm)"),
-        (~sure, True, "own − mean of the others, not significant"),
+        (~sure, True, f"own − mean of the others, {not_significant(mean)}"),
     ):
         if chosen.any():
             some = mean[chosen]
             dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
     ax.scatter(best["gain"], y, s=22, marker="x", color=VERMILLION, label="own − best other (chosen afterwards)")
+    for marker, (name, of_rule) in zip("|^", (rules or {}).items(), strict=False):
+        own = of_rule[(of_rule["metric"] == metric) & (of_rule["against"] == "mean of others")]
+        gain = own.set_index("observer")["gain"].reindex(mean["observer"])
+        label = f"the same for {name.removeprefix('baseline: ')}"
+        ax.scatter(gain, y, s=30, marker=marker, color=GRAY, label=label)
     unit = "accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
     ax.set_xlabel(f"gain in {unit}" if metric == "accuracy" else unit)
     fig.legend(loc="outside upper center", ncols=2)

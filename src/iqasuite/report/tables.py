@@ -30,6 +30,9 @@ def method_table(
 ) -> pd.DataFrame:
     """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
 
+    Behind the metrics stands what the numbers are of: n (images, or votes of all people), splits (folds or random
+    splits that were tested) and trainings (seeds of each split). With one training an interval is over contents only.
+
     Args:
         scores: scores frame of one dataset and part.
         metrics: columns; the first sorts (highest first).
@@ -51,7 +54,20 @@ def method_table(
     group = {"baseline": 1, "ceiling": 2}
     order = sorted(text.index, key=lambda m: (group.get(m.partition(":")[0], 0), -first.get(m, -np.inf)))
     table = text.reindex(index=order, columns=[m for m in metrics if m in text]).fillna("–")
+    counts = rows.drop_duplicates("model").set_index("model").loc[order]
+    table["n"] = [f"{n:,}" for n in counts["n"]]
+    if counts["folds"].ne("").any():
+        table["splits"] = [str(folds.count(",") + 1) if folds else "–" for folds in counts["folds"]]
+    table["trainings"] = [_trainings(model, seeds) for model, seeds in counts["seeds"].items()]
     return table.rename_axis(columns=None).reset_index()
+
+
+def _trainings(model: str, seeds: str) -> str:
+    """How often each split's network was trained: "3", or "1: contents only", which is what its interval is over."""
+    if model.startswith(("baseline:", "ceiling:")):
+        return "–"
+    number = seeds.count(",") + 1
+    return str(number) if number > 1 else "1: contents only"
 
 
 def observer_table(
