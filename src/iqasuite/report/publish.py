@@ -64,12 +64,12 @@ def _write(source: Path, target: Path, more: dict) -> Path:
 
 def _of_aio(suite: str, path: Path, observer: str) -> dict:
     """What the card of an AIO says besides: its test part, which it never saw, beside the most frequent vote."""
-    table = work_root(suite) / "predictions" / f"{path.stem}.csv"
+    card = read_card(path)
+    table = work_root(suite) / "predictions" / f"{card.get('run', path.stem)}.csv"
     if not table.is_file():
         raise InputError(f"{table}: no such file; expected the predictions of {path.name}")
     rows = read_table(table)
     rows = rows[(rows["observer"] == observer) & (rows["part"] == "test")]
-    card = read_card(path)
     if rows.empty:
         raise InputError(f"{table}: no predictions of the test part for {observer!r}")
     voted, said = rows["target"].to_numpy(int), hard_predictions(rows)
