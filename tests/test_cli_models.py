@@ -17,6 +17,7 @@ from iqasuite.models.weights import save_weights
 
 OF_MEANS = {
     "scores": {"srocc, test": 0.5},
+    "caution": "An example.",
     "rank_baselines": {"srocc, test": {"n": 9, "sharpness": [0.45, 0.4, 0.5]}},
 }
 
@@ -41,11 +42,12 @@ def weights(tmp_path, command):
 
 def test_a_line_each(weights, command):
     found = command("models")
-    head, one, people = found.stdout.splitlines()
+    head, one, people, caution = found.stdout.splitlines()
     assert found.exit_code == 0 and head.split() == ["name", "judges", "scale", "size", "scores", "sharpness",
                                                         "licence", "what"]  # fmt: skip
     for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.5 ", "0.45 [0.4, 0.5]", "CC0", "A small one"):
         assert fact in one
+    assert caution == "mobile_nr: An example."
     assert people.startswith("people") and "as 2 people" in people and people.endswith("AIOs of user2, user10")
 
 

@@ -64,6 +64,9 @@ def list_models(
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *row, title in rows:
         typer.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), title]).rstrip())
+    for entry in entries:
+        if entry.caution:
+            typer.echo(f"{entry.name}: {entry.caution}")
 
 
 def _line(name: str, entries: list) -> tuple[str, ...]:

@@ -96,8 +96,8 @@ def score_images(
     form = format_of(output, form)
     entries = opinions.chosen(model, observer)
     if not (model or observer) and entries[0].caution:
-        typer.echo(f"{entries[0].name}, the default: {entries[0].caution} Another model: --model NAME, of those that "
-                   "iqasuite models lists.", err=True)  # fmt: skip
+        default = f"default model {entries[0].name}: {entries[0].caution}"
+        typer.echo(f"{default} Another model: --model NAME (iqasuite models lists them).", err=True)
     together = any(name.rpartition("/")[2] == opinions.ALL for name in observer)
     wanted = opinions.Wanted(category, distribution, together, maps)
     paths, total = _named(images, null)
