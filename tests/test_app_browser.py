@@ -25,7 +25,8 @@ from iqasuite.catalogue import find
 from iqasuite.evaluation.judging import Judge
 from iqasuite.models.weights import save_weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
+HANGS = 1200  # seconds after which something hangs; how fast the page is does not matter here
 SCALES = {"small": {"name": "continuous", "low": 0, "high": 100}, "aio": {"name": "ACR", "low": 1, "high": 5}}
 
 
@@ -67,7 +68,7 @@ def address(place):
     with open(place / "log", "w") as log:
         server = subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
-        until = time.monotonic() + 300
+        until = time.monotonic() + HANGS
         while "http://" not in (place / "log").read_text():
             assert server.poll() is None and time.monotonic() < until, (place / "log").read_text()
             time.sleep(0.2)
@@ -75,7 +76,7 @@ def address(place):
         assert os.listdir(uploads)
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.wait(HANGS)
     log = (place / "log").read_text()
     assert "Traceback" not in log, log
     assert not list(uploads.iterdir()), "uploads are still there"
@@ -86,7 +87,9 @@ def browser():
     if shutil.which("chromium") is None:
         pytest.skip("chromium is not on PATH")
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        chromium = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"], timeout=1000 * HANGS
+        )
         yield chromium
         chromium.close()
 
@@ -98,7 +101,7 @@ def page(browser, address):
     page = context.new_page()
     page.on("request", lambda request: asked.append(request.url))
     page.on("response", lambda response: response.status >= 400 and refused.append(response.url))
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(1000 * HANGS)
     page.goto(address)
     page.wait_for_selector("#one-answer p")
     yield page
@@ -182,6 +185,7 @@ def test_examples_fill_the_tabs_for_pairs(page):
 
 def test_the_page_fits_a_telephone(browser, address):
     context = browser.new_context(viewport={"width": 400, "height": 800})
+    context.set_default_timeout(1000 * HANGS)
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector("#one-answer p")
@@ -192,7 +196,7 @@ def test_the_page_fits_a_telephone(browser, address):
 def sent(address: str, path: Path) -> dict:
     """A file as a client uploads it."""
     with path.open("rb") as file:
-        answer = requests.post(f"{address}/gradio_api/upload", files={"files": (path.name, file)}, timeout=30)
+        answer = requests.post(f"{address}/gradio_api/upload", files={"files": (path.name, file)}, timeout=HANGS)
     answer.raise_for_status()
     return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
 
@@ -200,8 +204,8 @@ def sent(address: str, path: Path) -> dict:
 def answered(address: str, name: str, *given) -> tuple[str, list | None]:
     """The last event of a call and its data."""
     call = f"{address}/gradio_api/call/{name}"
-    event = requests.post(call, json={"data": given}, timeout=30).json()["event_id"]
-    lines = requests.get(f"{call}/{event}", timeout=120).text.splitlines()
+    event = requests.post(call, json={"data": given}, timeout=HANGS).json()["event_id"]
+    lines = requests.get(f"{call}/{event}", timeout=HANGS).text.splitlines()
     *_, (kind, data) = zip(lines[::3], lines[1::3], strict=False)
     return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
@@ -238,7 +242,7 @@ def test_hostile_clients_get_nothing(address, picture, tmp_path):
     kind, data = answered(address, "judge", sent(address, picture), "../../weights/small")
     assert kind == "error" or "not offered here" in data[0]
     for path in (secret, Path("/etc/passwd")):
-        assert requests.get(f"{address}/gradio_api/file={path}", timeout=30).status_code in (403, 404)
+        assert requests.get(f"{address}/gradio_api/file={path}", timeout=HANGS).status_code in (403, 404)
     for place in (
         "file=https://example.org/a.png",
         "proxy=https://example.org/a.png",
@@ -246,13 +250,13 @@ def test_hostile_clients_get_nothing(address, picture, tmp_path):
         "openapi.json",
         "runs",
     ):
-        assert requests.get(f"{address}/gradio_api/{place}", timeout=30, allow_redirects=False).status_code in (
+        assert requests.get(f"{address}/gradio_api/{place}", timeout=HANGS, allow_redirects=False).status_code in (
             403,
             404,
         )
-    assert requests.get(address, headers={"Host": "example.org"}, timeout=30).status_code == 400
+    assert requests.get(address, headers={"Host": "example.org"}, timeout=HANGS).status_code == 400
 
 
 def test_uploads_beyond_the_limit_are_refused(address):
     large = {"files": ("large.png", io.BytesIO(b"\x89PNG" + bytes(21_000_000)))}
-    assert requests.post(f"{address}/gradio_api/upload", files=large, timeout=60).status_code == 413
+    assert requests.post(f"{address}/gradio_api/upload", files=large, timeout=HANGS).status_code == 413

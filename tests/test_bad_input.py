@@ -29,7 +29,7 @@ def batch(project, repository, monkeypatch):
 
 def suite_run(name: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "iqasuite", "suite", "run", name]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=1200)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from iqasuite import batch
 from iqasuite.errors import InputError
 from iqasuite.suite import Run
 
+HANGS = 1200  # seconds after which something hangs; how fast a batch is does not matter here
 WRITE = (
     "from pathlib import Path\nPath('seen').mkdir(exist_ok=True)\n(Path('seen') / run).open('a').write(f'{value}\\n')"
 )
@@ -55,7 +56,7 @@ runs:
 @pytest.mark.slow
 def test_a_batch_goes_on_after_a_failure_and_resumes(chain):
     process = started("suite", "run", "small", "--jobs", "2")
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 1
     assert "error: run wrong failed" in errors and "InputError: votes.csv: no votes" in errors
     assert "2 of 4 runs ok; gallery: results/small/index.html" in errors
@@ -74,7 +75,7 @@ def test_a_batch_goes_on_after_a_failure_and_resumes(chain):
     suite = chain / "notebooks" / "suites" / "small.yaml"
     suite.write_text(suite.read_text().replace("{value: 2}", "{value: 3}").replace("notebook: fail", "notebook: write"))
     process = started("suite", "run", "small", "--jobs", "2")
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 0, errors
     assert (chain / "seen" / "first").read_text() == "1\n"  # done before, not run again
     assert (chain / "seen" / "last").read_text() == "2\n3\n"  # its parameter has changed
@@ -86,24 +87,24 @@ def test_ctrl_c_leaves_nothing_half_done(project, repository):
     (project.root / "Snakefile").write_bytes((repository / "Snakefile").read_bytes())
     cells = (
         "from pathlib import Path; import os; Path('pid').write_text(str(os.getpid()))",
-        "import time; time.sleep(99)",
+        "import time; time.sleep(9999)",
     )
     project.notebook("sleep", "", *cells)
     project.suite("runs:\n  - {name: long, notebook: sleep}")
     process = started("suite", "run", "small")
     pid_file = project.root / "pid"
-    deadline = time.time() + 120
+    deadline = time.monotonic() + HANGS
     while not (pid_file.is_file() and pid_file.read_text()):
-        assert time.time() < deadline and process.poll() is None
+        assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANGS)
     assert process.returncode == batch.INTERRUPTED, errors
     assert not [path for path in (project.root / "results").rglob("*") if path.is_file()]
     assert not (project.root / batch.marker("small", "long")).exists()
-    deadline = time.time() + 20
+    deadline = time.monotonic() + HANGS
     while _alive(int(pid_file.read_text())):
-        assert time.time() < deadline, "the notebook's process still runs"
+        assert time.monotonic() < deadline, "the notebook's process still runs"
         time.sleep(0.2)
 
 

@@ -31,7 +31,6 @@ def drawn_pieapp(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp_path, monkeypatch):
     monkeypatch.setenv("IQASUITE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -43,7 +42,7 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
     second = {"run": "second", "start": "first", "losses": {"mse": 0.1, "plcc_squared": 0.9, "sorter": 0.1}}
     for given in (first, second | {"sorter": str(repository / "weights" / "pair_sorter.safetensors")}):
         out = tmp_path / f"{given['run']}.ipynb"
-        papermill.execute_notebook(notebook, out, small | given, cwd=tmp_path, progress_bar=False)
+        papermill.execute_notebook(notebook, out, small | given, cwd=tmp_path, progress_bar=False, start_timeout=1200)
         assert "18 comparisons, validation accuracy" in out.read_text() or given["run"] == "second"
     weights = tmp_path / "work" / "test" / "weights"
     cards = [json.loads((weights / f"{run}_0_0.json").read_text()) for run in ("first", "second")]
@@ -56,7 +55,6 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("protocol", ["corrected", "faithful"])
 def test_people_are_asked_about_photographs_that_taught_nothing(protocol, repository, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -65,7 +63,12 @@ def test_people_are_asked_about_photographs_that_taught_nothing(protocol, reposi
              "peers": ["psnr"], "n_boot": 20, "suite": "test", "run": "one", "protocol": protocol}  # fmt: skip
     out = tmp_path / "one.ipynb"
     papermill.execute_notebook(
-        repository / "notebooks" / "12_full_reference.ipynb", out, given, cwd=tmp_path, progress_bar=False
+        repository / "notebooks" / "12_full_reference.ipynb",
+        out,
+        given,
+        cwd=tmp_path,
+        progress_bar=False,
+        start_timeout=1200,
     )
     card = json.loads((tmp_path / "work" / "test" / "weights" / "one_0_0.json").read_text())
     predictions = pd.read_csv(tmp_path / "work" / "test" / "pair_predictions" / "one.csv")
