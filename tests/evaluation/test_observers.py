@@ -55,7 +55,7 @@ def test_what_is_individual_may_be_no_more_than_how_strict_somebody_is(data, pre
     shared = data.quality
     biases = {"user1": -0.8, "user2": 0.0, "user3": 0.8}
     rules = [
-        predictions_frame("d", "shared, own bias", "corrected", 0, 0, "test", name, shared.index, own, scores=shared + b)
+        predictions_frame("d", "shared, own bias", "c", 0, 0, "test", name, shared.index, own, scores=shared + b)
         for name, b in biases.items()
         for own in [data.votes[data.votes["observer"] == name].set_index("image")["vote"].reindex(shared.index)]
     ]

@@ -29,22 +29,30 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted training: network, result and the checkpoint that it has left."""
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("whole") / "training.pt"
+    return *run(path), path
+
+
 def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_same_seed_same_weights_and_the_callers_randomness_is_left_alone():
+def test_same_seed_same_weights_and_the_callers_randomness_is_left_alone(whole):
+    one = whole[0]
     torch.manual_seed(5)
-    one, _ = run(None)
-    after = torch.get_rng_state()
     two, _ = run(None)
+    after = torch.get_rng_state()
     other, _ = run(None, seed=1)
     assert same(one, two) and not same(one, other)
     assert torch.equal(after, torch.get_rng_state())  # both left what building the model left
 
 
-def test_killed_mid_epoch_and_resumed_gives_the_weights_of_an_uninterrupted_training(tmp_path):
-    whole, expected = run(None)
+def test_killed_mid_epoch_and_resumed_gives_the_weights_of_an_uninterrupted_training(whole, tmp_path):
+    expected, uninterrupted, _ = whole
     path, script = tmp_path / "training.pt", Path(__file__).parent / "small_training.py"
     in_epoch_2 = 6  # the second of its four batches
     killed = subprocess.run([sys.executable, str(script), str(path), str(in_epoch_2)])
@@ -52,15 +60,14 @@ def test_killed_mid_epoch_and_resumed_gives_the_weights_of_an_uninterrupted_trai
     state = load_checkpoint(path)
     assert not state["finished"] and state["epoch"] == 1
     resumed, result = run(path)
-    assert same(whole, resumed)
+    assert same(expected, resumed)
     columns = ["epoch", "train_loss", "val_loss", "lr"]
-    pd.testing.assert_frame_equal(result.history[columns], expected.history[columns], check_exact=True)
+    pd.testing.assert_frame_equal(result.history[columns], uninterrupted.history[columns], check_exact=True)
     assert load_checkpoint(path)["finished"]
 
 
-def test_finished_checkpoint_is_read_and_not_trained_again(tmp_path):
-    path = tmp_path / "training.pt"
-    first, result = run(path)
+def test_finished_checkpoint_is_read_and_not_trained_again(whole):
+    first, result, path = whole
     written = path.stat().st_mtime_ns
     second, again = run(path)
     assert same(first, second) and path.stat().st_mtime_ns == written
@@ -69,11 +76,13 @@ def test_finished_checkpoint_is_read_and_not_trained_again(tmp_path):
 
 
 @pytest.mark.parametrize("change, word", [({"lr": 0.1}, "lr 0.001, expected 0.1"), ({"seed": 9}, "seed 0, expected 9")])
-def test_checkpoint_of_another_training_is_refused(tmp_path, change, word):
-    path = tmp_path / "training.pt"
-    run(path)
+def test_checkpoint_of_another_training_is_refused(whole, change, word):
     with pytest.raises(InputError, match=word):
-        run(path, **change)
+        run(whole[2], **change)
+
+
+def test_half_a_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "training.pt"
     path.write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match="not a checkpoint"):
         run(path)
@@ -109,6 +118,15 @@ def test_weights_of_the_best_epoch_are_restored_and_patience_stops():
     assert (model.weight.item() - 2) ** 2 == pytest.approx(result.best_value, abs=1e-6)
     assert list(history) == ["epoch", "train_loss", "lr", "images_per_s", "val_loss", "seconds"]
     assert len(lines) == len(history) == result.epochs_run and "images/s" in lines[0]
+
+
+def test_the_last_epoch_is_kept_whatever_validation_says_where_that_is_asked_for():
+    settings = {"epochs": 20, "lr": 0.1, "scheduler": "none", "optimizer": "adam", "precision": "no"}
+    model, lines = Line(), []
+    result = fit(model, line_batches(3), line_batches(2), squared, Schedule(**settings, keep="last"), log=lines.append)
+    assert result.history["val_loss"].idxmin() < 19 == result.best_epoch  # validation wanted 2 and was passed
+    assert model.weight.item() > 2.5 and result.best_value == result.history["val_loss"].iloc[-1]
+    assert "best" not in lines[-1]
 
 
 def test_metric_is_raised_and_named_in_the_history():

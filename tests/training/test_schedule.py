@@ -28,8 +28,13 @@ def test_cosine_and_warmup():
 
 
 @pytest.mark.parametrize("name, value", [
-    ("optimizer", "sgd"), ("scheduler", "step"), ("precision", "fp8"), ("epochs", 0), ("lr", 0)
+    ("optimizer", "sgd"), ("scheduler", "step"), ("precision", "fp8"), ("epochs", 0), ("lr", 0), ("keep", "first")
 ])  # fmt: skip
 def test_wrong_settings_are_named(name, value):
     with pytest.raises(InputError, match=name):
         Schedule(**{name: value})
+
+
+def test_patience_has_nothing_to_wait_for_where_the_last_epoch_is_kept():
+    with pytest.raises(InputError, match="patience 3 with keep 'last'"):
+        Schedule(keep="last", patience=3)

@@ -36,7 +36,7 @@ class Result:
 
     Attributes:
         history: one row an epoch: epoch (from 0), train_loss, val_loss, val_<metric>, lr, seconds, images_per_s.
-        best_epoch: whose weights the model has now; the last one where there was no validation.
+        best_epoch: whose weights the model has now; the last one where there was no validation, or `keep` is "last".
         best_value: its metric, or its validation loss without a metric; nan without validation.
         epochs_run: rows of the history.
         seconds: of all epochs together, those before an interruption included.
@@ -53,7 +53,7 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
         checkpoint: Path | str | None = None, metric: Callable[[Tensor, Tensor], float] | None = None,
         log: Callable[[str], None] = logger.info,
         observe: Callable[[], dict[str, float]] | None = None) -> Result:  # fmt: skip
-    """Train `model` and leave it with the weights that were best on `val`.
+    """Train `model` and leave it with the weights that were best on `val`, or with the last ones (`schedule.keep`).
 
     The same seed gives the same weights, also after an interruption: the model's randomness is seeded by (seed, epoch).
 
@@ -101,7 +101,11 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
             value = row.get(name, math.nan)
             if val is None:
                 state |= {"best": model.state_dict(), "best_epoch": epoch}
-            elif state["best"] is None or sign * (value - state["best_value"]) > schedule.min_delta:
+            elif (
+                state["best"] is None
+                or schedule.keep == "last"
+                or sign * (value - state["best_value"]) > schedule.min_delta
+            ):
                 best = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
                 state |= {"best": best, "best_epoch": epoch, "best_value": value}
             waited = epoch - state["best_epoch"]
@@ -113,7 +117,8 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
                 if checkpoint is not None:
                     weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                     save_checkpoint(checkpoint, {"identity": identity, **weights, **state})
-                best_so_far = "" if val is None else f" (best: epoch {state['best_epoch'] + 1})"
+                chosen = val is not None and schedule.keep == "best"
+                best_so_far = f" (best: epoch {state['best_epoch'] + 1})" if chosen else ""
                 duration = _whole_training(time.perf_counter() - began, schedule.epochs) if epoch == 0 else ""
                 log(f"epoch {epoch + 1}/{schedule.epochs}: {_line(row)}{best_so_far}{duration}")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from iqasuite.errors import InputError
 
 OPTIMIZERS, SCHEDULERS, PRECISIONS = ("adamw", "adam"), ("plateau", "cosine", "none"), ("auto", "no", "bf16")
+KEPT = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Schedule:
         scheduler: "plateau" (× plateau_factor after plateau_patience epochs without a lower validation loss),
             "cosine" (down to 0 at the last step) or "none".
         patience: epochs without a better validation value before training stops; None = never.
+        keep: whose weights the model has in the end: those of the epoch that was "best" on the validation part, or of
+            the "last" one. With few validation contents the best epoch is a matter of chance, and with it what is
+            learnt: two machines or seeds choose others. A cosine schedule ends where it should.
         warmup: epochs (also fractions) of linear increase from 0.
         min_delta: what a validation value must be better by to count.
         grad_clip: largest norm of the gradient; None = as it is.
@@ -36,6 +40,7 @@ class Schedule:
     weight_decay: float = 0.01
     scheduler: str = "cosine"
     patience: int | None = None
+    keep: str = "best"
     warmup: float = 0.0
     min_delta: float = 0.0
     grad_clip: float | None = 1.0
@@ -45,9 +50,12 @@ class Schedule:
     plateau_patience: int = 5
 
     def __post_init__(self):
-        for name, known in (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS), ("precision", PRECISIONS)):
+        choices = {"optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "precision": PRECISIONS, "keep": KEPT}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise InputError(f"schedule: {name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self.keep == "last" and self.patience is not None:
+            raise InputError(f"schedule: patience {self.patience} with keep 'last'; expected None: no epoch is chosen")
         if self.epochs < 1 or self.accumulate < 1 or not self.lr > 0:
             raise InputError(
                 f"schedule: epochs {self.epochs}, accumulate {self.accumulate}, lr {self.lr}: expected 1 or more, "
