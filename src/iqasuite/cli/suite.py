@@ -58,13 +58,13 @@ def run_suite(
 @app.command("publish")
 def publish_weights(
     name: SuiteName,
-    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Of names in work/SUITE/weights: 'aio_*_0'.")],
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Of names in work/SUITE/weights: 'aios_0_*'.")],
     published: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, or of the set of AIOs, in weights/.")],
 ) -> None:
     """Copy a run's weights to weights/, in half precision, with a card of what they reach on unseen data.
 
     \b
-    Example: iqasuite suite publish demo "aio_*_0" demo_aios
+    Example: iqasuite suite publish demo "aios_0_*" demo_aios
     """
     from iqasuite.report.publish import publish
     from iqasuite.suite import read_suite

@@ -25,7 +25,7 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
 
     Args:
         suite: whose `work/<suite>/weights/` they are in.
-        pattern: of the files' names without ending, such as "aio_*_0". One that matches AIOs of several people makes a
+        pattern: of the files' names without ending, such as "aios_0_*". One that matches AIOs of several people makes a
             set of AIOs.
         name: of the file, or of the set's folder, in which files are named by observer.
         folder: in place of `weights/`.
