@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -39,8 +40,17 @@ def test_smoke_suite_runs_from_end_to_end(repository, tmp_path, monkeypatch):
         assert (results / "notebooks" / f"{run.name}.html").is_file()
         assert "it/s]" not in (results / "notebooks" / f"{run.name}.ipynb").read_text()  # lines, no progress bars
     assert (results / "scores.csv").is_file() and (results / "README.md").is_file()
+    asked_about_photographs_that_taught_nothing(tmp_path / "work" / "smoke", "fr_plcc")
     for file in results.rglob("*"):
         assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
+
+
+def asked_about_photographs_that_taught_nothing(work, run):
+    card = json.loads((work / "weights" / f"{run}_0_0.json").read_text())
+    predictions = pd.read_csv(work / "pair_predictions" / f"{run}.csv")
+    asked = predictions[predictions["dataset"] == "demo"]["image"]
+    assert len(asked) >= 25 and len(card["photographs"]) == 5
+    assert not any(photograph in image for image in asked for photograph in card["photographs"])
 
 
 def test_smoke_runs_every_notebook_of_the_demo(repository, monkeypatch):
