@@ -36,7 +36,7 @@ def run(tmp_path):
     return small_run
 
 
-@pytest.mark.parametrize(("workers", "variable"), [("0", "IQASUITE_WEIGHTS"), ("2", "IQASUITE_DATA")])
+@pytest.mark.parametrize(("workers", "variable"), [("0", "IQASUITE_WEIGHTS"), ("1", "IQASUITE_DATA")])
 def test_a_run_fails_that_was_promised_real_data_and_did_without(run, tmp_path, workers, variable):
     done = run("-n", workers, **{variable: str(tmp_path)})
     missing = {"IQASUITE_DATA": "kodak24", "IQASUITE_WEIGHTS": "alexnet.safetensors"}[variable]
