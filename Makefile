@@ -30,8 +30,8 @@ demo:  ## the demo suite, ending in results/demo/index.html
 suite: $(INSTALLED)  ## a suite: make suite SUITE=lab [JOBS=2]
 	$(BIN)/iqasuite suite run "$(SUITE)" $(if $(JOBS),--jobs $(JOBS))
 
-test: $(INSTALLED)  ## all tests
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
+test: $(INSTALLED)  ## all tests; AVX2=1: as on a processor without AVX-512, VNNI and bf16
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(if $(AVX2),ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2) $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
 
 lab: $(INSTALLED)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks
