@@ -1,5 +1,7 @@
 """Baselines: the ordinal probit against a peer optimiser and known thresholds; the lab set's published figures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,6 +104,27 @@ def test_images_without_nuisance_get_the_shares_of_their_like(simulate, data):
     found = baseline_predictions(partly, simulate.split(partly), 0).query("model == 'baseline: thresholds on height'")
     without = found[found["image"].isin(partly.nuisance.index[::2]) & (found["observer"] == "user1")]
     assert without["p1"].nunique() == 1 and np.isfinite(found[P].to_numpy()).all()
+
+
+def test_people_with_few_votes_are_left_out_and_end_nothing(simulate, data):
+    folds = simulate.split(data)
+    parts = folds[folds["fold"] == 0].set_index("image")["part"]
+    in_test = data.votes["image"].map(parts) == "test"
+    votes = data.votes[~((data.votes["observer"] == "user1") & ~in_test)]  # user1 has rated the test part alone
+    fewer = SimpleNamespace(**vars(data) | {"votes": votes})
+    val = parts.index[parts != "train"]  # a network's own training images are not in its predictions
+    quality = data.quality[val]
+    mos = predictions_frame("simulated", "mos", "corrected", 0, 0, "", "", val, quality, scores=quality)
+    only_train = votes[~((votes["observer"] == "user2") & (votes["image"].map(parts) == "val"))]
+    fewer.votes = only_train
+    found = baseline_predictions(fewer, folds, 0, mos)
+    assert "user1" not in set(found["observer"])
+    assert baselines.MOS_PERSONAL not in set(found.loc[found["observer"] == "user2", "model"])
+    assert baselines.MOS_ROUNDED in set(found.loc[found["observer"] == "user2", "model"])
+    one = baseline_predictions(fewer, folds, 0, mos, observers=["user3"])
+    assert set(one["observer"]) == {"user3"}
+    with pytest.raises(InputError, match="fold 0: nobody has votes on both"):
+        baseline_predictions(fewer, folds, 0, mos, observers=["user1"])
 
 
 def test_wrong_fold_or_missing_mos_predictions(simulate, data):

@@ -72,6 +72,22 @@ def test_what_is_individual_may_be_no_more_than_how_strict_somebody_is(data, pre
     assert table.loc[("vit_iqa", "accuracy"), "gain"] == pytest.approx((own - others).mean())
 
 
+def test_people_who_rated_a_part_of_the_images_are_compared_on_these(simulate, data, predictions):
+    """Each person rated other images, and the AIO of one was not made for all of them."""
+    images = np.sort(predictions["image"].unique())
+    rated = {"user1": images[:140], "user2": images[60:], "user3": images[::2]}
+    keep = [image in set(rated[who]) for who, image in zip(data.votes["observer"], data.votes["image"], strict=True)]
+    votes = data.votes[keep]
+    fewer = predictions[(predictions["observer"] != "user3") | (predictions["image"] >= images[50])]
+    found = observers.specificity(fewer, votes, data.contents, 100)
+    mean = found.query("metric == 'accuracy' and against == 'mean of others'").set_index("observer")
+    assert mean["n"].to_dict() == {"user1": 140, "user2": 140, "user3": 75} and (mean["gain"] > 0).all()
+    best = found.query("metric == 'accuracy' and against == 'best other'").set_index("observer")
+    assert best.loc["user2", "n"] == 140 and best.loc["user1", "best_other"] == "user2"
+    summary = observers.specificity_summary(fewer, votes, data.contents, 100).set_index("metric")
+    assert summary.loc["accuracy", "ahead_of_mean"] == 3 and np.isfinite(summary.loc["srocc", "gain"])
+
+
 def test_bias_of_aios_follows_their_people(data, predictions):
     true = observers.bias_and_inconsistency(data.votes)
     found = observers.aio_bias(predictions)

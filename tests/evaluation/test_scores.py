@@ -68,6 +68,15 @@ def test_people_who_rated_other_contents_have_intervals_too(simulate, data):
     assert np.isfinite(found.query("observer == 'mean' and metric == 'accuracy'")[["low", "high"]]).all(axis=None)
 
 
+def test_images_that_a_person_has_not_rated_count_for_nothing(simulate, data):
+    predictions = simulate.aios(data)
+    unrated = (predictions["observer"] == "user2") & (predictions["image"] < "i050")
+    with_gaps = predictions.assign(target=predictions["target"].mask(unrated))
+    found = score_frame(with_gaps, data.contents, n_boot=50)
+    pd.testing.assert_frame_equal(found, score_frame(predictions[~unrated], data.contents, n_boot=50))
+    assert found.loc[found["observer"] == "user2", "n"].eq(70).all()
+
+
 def test_doubled_images_and_missing_contents_are_refused(simulate, data):
     predictions = simulate.aios(data)
     with pytest.raises(InputError, match="twice, expected once a seed"):

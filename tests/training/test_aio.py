@@ -39,6 +39,17 @@ def test_first_votes_do_not_depend_on_the_order_of_the_rows(rated):
     assert first_votes(rated, "fair").reset_index(drop=True).equals(expected)
 
 
+def test_who_has_votes_enough_for_an_aio_is_counted_part_by_part(rated, split, monkeypatch):
+    train, test = part(split, 0, "train"), part(split, 0, "test")
+    of_strict = rated.votes["observer"] == "strict"
+    rated.votes = rated.votes[~(of_strict & rated.votes["image"].isin(test[1:]))]  # a test image is left to them
+    monkeypatch.setattr(aio, "LEAST_VOTES", {"train": len(train), "val": 3, "test": 2})
+    counts = aio.votes_by_part(rated, split, 0).set_index("observer")
+    assert list(counts.columns) == ["train", "val", "test", "enough"]
+    assert counts.loc["fair", "train"] == len(train) and counts.loc["strict", "test"] == 1
+    assert counts["enough"].to_dict() == {"fair": True, "mild": True, "strict": False}
+
+
 def test_targets_are_the_mean_of_the_soft_labels(rated):
     images, targets = targets_of(first_votes(rated, "strict"), sigma=0)
     assert images == sorted(rated.images["image"])

@@ -5,6 +5,8 @@ All are fitted per person on the train and val parts of a fold and predict its t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
@@ -148,6 +150,7 @@ def baseline_predictions(
     fold: int,
     mos_predictions: pd.DataFrame | None = None,
     protocol: str = "corrected",
+    observers: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Every baseline and the ceiling, for every observer, on the test part of one fold.
 
@@ -164,12 +167,15 @@ def baseline_predictions(
             images it was not trained on (its val part, or out-of-fold predictions); those for its own training images
             are too good, and thresholds fitted on them too sharp.
         protocol: as in the frame's column.
+        observers: whose; None = everybody's. People without a vote on the images that are fitted on, or on the test
+            part, have no rows; a method has none for people whose training votes are all on images that it has no
+            score of.
 
     Returns:
         Predictions frame, rows per method, observer and test image that the observer rated.
 
     Raises:
-        InputError: the fold is not in the split, or `mos_predictions` lacks test images, or all others.
+        InputError: the fold is not in the split, `mos_predictions` lacks test images, or there is nobody to predict.
     """
     parts = split[split["fold"] == fold].set_index("image")["part"]
     if parts.empty:
@@ -177,7 +183,7 @@ def baseline_predictions(
     votes = first_votes(dataset.votes)
     mos = None if mos_predictions is None else _mos_scores(mos_predictions, fold)
     frames = []
-    for observer in dataset.observers():
+    for observer in dataset.observers() if observers is None else observers:
         own = votes[votes["observer"] == observer].set_index("image")["vote"].astype(int)
         part = parts.reindex(own.index)
         train, test = own[part.isin(("train", "val"))], own[part == "test"]
@@ -193,10 +199,9 @@ def baseline_predictions(
             absent = sorted(set(test.index) - set(mos.index))
             if absent:
                 raise InputError(f"mos_predictions: {len(absent)} test images of fold {fold} absent: {absent[0]!r} …")
-            if not train.index.isin(mos.index).any():
-                raise InputError(f"mos_predictions: no train or val images of fold {fold} to fit thresholds on")
             methods[MOS_ROUNDED] = (test, mos[test.index].to_numpy(float))
-            methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
+            if train.index.isin(mos.index).any():
+                methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
         for name, (images, predicted) in methods.items():
             values = {"probabilities": predicted} if predicted.ndim == 2 else {"scores": predicted}
             frames.append(
@@ -204,4 +209,6 @@ def baseline_predictions(
                     dataset.name, name, protocol, 0, fold, "test", observer, images.index, images, **values
                 )
             )
+    if not frames:
+        raise InputError(f"fold {fold}: nobody has votes on both the images that are fitted on and the test part")
     return pd.concat(frames, ignore_index=True)

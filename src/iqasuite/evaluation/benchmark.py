@@ -313,6 +313,7 @@ def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataF
 
 
 def _checked(predictions: pd.DataFrame) -> pd.DataFrame:
+    predictions = predictions.dropna(subset="target")  # images that nobody rated
     people = predictions["observer"] != ""
     if people.any():
         raise InputError(f"predictions: rows of observer {predictions.loc[people, 'observer'].iloc[0]!r}, expected ''")

@@ -20,7 +20,7 @@ def gains(
 
     Args:
         predictions: predictions frame of people (rows of observer "" are left out), one part and protocol; each image
-            once per model, observer and seed. Seeds are averaged.
+            once per model, observer and seed. Rows without a target are left out.
         model: the method that is compared with the others.
         contents: image -> content (or source photograph, where contents share one).
         n_boot, seed: resamples of contents for the intervals.
@@ -34,7 +34,7 @@ def gains(
     Raises:
         InputError: `model` is not there, an image is predicted twice.
     """
-    people = predictions[predictions["observer"] != ""]
+    people = predictions[predictions["observer"] != ""].dropna(subset="target")
     if model not in set(people["model"]):
         raise InputError(f"predictions: no model {model!r}, expected one of {sorted(people['model'].unique())}")
     key = ["model", "observer", "image"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -173,20 +175,20 @@ def specificity(
     for observer in natural_order(joined["observer"]):
         person = joined[joined["observer"] == observer]
         for metric, sign in (("accuracy", 1), ("mae", -1)):
-            by_aio = person.pivot_table(index="image", columns=["aio", "seed"], values=metric).dropna()
+            by_aio = person.pivot_table(index="image", columns=["aio", "seed"], values=metric)
             if observer not in by_aio.columns.get_level_values("aio"):
                 continue
-            others = by_aio.drop(columns=observer, level="aio")
-            best = (others.mean().groupby(level="aio").mean() * sign).idxmax()
-            content = content_of(by_aio.index, contents)
-            weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
-            own, drawn_own = by_aio[observer].to_numpy(), resampled_means(by_aio[observer].to_numpy(), weights, seed)
+            own, others = by_aio[observer], by_aio.drop(columns=observer, level="aio")
+            best = _best_other(own, others, sign)
             mean_of_others = others.T.groupby(level="seed").mean().T
             for against, other in (("mean of others", mean_of_others), ("best other", others[best])):
-                drawn = sign * (drawn_own - resampled_means(other.to_numpy(), weights, seed))
+                both = own.notna().all(axis=1) & other.notna().all(axis=1)
+                mine, theirs, content = own[both], other[both], content_of(by_aio.index[both], contents)
+                weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
+                drawn = [resampled_means(values.to_numpy(), weights, seed) for values in (mine, theirs)]
                 name = best if against == "best other" else ""
-                rows.append((observer, metric, against, own.mean(), other.to_numpy().mean(), name,
-                             *tested(drawn, n_contents), len(by_aio), n_contents))  # fmt: skip
+                rows.append((observer, metric, against, drawn[0][0], drawn[1][0], name,
+                             *tested(sign * (drawn[0] - drawn[1]), n_contents), len(mine), n_contents))  # fmt: skip
     columns = ["observer", "metric", "against", "own", "other", "best_other", "gain", "low", "high", "p", "n"]
     table = pd.DataFrame(rows, columns=[*columns, "n_contents"])
     grouped = table.groupby(["metric", "against"])
@@ -194,6 +196,12 @@ def specificity(
     tests = grouped["p"].transform("size")
     table.insert(11, "p_least", [least_p(n, k) for n, k in zip(table["n_contents"], tests, strict=True)])
     return table
+
+
+def _best_other(own: pd.DataFrame, others: pd.DataFrame, sign: int) -> str:
+    """The AIO that the own one is least ahead of, on the images that both have predicted."""
+    gain = others.T.groupby(level="aio").mean().T.rsub(own.mean(axis=1), axis=0)
+    return (sign * gain.mean()).idxmin()
 
 
 def specificity_summary(
@@ -223,12 +231,13 @@ def specificity_summary(
             if pairs is None:
                 continue
             k = len(names)
-            diagonal = pairs[np.arange(k), np.arange(k)]
+            own = pairs[np.arange(k), np.arange(k)]
             others = np.where(np.eye(k, dtype=bool)[..., None], np.nan, pairs)
-            ahead = diagonal - np.nanmean(others, axis=0)
-            best = np.nanmax(others[..., 0], axis=0)
-            gain = ahead.mean(0)
-            rows.append((model, metric, k, int((ahead[:, 0] > 0).sum()), int((diagonal[:, 0] > best).sum()), gain[0],
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of means of nothing: nan
+                ahead, best = own - np.nanmean(others, axis=0), np.nanmax(others[..., 0], axis=0)
+                gain = np.nanmean(ahead, axis=0)
+            rows.append((model, metric, k, int((ahead[:, 0] > 0).sum()), int((own[:, 0] > best).sum()), gain[0],
                          *interval(gain[1:])))  # fmt: skip
     columns = ["model", "metric", "people", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -237,33 +246,30 @@ def specificity_summary(
 def _resampled_pairs(
     joined: pd.DataFrame, names: list[str], metric: str, contents: pd.Series, n_boot: int, seed: int
 ) -> np.ndarray | None:
-    """The metric of every AIO with every person (aios, people, 1 + n_boot), entry 0 the sample itself; None where it is
-    not defined for some pair, or not different for any."""
+    """The metric of every AIO with every person (aios, people, 1 + n_boot), entry 0 the sample itself, nan where they
+    have no image in common; None where it is not defined for anybody, or the same for all AIOs."""
     images = pd.Index(np.sort(joined["image"].unique()))
     content = content_of(images, contents)
     weights = np.vstack([np.ones((1, len(images))), content_weights(content, n_boot, seed)])
     found = np.empty((len(names), len(names), len(weights)))
     for column, person in enumerate(names):
-        theirs = joined[joined["observer"] == person]
-        voted = images.get_indexer(theirs["image"].unique())
-        drawn = weights[:, np.sort(voted)]
-        of_aio = {}
-        for (aio, _), rows in theirs.groupby(["aio", "seed"]):
-            rows = rows.sort_values("image")
-            vote = rows["vote"].to_numpy()
-            if metric == "srocc":
-                values = resampled.srocc(rows["prediction"].to_numpy(float), vote.astype(float), drawn)
-            else:
-                right = (rows["hard"].to_numpy() == vote).astype(float)
-                values = resampled.qwk(rows["hard"].to_numpy(int), vote, drawn) if metric == "qwk" else (
-                    resampled.mean(right, drawn))  # fmt: skip
-            of_aio.setdefault(aio, []).append(values)
+        of_aio: dict[str, list[np.ndarray]] = {}
+        for (aio, _), rows in joined[joined["observer"] == person].groupby(["aio", "seed"]):
+            drawn = weights[:, images.get_indexer(rows["image"])]
+            of_aio.setdefault(aio, []).append(_in_resamples(rows, metric, drawn))
         for row, aio in enumerate(names):
-            found[row, column] = over_trainings(np.array(of_aio[aio]), seed)
+            found[row, column] = over_trainings(np.array(of_aio[aio]), seed) if aio in of_aio else np.nan
     plain = found[..., 0]
-    if not np.isfinite(plain).all() or (metric == "srocc" and np.allclose(plain, plain[:1], atol=1e-9)):
-        return None
-    return found
+    alike = metric == "srocc" and np.allclose(plain, plain[:1], atol=1e-9, equal_nan=True)
+    return None if alike or not np.isfinite(np.diag(plain)).any() else found
+
+
+@np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of a person's images: nan
+def _in_resamples(rows: pd.DataFrame, metric: str, weights: np.ndarray) -> np.ndarray:
+    hard, vote = rows["hard"].to_numpy(int), rows["vote"].to_numpy(int)
+    if metric == "srocc":
+        return resampled.srocc(rows["prediction"].to_numpy(float), vote.astype(float), weights)
+    return resampled.qwk(hard, vote, weights) if metric == "qwk" else resampled.mean(hard == vote, weights)
 
 
 def aio_bias(predictions: pd.DataFrame, mos: pd.Series | None = None) -> pd.DataFrame:
@@ -298,6 +304,7 @@ def classification_report(predictions: pd.DataFrame, votes: pd.DataFrame | None 
     if votes is not None:
         people = first_votes(votes)[["observer", "image", "vote"]].rename(columns={"vote": "target"})
         aios = aios.drop(columns="target").merge(people, on=["observer", "image"])
+    aios = aios.dropna(subset="target").astype({"target": int})
     rows = []
     for observer in natural_order(aios["observer"]):
         own = aios[aios["observer"] == observer]

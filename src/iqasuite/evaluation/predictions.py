@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.frames import PREDICTIONS, validate
+from iqasuite.data.frames import PREDICTIONS, read_frame, validate
+from iqasuite.data.spreadsheets import is_left_behind
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import VOTES, hard_votes
 
@@ -71,7 +72,8 @@ def read_predictions(folder: Path | str, dataset: str = "", split: pd.DataFrame 
         InputError: no files or no rows of the data set, a file that is no predictions frame, an image predicted twice
             by one model, protocol, seed and observer within a fold, a row that does not agree with the split.
     """
-    files = sorted(Path(folder).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
+    found = [path for path in Path(folder).glob("*.csv") if not is_left_behind(path.name)]
+    files = sorted(found, key=lambda path: (len(path.stem), path.stem))
     frames = {file.name: read_table(file) for file in files}
     frames = {name: frame[frame["dataset"] == dataset] if dataset else frame for name, frame in frames.items()}
     frames = {name: frame for name, frame in frames.items() if len(frame)}
@@ -115,11 +117,7 @@ def read_table(file: Path | str) -> pd.DataFrame:
     Raises:
         InputError: it is none.
     """
-    try:
-        frame = pd.read_csv(file, dtype={"observer": str, "image": str, "model": str})
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: not a CSV table ({error}); expected a predictions frame") from error
-    return validate(frame, "predictions", str(file))
+    return read_frame(file, "predictions")
 
 
 def mean_of_aios(predictions: pd.DataFrame, mos: pd.Series) -> pd.DataFrame:

@@ -28,7 +28,8 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     one training it is over contents only.
 
     Args:
-        predictions: predictions frame, each image once per model, protocol, part, observer and seed.
+        predictions: predictions frame, each image once per model, protocol, part, observer and seed. Rows without a
+            target (images that a person has not rated) are left out.
         contents: image -> content (or source photograph, where contents share one).
         n_boot: resamples of contents; 0 = no intervals.
         seed: of the resampling.
@@ -42,6 +43,7 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     Raises:
         InputError: an image without content, an image predicted twice.
     """
+    predictions = predictions.dropna(subset="target")
     _check_once(predictions)
     names = np.unique(content_of(predictions["image"].drop_duplicates(), contents).astype(str))
     drawn = np.vstack([np.ones((1, len(names))), content_weights(names, n_boot, seed)])  # row 0: the sample itself

@@ -69,7 +69,7 @@ def _of_aio(suite: str, path: Path, observer: str) -> dict:
     if not table.is_file():
         raise InputError(f"{table}: no such file; expected the predictions of {path.name}")
     rows = read_table(table)
-    rows = rows[(rows["observer"] == observer) & (rows["part"] == "test")]
+    rows = rows[(rows["observer"] == observer) & (rows["part"] == "test")].dropna(subset="target")
     if rows.empty:
         raise InputError(f"{table}: no predictions of the test part for {observer!r}")
     voted, said = rows["target"].to_numpy(int), hard_predictions(rows)

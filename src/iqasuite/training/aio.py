@@ -31,6 +31,9 @@ from iqasuite.training.losses import soft_labels
 logger = logging.getLogger(__name__)
 EVERYBODY = "everybody"
 STRATEGIES, PROTOCOLS = ("scratch", "finetune", "iterative"), ("corrected", "faithful")
+# Votes of a person on the parts of a fold below which no AIO is trained where everybody has one trained: fewer do not
+# tell a person from the population, nor an AIO from a guess.
+LEAST_VOTES = {"train": 20, "val": 5, "test": 5}
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,24 @@ def first_votes(dataset: Dataset, observer: str) -> pd.DataFrame:
     votes = dataset.votes.sort_values(["observer", "session", "position"], kind="stable")
     votes = votes.drop_duplicates(["observer", "image"])
     return votes if observer == EVERYBODY else votes[votes["observer"] == dataset.check_observer(observer)]
+
+
+def votes_by_part(dataset: Dataset, split: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """How many images of each part of a fold every person has rated, and whether these are enough for an AIO.
+
+    Args:
+        dataset: whose votes; people may have rated some images only.
+        split, fold: which images are of which part.
+
+    Returns:
+        observer, train, val, test (images rated), enough (all of `LEAST_VOTES` reached), in natural order.
+    """
+    parts = split[split["fold"] == fold].set_index("image")["part"]
+    votes = dataset.votes.drop_duplicates(["observer", "image"])
+    counts = pd.crosstab(votes["observer"], votes["image"].map(parts))
+    counts = counts.reindex(index=dataset.observers(), columns=list(LEAST_VOTES), fill_value=0)
+    enough = (counts >= pd.Series(LEAST_VOTES)).all(axis=1)
+    return counts.assign(enough=enough).rename_axis(index="observer", columns=None).reset_index()
 
 
 def targets_of(votes: pd.DataFrame, sigma: float) -> tuple[list[str], Tensor]:
