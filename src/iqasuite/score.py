@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _DISTORTED = re.compile(r"(?P<reference>.+?)_\d+_\d+")  # PIPAL's and the challenge's A0001_00_00, TID's i01_01_1
-_GRAY = ("1", "L", "LA", "La", "F")
 COLUMNS = {"score": ">10", "spread": ">8", "reference": "<16", "error": "<0", "image": "<0"}
 
 
@@ -260,29 +259,17 @@ def read_pair(task: Task) -> tuple[np.ndarray, np.ndarray]:
         InputError: a file that cannot be read; different sizes; one is stored gray, CMYK or with transparency, the
             other not, and the pixels show it.
     """
-    from iqasuite.data.loading import read_image
+    from iqasuite.data.loading import read_image, stored_as
 
     reference, image = read_image(task.reference), read_image(task.image)
     if reference.shape != image.shape:
         sizes = [f"{x.shape[1]}×{x.shape[0]}" for x in (image, reference)]
         raise InputError(f"{task.image}: {sizes[0]} pixels, {task.reference.name} {sizes[1]}; expected one size")
-    kinds = [_kind(path) for path in (task.image, task.reference)]
+    kinds = [stored_as(path) for path in (task.image, task.reference)]
     coloured = any((x != x[..., :1]).any() for x in (reference, image))
     if kinds[0] != kinds[1] and (coloured or "gray" not in kinds):
         raise InputError(f"{task.image}: {kinds[0]}, {task.reference.name} {kinds[1]}; expected one mode (convert one)")
     return reference, image
-
-
-def _kind(path: Path) -> str:
-    """How a readable file is stored, as far as it matters beside another."""
-    from PIL import Image
-
-    with Image.open(path) as file:
-        if file.has_transparency_data and file.convert("RGBA").getextrema()[3][0] < 255:
-            return f"{file.mode} with transparency"
-        if file.mode in _GRAY or file.mode.startswith("I"):
-            return "gray"
-        return "CMYK" if file.mode == "CMYK" else "RGB"
 
 
 def finite(scorer: Scorer, task: Task) -> tuple[float, float]:

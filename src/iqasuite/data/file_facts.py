@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from iqasuite.data.loading import read_image
-from iqasuite.errors import InputError
+from iqasuite.data.loading import image_size, read_image
 
 
 def file_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
@@ -23,7 +20,7 @@ def file_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
         paths: image -> file.
 
     Returns:
-        Index image: width, height (pixels as stored), bytes, bits_per_pixel (8 · bytes / pixels).
+        Index image: width, height (pixels, upright), bytes, bits_per_pixel (8 · bytes / pixels).
 
     Raises:
         InputError: a file that is missing or no image.
@@ -70,18 +67,3 @@ def _picture(pixels: np.ndarray) -> tuple[float, float, float, float]:
     offset = np.hypot(*(colour.mean(dtype=float) for colour in colours))
     contrast, sharpness = luma.std(dtype=float), np.hypot(down, right).mean(dtype=float)
     return luma.mean(dtype=float), contrast, sharpness, spread + 0.3 * offset
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels as stored, from the file's header.
-
-    Raises:
-        InputError: the file is missing or no image.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                return opened.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image whose header can be read ({error})") from error

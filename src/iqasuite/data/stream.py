@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from iqasuite.data import demo
+from iqasuite.data import demo, endings
 from iqasuite.data.distortions import JPEG_CLASSES, jpeg
 from iqasuite.data.loading import read_image
 from iqasuite.errors import InputError
 from iqasuite.paths import cache_root, data_root
-
-_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class JPEGStream:
@@ -100,13 +98,13 @@ def photographs(name: str | Path, names: Collection[str] | None = None) -> list[
         folder = data_root() / name if (data_root() / name).is_dir() or name == "kodak24" else Path(name)
         if not folder.is_dir():
             raise InputError(f"photographs {str(name)!r}: {folder} is no folder; expected demo, kodak24 or a folder")
-        found = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in _ENDINGS}
+        found = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in endings.IMAGES}
     unknown = sorted(set(names or ()) - set(found))
     if unknown:
         raise InputError(f"photographs {str(name)!r}: {unknown[0]!r} unknown; expected some of {', '.join(found)}")
     chosen = [path for key, path in found.items() if names is None or key in names]
     if not chosen:
-        raise InputError(f"photographs {str(name)!r}: none; expected images ({', '.join(sorted(_ENDINGS))})")
+        raise InputError(f"photographs {str(name)!r}: none; expected images ({', '.join(endings.IMAGES)})")
     return chosen
 
 

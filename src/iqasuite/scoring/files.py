@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from iqasuite.data import endings
 from iqasuite.errors import InputError
 
-ENDINGS = (".bmp", ".png", ".jpg", ".jpeg", ".jpe", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
+_log = logging.getLogger(__name__)
 _CHUNK = 65_536  # bytes of a list of names
 
 
@@ -51,24 +53,32 @@ def streamed(stream: BinaryIO, separator: bytes = b"\n") -> Iterator[str]:
 def pictures(folder: Path | str) -> list[Path]:
     """Pictures in a folder and below it, in order of their paths; hidden files and folders are left out.
 
+    Raw files of cameras, and others whose pixels are not used as they are, are left out with a warning in the log.
+
     Raises:
         InputError: no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    return [
+    found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in ENDINGS and path.is_file()
+        if path.suffix.lower() in (*endings.IMAGES, *endings.OTHERS)
+        and path.is_file()
         and not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
-    ]  # fmt: skip
+    ]
+    others = [path.name for path in found if path.suffix.lower() in endings.OTHERS]
+    if others:
+        named = ", ".join([*others[:3], *["…"] * (len(others) > 3)])
+        _log.warning("%s: %d raw or layered files and drawings left out (%s)", folder, len(others), named)
+    return [path for path in found if path.suffix.lower() in endings.IMAGES]
 
 
 def _in_folder(folder: str) -> list[str]:
     found = [str(path) for path in pictures(folder)]
     if not found:
-        raise InputError(f"{folder}: no pictures in it or below; expected {', '.join(ENDINGS)}")
+        raise InputError(f"{folder}: no pictures in it or below; expected {', '.join(endings.IMAGES)}")
     return found
 
 
@@ -77,7 +87,7 @@ def _matches(pattern: str) -> list[str]:
         raise InputError(f"{pattern}: no such file or folder")
     found = [match for match in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(match)]
     # a pattern for everything is meant for the pictures, one that names an ending for just these files
-    found = [match for match in found if match.lower().endswith(ENDINGS)] or found
+    found = [match for match in found if match.lower().endswith(endings.IMAGES)] or found
     if not found:
         raise InputError(f"{pattern}: no file matches")
     return found
