@@ -21,12 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from iqasuite.data.dataset import Dataset, file_hash
-from iqasuite.data.loading import read_image, resized
+from iqasuite.data.loading import image_size, read_image, resized
 from iqasuite.data.patches import padded, patch_boxes, patch_grid, scan_order
 from iqasuite.data.views import normalise
 from iqasuite.errors import InputError
@@ -40,7 +39,6 @@ _LAYOUT = 1  # raise it when other features come out of the same files and weigh
 _SAMPLES = 8  # images whose checksums are compared at opening
 _AHEAD = 4  # images decoded before they are needed
 _LARGEST = 6e4  # float16 ends soon after
-_LYING = {5, 6, 7, 8}  # EXIF orientations in which height and width change places
 
 
 class PatchFeatures:
@@ -272,7 +270,7 @@ class _Images:
         if self._shown_at is not None:
             return self._shown_at
         if name not in self._sizes:
-            height, width = _upright_size(self._paths[name])
+            width, height = image_size(self._paths[name])
             if name in self._regions:
                 top, left, bottom, right = self._regions[name][1]
                 height = round(bottom * height) - round(top * height)
@@ -297,18 +295,6 @@ class _Images:
                 yield coming.pop(0).result()
                 if name is not None:
                     coming.append(pool.submit(self.pixels, name))
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """(height, width) that `read_image` gives of a file, from its header."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            lying = image.getexif().get(0x0112) in _LYING
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        height, width, _ = read_image(path).shape  # says in words what is wrong with the file
-        return height, width
-    return (width, height) if lying else (height, width)
 
 
 def _normalised(pixels: np.ndarray, network: Backbone, device: torch.device) -> Tensor:
