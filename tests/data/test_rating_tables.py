@@ -58,9 +58,6 @@ def test_classes_of_a_continuum():
         ([1, 6], 1, 7, "1 to 7"),
         ([1, 9], 1, 9, "1 to 9"),
         ([1, 10], 1, 10, "1 to 10"),
-        ([0, 4], 0, 4, "0 to 4"),
-        ([0, 5], 0, 5, "0 to 5"),
-        ([0, 7], 0, 10, "0 to 10"),
         ([-2, 3], -3, 3, "-3 to 3"),
         ([12, 80], 0, 100, "0 to 100"),
         ([1.5, 4.5], 1, 5, "1 to 5"),
@@ -146,7 +143,7 @@ def test_wide_and_long_are_the_same(tmp_path):
     wide = wide.where(rng.random(wide.shape) < 0.8)
     text = wide.astype("Int64").rename_axis("image").to_csv()
     long = wide.stack().dropna().astype(int).rename_axis(["image", "observer"]).rename("vote").reset_index()
-    one, other = read(tmp_path, text), read(tmp_path, long.to_csv(index=False))
+    one, other = (read(tmp_path, content, low=0, high=10) for content in (text, long.to_csv(index=False)))
     pd.testing.assert_frame_equal(one[0], other[0])
     pd.testing.assert_frame_equal(one[1], other[1])
     assert one[2] == other[2]
@@ -210,15 +207,21 @@ def test_observers_on_different_scales(tmp_path):
         ("observer,image,vote,session\nP,a,3,\n", "line 2, column session: empty"),
         ("observer,image,vote,duration\nP,a,3,-1\n", "line 2, column duration: found '-1', expected 0 or more"),
         ("observer,image,vote,timestamp\nP,a,3,01/02/2023\n", "line 2, column timestamp: found '01/02/2023'"),
-        (
-            "observer,image,vote\nP,a,3\nQ,a,3\nP,a,4\n",
-            "line 4: P rates 'a' a second time in session 1 (first in line 2)",
-        ),
         ("image,anna,bob\na,3,4\nb,2,no\n", "line 3, column bob: found 'no', expected a number"),
         ("image,anna\na,\nb,\n", "no votes in the columns anna"),
-        ("image,anna\na,3\na,4\n", "line 3: anna rates 'a' a second time"),
+        ("image,anna\na,3\na,4\n", "line 3: image 'a' a second time (first in line 2)"),
         ("image,mos\na\n", "line 2: 1 fields; expected 2"),
         ("image,mos\nä,3\n".encode("latin-1"), "line 2: byte 0xe4 is not UTF-8"),
+        ("observer,image,vote\nmean,a,3\n", "line 2, column observer: found 'mean', expected a person"),
+        ("image,anna,index\na,3,7\nb,2,3\n", "column 'index' looks like no person's votes"),
+        ("image,anna,mean\na,3,3\n", "column 'mean' looks like no person's votes"),
+        ("image;anna;Average Score\na;3;3,5\n", "column 'Average Score' looks like no person's votes"),
+        ("image,anna,bob,n\na,3,4,2\n", "column 'n' looks like no person's votes"),
+        ("image,anna,bob,mos\na,3,4,3.5\n", "column 'anna' does not belong to a table of scores"),
+        ("image,anna,bob,Streuung\na,3,4,0.71\nb,3,3,0\n", "line 2, column Streuung: found 0.71, where the columns of"),
+        ("image,a,b,Mittel\n1,3,5,4\n2,1,3,2\n3,5,3,4\n", "column Mittel: the mean of the other columns"),
+        ("image,a,b,Summe\n1,1,2,3\n2,1,3,4\n3,2,3,5\n", "column Summe: the sum of the other columns"),
+        ("image,a,b,Max\n1,1,2,2\n2,1,3,3\n3,4,3,4\n", "column Max: the maximum of the other columns"),
     ],
 )
 def test_broken_tables(tmp_path, text, words):
@@ -231,3 +234,83 @@ def test_votes_outside_a_stated_scale(tmp_path):
 
 def test_empty_columns_of_a_spreadsheet(tmp_path):
     assert read(tmp_path, "image;mos;;\na;3,5;;\n;;;\nb;1;;\n")[0]["mos"].tolist() == [3.5, 1]
+
+
+def test_votes_given_twice_in_a_session_count_once(tmp_path, caplog):
+    text = "observer,image,vote,session\nP,a,3,1\nQ,a,2,1\nP,a,4,1\nP,a,5,2\nP,a,1,1\n"
+    votes = read(tmp_path, text)[1]
+    assert votes[["observer", "session", "vote"]].to_numpy().tolist() == [["P", 1, 3], ["Q", 1, 2], ["P", 2, 5]]
+    assert "2 votes on images that the person had rated before in the session (line 4: P, 'a')" in caplog.text
+    text = "image,vote,timestamp\na,3,2023-01-24 10:51:17\nb,2,2023-01-24 10:51:18\na,4,2023-01-24 10:51:16\n"
+    votes = read(tmp_path, text)[1]  # the times say which was first
+    assert votes[["image", "vote", "position"]].to_numpy().tolist() == [["b", 2, 2], ["a", 4, 1]]
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "null", "nan", "N/A", "NaN", "-", "Max", "Min", "Mean Joe"])
+def test_people_and_images_may_be_called_so(tmp_path, name):
+    votes = read(tmp_path, f"image,bob,{name}\na,1,5\nnull,2,4\nNA,,3\n")[1]
+    assert votes.loc[votes["observer"] == name, "image"].tolist() == ["a", "null", "NA"]
+    votes = read(tmp_path, f"observer,image,vote\n{name},None,5\n{name},NA,3\n")[1]
+    assert set(votes["observer"]) == {name} and votes["image"].tolist() == ["None", "NA"]
+
+
+@pytest.mark.parametrize("nothing", ["NA", "N/A", "nan", "NaN", "null", "None", "-", " "])
+def test_cells_that_say_not_rated(tmp_path, nothing):
+    scores, votes, _ = read(tmp_path, f"image,anna,bob\na,{nothing},3\nb,2,{nothing}\nc,4,5\n")
+    assert len(votes) == 4 and scores["n_votes"].to_dict() == {"a": 1, "b": 1, "c": 2}
+    scores, _, _ = read(tmp_path, f"image,mos,std,n_votes\na,3,{nothing},{nothing}\nb,2,0.5,7\n")
+    assert np.isnan(scores.loc["a", "mos_std"]) and scores["n_votes"].tolist() == [0, 7]
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ([1, 3, 5, 0, 4], 0),
+        ([4, 0, 3, 2], 0),
+        ([1, 2, 7, 0, 6], 0),
+        ([10, 2, 7, 0, 6], 0),
+        ([1, 3, 5, -1, 4], -1),
+        ([1, 3, 0, -1, 2], -1),
+        ([1, 3, 5, -99, 4], -99),
+        ([1, 3, 5, 99, 4], 99),
+        ([1, 3, 5, 99, 4, 99], 99),
+        ([1, 3, 5, 9, 4], 9),
+        ([1, 3, 5, 55, 4], 55),  # a slip of the hand
+        ([1, 2, 3, 4, 5] * 6 + [6], 6),
+    ],
+)
+def test_numbers_that_are_no_votes(tmp_path, values, code):
+    rows = [f"P,{i}.png,{value}\n" for i, value in enumerate(values)]
+    line = values.index(code) + 2
+    message = refusal(tmp_path, "observer,image,vote\n" + "".join(rows))
+    assert f"line {line}, column vote: found {code} ({values.count(code)} in all) among values" in message
+    assert "dataset.yaml (scale: {low: " in message
+    wide = "image,anna,bob\n" + "".join(f"{i}.png,{value},3\n" for i, value in enumerate(values))
+    assert f"line {line}, column anna: found {code}" in refusal(tmp_path, wide)
+    if code != 55 and len(values) < 30:
+        assert f"column mos: found {code}" in refusal(tmp_path, scores_text([*values, *[2.5] * (code == 9)]))
+    low, high = min(values), max(values)
+    assert len(read(tmp_path, wide, low=low, high=high)[1]) == 2 * len(values)  # said to be votes
+
+
+def test_numbers_that_are_votes(tmp_path):
+    sliders = [0, 3.5, 20, 47, 68, 99, 100]
+    assert read(tmp_path, scores_text(sliders))[2].high == 100
+    assert read(tmp_path, scores_text([0, 1, 2, 3], "dmos"))[2].low == 0  # no difference to the reference
+    assert read(tmp_path, scores_text([-3, -1, 0, 2]))[2].low == -3
+    for high in (7, 9, 10):
+        values = list(range(1, high + 1))
+        assert read(tmp_path, "image,anna\n" + "".join(f"{v}.png,{v}\n" for v in values[::-1]))[2].high == high
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "#", "Nr."])
+@pytest.mark.parametrize("table", ["anna,bob\n{},a,3,4\n{},b,2,1\n", "mos\n{},a,3\n{},b,2\n", "vote\n{},a,3\n{},b,2\n"])
+def test_columns_that_number_the_rows_are_left_out(tmp_path, name, table):
+    for first in (0, 1):
+        scores, votes, _ = read(tmp_path, f"{name},image," + table.format(first, first + 1))
+        assert scores.index.tolist() == ["a", "b"] and set(votes["observer"]) <= {"anna", "bob", "ratings"}
+
+
+def test_one_person_whatever_way_accents_are_written(tmp_path):
+    votes = read(tmp_path, "observer,image,vote\nJos\u00e9,a,3\nJose\u0301,b,4\n")[1]
+    assert set(votes["observer"]) == {"Jos\u00e9"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ import pandas as pd
 from iqasuite.data.card import Scale
 from iqasuite.data.dataset import first_votes
 from iqasuite.data.frames import VOTE_SCALE, VOTES, empty, validate
-from iqasuite.data.matlab import time_of_text
-from iqasuite.data.spreadsheets import read_rows
+from iqasuite.data.spreadsheets import read_rows, read_times
 from iqasuite.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -53,6 +51,19 @@ _SYNONYMS = {
 # In the order in which they are tried: the first that holds all values is taken.
 _WHOLE_SCALES = ((1, 5), (1, 7), (1, 9), (1, 10), (0, 4), (0, 5), (0, 10), (-3, 3), (0, 100))
 _OTHER_SCALES = ((0, 1), (1, 5), (1, 7), (1, 9), (1, 10), (0, 5), (0, 10), (-3, 3), (0, 100))
+# What is no vote among votes: codes for "not rated" (a slip of the hand is told by its rarity), and columns that are
+# nobody's, compared as above. People may be called Max or Min, so these two are told by their values.
+_CODES = (-999, -99, -9, -1, 9, 77, 88, 98, 99, 999, 9999)
+_COUNTERS = re.compile(r"(unnamed:?\d*|index|idx|row|rownumber|number|no|nr|id|#)?")
+_NOT_RATED = {"", "na", "n/a", "nan", "null", "none", "-", "–", "."}
+_SUMMARY = re.compile(
+    "(mean|average|avg|arithmeticmean|median|std|stddev|stdev|standarddeviation|variance|sum|total|overall|mos)"
+    "(of)?(all)?(vote|score|rating|opinion)?s?"
+)
+_NO_PERSON = re.compile(
+    "ci|ci95|sem|n|count|num|number|votes|ratings|rank|order|position|trial|width|height|size|filesize|bytes|quality|"
+    r"qp|crf|qf|bitrate|bpp|psnr|ssim|msssim|vmaf|niqe|brisque|lpips|unnamed:?\d+|index|idx|id|no|nr|row|#"
+)
 _DISCRETE = 20  # different values, at most
 _STATE_IT = "dataset.yaml (scale: {low: %g, high: %g, higher_is_better: %s})"
 
@@ -77,14 +88,18 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if not cells:
         raise InputError(f"{path}, line 2: no ratings; expected at least one row under the header")
     raw = pd.DataFrame(cells, index=lines, columns=range(len(header)), dtype=object)
-    unnamed = [i for i, name in enumerate(header) if not name]
-    for i in unnamed:  # spreadsheets leave empty columns behind
-        if (raw[i] != "").any():
+    counters = [i for i, name in enumerate(header) if name and _COUNTERS.fullmatch(_plain(name)) and _counts(raw[i])]
+    if counters:
+        _log.info("%s: columns that number the rows, left out: %s", path, ", ".join(header[i] for i in counters))
+    unnamed = [*counters, *(i for i, name in enumerate(header) if not name)]
+    for i in unnamed:  # spreadsheets leave empty columns behind, pandas the numbers of the rows
+        if (raw[i] != "").any() and not _counts(raw[i]):
             raise InputError(f"{path}, line 1: column {i + 1} has no name; expected one")
     raw = raw.drop(columns=unnamed)
-    columns = _columns([header[i] for i in raw.columns], path)
+    header = [header[i] for i in raw.columns]
+    columns = _columns(header, path)
     raw.columns = columns
-    given = {column: name for column, name in zip(columns, (n for n in header if n), strict=True)}
+    given = dict(zip(columns, header, strict=True))
     read = [f"{name} is {column}" for column, name in given.items() if column != name]
     if read:
         _log.info("%s: columns read as: %s", path, ", ".join(read))
@@ -94,9 +109,22 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     return raw, given
 
 
+def _plain(name: str) -> str:
+    """A name as it is compared with others."""
+    return re.sub(r"[\s._-]+", "", name).lower()
+
+
+def _counts(cells: pd.Series) -> bool:
+    """Whether a column is 0, 1, 2 … or 1, 2, 3 …, rows left out maybe."""
+    if not cells.str.fullmatch(r"\d{1,9}").all():
+        return False
+    numbers = cells.astype("int64").to_numpy()
+    return bool((np.diff(numbers) > 0).all()) and int(numbers[-1]) <= 2 * len(numbers)
+
+
 def _columns(header: Sequence[str], path: Path) -> list[str]:
     """Our names of the columns, once it is clear which table this is."""
-    known = [_SYNONYMS.get(re.sub(r"[\s._-]+", "", name).lower(), "") for name in header]
+    known = [_SYNONYMS.get(_plain(name), "") for name in header]
     if "observer" in known:  # the score that somebody gave is a vote
         known = ["vote" if column == "mos" and "vote" not in known else column for column in known]
         allowed, table = {*ABOUT_IMAGE, *_OF_VOTES}, "votes in rows"
@@ -122,6 +150,11 @@ def _columns(header: Sequence[str], path: Path) -> list[str]:
         if column not in allowed:
             raise InputError(
                 f"{path}, line 1: column {name!r} does not belong to a table of {table}; expected it taken out"
+            )
+        if not column and (_SUMMARY.fullmatch(_plain(name)) or _NO_PERSON.fullmatch(_plain(name))):
+            raise InputError(
+                f"{path}, line 1: column {name!r} looks like no person's votes; expected it taken out, or another "
+                "name where it is"
             )
     columns = [column or name for name, column in zip(header, known, strict=True)]
     for i, column in enumerate(columns):
@@ -156,7 +189,7 @@ def _optional_numbers(
     """A column of numbers 0 or more that may be absent or have empty cells (nan)."""
     numbers = pd.Series(np.nan, index=table.index)
     if column in table.columns:
-        cells = table.loc[table[column] != "", column]
+        cells = table.loc[~table[column].str.lower().isin(_NOT_RATED), column]
         filled = number_cells(cells, given[column], path, expected)
         below = filled.index[filled < 0]
         if len(below):
@@ -186,6 +219,8 @@ def rated(
     if "mos" in table.columns:
         return _scores(table, given, stated, path)
     ratings = _ratings(table, given, path)
+    if "low" not in stated:
+        _check_codes(ratings, path)
     scale = _scale(ratings["value"], stated, path, _higher_is_better(given.get("vote", "")))
     if "low" not in stated:
         _check_one_scale(ratings, scale, path)
@@ -232,18 +267,30 @@ def _ratings(table: pd.DataFrame, given: dict[str, str], path: Path) -> pd.DataF
             "image": cells["image"],
             "value": number_cells(cells["vote"], cells["column"], path),
             "duration": _optional_numbers(cells, "duration", given, path) if "duration" in given else np.nan,
-            "timestamp": _timestamps(cells, given, path) if "timestamp" in given else pd.NaT,
+            "timestamp": read_times(cells["timestamp"], given["timestamp"], path) if "timestamp" in given else pd.NaT,
         }
     ).reset_index(drop=True)
-    _check_once(ratings, path)
-    return ratings
+    for person in ratings["observer"].unique():
+        if "observer" in table.columns and _SUMMARY.fullmatch(_plain(person)):
+            line = ratings.loc[ratings["observer"] == person, "line"].iloc[0]
+            raise InputError(f"{path}, line {line}, column {given['observer']}: found {person!r}, expected a person")
+    if "vote" not in table.columns:
+        _check_people(ratings, path)
+    return _first_of_each(ratings, path)
 
 
 def _stacked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A wide table as one row a vote: image, observer, column (the same), vote; index = line."""
     people = [column for column in table.columns if column not in ABOUT_IMAGE]
     cells = table[people].to_numpy(dtype=object)
-    row, person = np.nonzero(cells != "")
+    twice = table.index[table["image"].duplicated()]
+    if len(twice):
+        name = table.at[twice[0], "image"]
+        first = table.index[table["image"] == name][0]
+        raise InputError(
+            f"{path}, line {twice[0]}: image {name!r} a second time (first in line {first}); expected one row"
+        )
+    row, person = np.nonzero(~table[people].apply(lambda column: column.str.lower().isin(_NOT_RATED)).to_numpy())
     if not len(row):
         raise InputError(f"{path}: no votes in the columns {', '.join(people)}; expected numbers")
     nobody = [name for i, name in enumerate(people) if i not in set(person)]
@@ -254,36 +301,80 @@ def _stacked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index[row], dtype=object)
 
 
-def _check_once(ratings: pd.DataFrame, path: Path) -> None:
-    twice = np.flatnonzero(ratings.duplicated(["observer", "image", "session"]))
-    if len(twice):
-        row = ratings.iloc[int(twice[0])]
-        same = (ratings[["observer", "image", "session"]] == row[["observer", "image", "session"]]).all(axis=1)
+def _first_of_each(ratings: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Each person's first vote on each image in a session: by its time where all have one, else by its row."""
+    key = ["observer", "image", "session"]
+    times = pd.to_datetime(ratings["timestamp"])
+    ordered = ratings if times.isna().any() else ratings.iloc[np.argsort(times.to_numpy(), kind="stable")]
+    again = ordered[ordered.duplicated(key)].sort_index()
+    if len(again):
+        row = again.iloc[0]
+        _log.warning(
+            "%s: %d votes on images that the person had rated before in the session (line %d: %s, %r); the first of "
+            "each is kept",
+            *(path, len(again), row["line"], row["observer"], row["image"]),
+        )
+    return ratings.drop(index=again.index).reset_index(drop=True)
+
+
+def _check_people(ratings: pd.DataFrame, path: Path) -> None:
+    """Columns of a wide table that were computed from the others, whatever they are called, are no person's votes."""
+    table = ratings.pivot(index="line", columns="column", values="value")
+    broken = (table * 2 != np.round(table * 2)).where(table.notna(), False).any()
+    if 1 <= broken.sum() <= 2 <= (~broken).sum() and (table.loc[:, ~broken] % 1).fillna(0).eq(0).all(axis=None):
+        column = broken.index[broken][0]
+        line = table.index[(table[column] * 2 != np.round(table[column] * 2)) & table[column].notna()][0]
         raise InputError(
-            f"{path}, line {row['line']}: {row['observer']} rates {row['image']!r} a second time in "
-            f"session {row['session']} (first in line {ratings.loc[same, 'line'].iloc[0]}); expected one vote per "
-            "image and session"
+            f"{path}, line {line}, column {column}: found {table.at[line, column]:g}, where the columns of others have "
+            "whole numbers; expected votes, or the column taken out"
+        )
+    for column in table.columns:
+        others = table.drop(columns=column)
+        rows = others[(others.notna().sum(axis=1) >= 2) & table[column].notna()]
+        if (rows.nunique(axis=1) > 1).sum() < 3:
+            continue
+        computed = {"mean": rows.mean(axis=1), "sum": rows.sum(axis=1)}
+        if _plain(column) in ("max", "maximum", "min", "minimum"):
+            computed |= {"maximum": rows.max(axis=1), "minimum": rows.min(axis=1)}
+        for what, values in computed.items():
+            if (table.loc[rows.index, column] - values).abs().max() < 0.0051:
+                raise InputError(
+                    f"{path}, column {column}: the {what} of the other columns in every row; expected one person's "
+                    "votes, or the column taken out"
+                )
+
+
+def _check_codes(ratings: pd.DataFrame, path: Path, of_scores: bool = False) -> None:
+    """Raises InputError where a value rather says that there is no vote; an end of a scale that is stated does not."""
+    values = ratings["value"].to_numpy()
+    code = _code(values, of_scores)
+    if code is not None:
+        first = ratings[values == code].iloc[0]
+        others = values[values != code]
+        raise InputError(
+            f"{path}, line {first['line']}, column {first['column']}: found {code:g} ({(values == code).sum()} in all) "
+            f"among values {others.min():g} to {others.max():g}; expected nothing where an image was not rated, or, if "
+            f"it is a vote, the scale stated in {_STATE_IT % (min(code, 1), max(code, others.max()), 'true')}"
         )
 
 
-def _timestamps(table: pd.DataFrame, given: dict[str, str], path: Path) -> list[datetime]:
-    times = []
-    for line, text in table["timestamp"].items():
-        try:
-            times.append(_time(text) if text else pd.NaT)
-        except ValueError as error:
-            raise InputError(
-                f"{path}, line {line}, column {given['timestamp']}: found {text!r}, expected a time like "
-                "2023-01-24 10:51:16 or 24-Jan-2023 10:51:16"
-            ) from error
-    return times
-
-
-def _time(text: str) -> datetime:
-    try:
-        return time_of_text(text)
-    except ValueError:
-        return datetime.fromisoformat(text).replace(tzinfo=None)  # of the place where the vote was given
+def _code(values: np.ndarray, of_scores: bool = False) -> float | None:
+    """The value that stands apart from the votes (or scores) of a scale of up to ten levels; None = there is none."""
+    levels, counts = np.unique(values, return_counts=True)
+    share = dict(zip(levels, counts / len(values), strict=True))
+    below, above = levels[levels < 0], levels[levels > 10]
+    if len(below) == 1 and below[0] in _CODES:
+        return below[0]
+    if 0 < len(above) <= 2 and (values <= 10).mean() > 0.5 and not (of_scores and set(above) - set(_CODES)):
+        return above[0]
+    if len(above) or len(below):
+        return None
+    high = levels[levels > 5]
+    if len(high) == 1 and np.isin(levels, range(1, 6)).sum() >= 3 and not (of_scores and high[0] not in _CODES):
+        gap = high[0] - levels[-2]
+        if gap >= 3 or (len(values) >= 20 and share[high[0]] <= 0.05):
+            return high[0]
+    return 0.0 if levels[0] == 0 and len(levels) > 1 and levels[1] >= 1 else None
 
 
 def _scores(
@@ -299,6 +390,9 @@ def _scores(
             "per image"
         )
     values = number_cells(table["mos"], given["mos"], path)
+    if "low" not in stated and _higher_is_better(given["mos"]):
+        named = {"value": values, "line": values.index, "column": given["mos"]}
+        _check_codes(pd.DataFrame(named), path, of_scores=True)
     scale = _scale(values, stated, path, _higher_is_better(given["mos"]))
     outside = np.flatnonzero((values < scale.low) | (values > scale.high))
     if len(outside):
