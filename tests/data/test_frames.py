@@ -59,6 +59,28 @@ def test_wrong_columns_are_named():
         frames.validate(VOTES, "vote")
 
 
+@pytest.mark.parametrize("kind", ["votes", "images", "split", "predictions", "scores"])
+@pytest.mark.parametrize("name", ["NA", "None", "null", "nan", "N/A", "<NA>", "1", "007", "True", "写真"])
+def test_texts_are_read_as_they_were_written(tmp_path, kind, name):
+    """And numbers that are missing as missing."""
+    texts = {c for c in getattr(frames, kind.upper()) if c in ("observer", "image", "content", "model", "dataset")}
+    row = {c: 1.0 if c in ("fold", "vote", "session", "position", "n_votes", "n", "seed") else np.nan
+           for c in getattr(frames, kind.upper())}  # fmt: skip
+    row |= dict.fromkeys(texts, name) | {"metric": "mae", "part": "test"}
+    frame = frames.validate(pd.DataFrame([row])[list(getattr(frames, kind.upper()))], kind)
+    frame.to_csv(tmp_path / "f.csv", index=False)
+    pd.testing.assert_frame_equal(frames.read_frame(tmp_path / "f.csv", kind), frame)
+
+
+def test_files_that_are_no_frames(tmp_path):
+    for content, words in ((b"", "not a CSV table"), (b"\xff\xfe", "not a CSV table"), (b"a,b\n1,2\n", "columns of a")):
+        (tmp_path / "f.csv").write_bytes(content)
+        with pytest.raises(InputError, match=words):
+            frames.read_frame(tmp_path / "f.csv", "split")
+    with pytest.raises(InputError, match="none.csv: cannot be read .*; expected a split frame"):
+        frames.read_frame(tmp_path / "none.csv", "split")
+
+
 def test_split_and_images_are_checked():
     split = pd.DataFrame({"image": ["x"], "content": ["c"], "fold": [0], "part": ["Test"]})
     with pytest.raises(InputError, match="found 'Test'"):

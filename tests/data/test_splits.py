@@ -170,6 +170,25 @@ def test_random_folds_look_at_no_content(images):
     assert not split.equals(splits.random_folds(images, 5, seed=4))
     with pytest.raises(InputError, match="n_folds=1: expected 2"):
         splits.random_folds(images, 1)
+    with pytest.raises(InputError, match="^1 image: a split in train and test takes 2 or more images$"):
+        splits.random_folds(images.iloc[:1], 2)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_messages_about_few_sources_ask_for_what_can_be(n):
+    images = images_of({f"c{i}": [1.0, 2.0] for i in range(n)})
+    for n_folds in (1, 2, 3, 5):
+        with pytest.raises(InputError, match=f"^{n} sources?: a split in train, val and test takes 3 or more sources$"):
+            splits.by_content(images, n_folds)
+    with pytest.raises(InputError, match="^n_folds=5: expected 3, there are 3 sources$"):
+        splits.by_content(images_of({f"c{i}": [1.0] for i in range(3)}), 5)
+
+
+def test_contents_that_pandas_takes_for_missing(tmp_path):
+    images = images_of({name: [1.0, 2.0] for name in ("NA", "None", "null", "nan", "N/A", "bridge")})
+    split = splits.by_content(images, 3)
+    saved = splits.read_split(splits.save_split(split, tmp_path / "s.csv"))
+    assert set(saved["content"]) == set(images["content"]) and splits.split_hash(saved) == splits.split_hash(split)
 
 
 def test_split_of_a_suite_is_made_once_and_its_folds_are_those_of_the_observers(images, tmp_path):

@@ -10,6 +10,11 @@ def test_csv_table(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("name, score\nx.png,1.5\n")
     assert csv_table(path, ("name", "score"))["score"].tolist() == [1.5]
+    path.write_text("name,score,kind,std\nNA,1,None,0.5\nnull,2,,\n")  # names are names, an empty number is none
+    table = csv_table(path, ("name", "score"))
+    assert table["name"].tolist() == ["NA", "null"] and table["kind"].tolist() == ["None", ""]
+    assert table["score"].tolist() == [1, 2] and table["std"].isna().tolist() == [False, True]
+    path.write_text("name, score\nx.png,1.5\n")
     with pytest.raises(InputError, match="a.csv: columns .*expected name, mos, each once"):
         csv_table(path, ("name", "mos"))
     path.write_bytes(b"\xff\xfe\x00\x01" * 9)

@@ -45,6 +45,14 @@ def test_of_all_sets_at_once(frame, people, tmp_path):
     assert len(read_predictions(tmp_path, "other")) == len(frame)
 
 
+@pytest.mark.parametrize("person", ["NA", "None", "null", "nan"])
+def test_people_of_any_name(frame, tmp_path, person):
+    (tmp_path / "._aio.csv").write_bytes(b"what a file system left")
+    named = frame[frame["observer"] == "user1"].assign(observer=person)
+    written(pd.concat([named, named.assign(observer="", model="mos")]), tmp_path)
+    assert set(read_predictions(tmp_path)["observer"]) == {person, ""}
+
+
 def test_wrong_files_are_named(frame, people, simulate, tmp_path):
     with pytest.raises(InputError, match="0 prediction files, none of data set 'simulated'"):
         read_predictions(tmp_path, "simulated")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -28,6 +30,7 @@ _TEXT = {
 _OPTIONAL = {"folds": ""}  # scores that were written before they had it
 _WHOLE = {"session", "position", "vote", "n_votes", "fold", "n", "seed"}
 _TIME = {"timestamp"}
+_NO_NUMBER = ["", "nan", "NaN"]  # in columns of numbers; in those of text "nan" is a name like any other
 _NEVER_EMPTY = {"image", "content", "part", "dataset", "model", "metric"}
 
 
@@ -39,6 +42,28 @@ def empty(kind: str) -> pd.DataFrame:
     """
     columns = _columns(kind)
     return pd.DataFrame({c: _coerce(pd.Series([], dtype=object), c, "") for c in columns}, columns=list(columns))
+
+
+def read_frame(path: Path | str, kind: str) -> pd.DataFrame:
+    """The frame of a kind that a CSV file in UTF-8 holds, texts as they are: an observer "NA", a content "None".
+
+    Raises:
+        InputError: the file is missing or not a CSV table, and all of `validate`'s.
+    """
+    columns = _columns(kind)
+    numbers = [column for column in columns if column not in _TEXT]
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(_TEXT.intersection(columns), str),
+            keep_default_na=False,
+            na_values=dict.fromkeys(numbers, _NO_NUMBER),
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a {kind} frame (CSV)") from error
+    except ValueError as error:  # parser, encoding, empty
+        raise InputError(f"{path}: not a CSV table ({error}); expected columns {', '.join(columns)}") from error
+    return validate(frame, kind, str(path))
 
 
 def validate(frame: pd.DataFrame, kind: str, source: str = "") -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from iqasuite.data.audit import audit as audit  # part of what a split offers
 from iqasuite.data.audit import joined_sources, near_duplicates
 from iqasuite.data.dataset import Dataset
-from iqasuite.data.frames import PARTS, SPLIT, validate
+from iqasuite.data.frames import PARTS, read_frame, validate
 from iqasuite.errors import InputError
 from iqasuite.paths import write_atomic
 
@@ -47,8 +47,7 @@ def by_content(
         InputError: too few or too many folds.
     """
     images, names, group_of_image, size, total = _by_source(images, sources)
-    if not 3 <= n_folds <= len(names):
-        raise InputError(f"n_folds={n_folds}: expected 3 to {len(names)}, the number of sources")
+    _check_folds(n_folds, 3, len(names), "sources", "a split in train, val and test")
     rng = np.random.default_rng(seed)
     if len(names) <= _SEARCHED:
         ends = [_improve(rng.permutation(len(names)) % n_folds, size, total, n_folds) for _ in range(_STARTS)]
@@ -124,8 +123,7 @@ def random_folds(images: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.Da
         InputError: too few or too many folds.
     """
     images = validate(images, "images").sort_values("image", ignore_index=True)
-    if not 2 <= n_folds <= len(images):
-        raise InputError(f"n_folds={n_folds}: expected 2 to {len(images)}, the number of images")
+    _check_folds(n_folds, 2, len(images), "images", "a split in train and test")
     fold_of_image = np.random.default_rng(seed).permutation(len(images)) % n_folds
     frames = []
     for fold in range(n_folds):
@@ -273,18 +271,20 @@ def read_split(path: Path | str) -> pd.DataFrame:
     Raises:
         InputError: the file is missing, not a CSV table, or not a split.
     """
-    try:
-        frame = pd.read_csv(path, dtype={"image": str, "content": str})
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a split (CSV)") from error
-    except ValueError as error:  # parser, encoding, empty
-        raise InputError(f"{path}: not a CSV table ({error}); expected columns {', '.join(SPLIT)}") from error
-    return validate(frame, "split", str(path))
+    return read_frame(path, "split")
 
 
 def split_hash(split: pd.DataFrame) -> str:
     """SHA-256 of the split, the same whatever the order of its rows."""
     return hashlib.sha256(_canonical(split).encode()).hexdigest()
+
+
+def _check_folds(n_folds: int, least: int, most: int, what: str, aim: str) -> None:
+    if most < least:
+        raise InputError(f"{most} {what if most != 1 else what[:-1]}: {aim} takes {least} or more {what}")
+    if not least <= n_folds <= most:
+        expected = f"{least} to {most}" if most > least else f"{least}"
+        raise InputError(f"n_folds={n_folds}: expected {expected}, there are {most} {what}")
 
 
 def _canonical(split: pd.DataFrame) -> str:

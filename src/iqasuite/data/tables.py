@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from iqasuite.data.card import Download
@@ -26,14 +27,16 @@ _UNREADABLE = (OSError, ValueError, KeyError, UnicodeDecodeError, zipfile.BadZip
 def csv_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A CSV file with a head that names at least these columns; blanks around their names are taken off.
 
+    A column is of numbers (an empty cell is nan) where all its cells are, else of text: "NA" and "None" are names.
+
     Raises:
         InputError: unreadable, a column missing.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a CSV table ({error})") from error
-    return _with(table.rename(columns=lambda name: str(name).strip()), columns, path)
+    return _with(table.rename(columns=lambda name: str(name).strip()).apply(_typed), columns, path)
 
 
 def word_table(path: Path, columns: Sequence[str], separator: str = r"\s+") -> pd.DataFrame:
@@ -43,10 +46,10 @@ def word_table(path: Path, columns: Sequence[str], separator: str = r"\s+") -> p
         InputError: unreadable, lines with more or fewer words.
     """
     try:
-        table = pd.read_csv(path, sep=separator, header=None, dtype=str)
+        table = pd.read_csv(path, sep=separator, header=None, dtype=str, keep_default_na=False)
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a table of words ({error})") from error
-    if table.shape[1] != len(columns) or table.isna().any(axis=None):
+    if table.shape[1] != len(columns) or table.isin(["", np.nan]).any(axis=None):
         raise InputError(f"{path}: {table.shape[1]} words in a line; expected {', '.join(columns)} in each")
     return table.set_axis(list(columns), axis=1)
 
@@ -84,6 +87,11 @@ def reissued(files: Files, name: str) -> pd.DataFrame | None:
         return None
     path = files.need(file)
     return _with(csv_table(path, ()).rename(columns=_REISSUED_AS), ("name", "score"), path)
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if numbers.notna().any() and (numbers.notna() | (column == "")).all() else column
 
 
 def _with(table: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:

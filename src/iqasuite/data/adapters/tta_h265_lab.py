@@ -18,6 +18,7 @@ import pandas as pd
 from iqasuite.data.card import Card, Download, Scale
 from iqasuite.data.dataset import Dataset, mean_votes
 from iqasuite.data.frames import VOTES, validate
+from iqasuite.data.tables import csv_table
 from iqasuite.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -101,10 +102,7 @@ def _unpacked(root: Path) -> Path:
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the official layout of tta_h265_lab (test_1/per_user.csv, …)")
-    try:
-        return pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table ({error})") from error
+    return csv_table(path, ())
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
