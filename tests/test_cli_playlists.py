@@ -57,6 +57,16 @@ def test_all_invalid_files_are_named(tmp_path, command):
     assert "A_1.csv" in lines[0] and "B_2.csv" in lines[1] and "other.csv" in lines[2]
 
 
+def test_a_second_vote_is_said_once(tmp_path, command, caplog):
+    study(tmp_path)
+    with (tmp_path / "A" / "A_2.CSV").open("w", encoding="utf-8") as file:
+        file.write((tmp_path / "A" / "A_2.csv").read_text() + "3.png,1\n")
+    (tmp_path / "A" / "A_2.csv").unlink()
+    found = command("check", tmp_path)
+    assert found.exit_code == 0 and found.output.splitlines()[7].endswith("180 votes of 3 observers in 6 sessions")
+    assert caplog.text.count("A_2.CSV: 1 images rated a second time") == 1
+
+
 def test_unknown_images_of_a_folder(tmp_path, command):
     study(tmp_path / "ratings")
     images = tmp_path / "images"

@@ -131,7 +131,10 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
     elapsed = time.time() - started
     _file_notebook(notebook, suite, run)
     written = results_root(suite.name) / "runs" / f"{run.name}.json"  # by the notebook, unless it stopped before
-    described = json.loads(written.read_text()) if written.is_file() else record(run.name, parameters, started=started)
+    if written.is_file():
+        described = json.loads(written.read_text(encoding="utf-8"))
+    else:
+        described = record(run.name, parameters, started=started)
     in_cells = sum(cell.metadata.get("papermill", {}).get("duration") or 0 for cell in notebook.cells)
     described |= {
         "status": "failed" if error else "ok",

@@ -10,8 +10,8 @@ import pytest
 from iqasuite.data import playlists
 from iqasuite.data.matlab import read_mat_session
 from iqasuite.data.playlists import (
+    checked_playlists,
     convert_playlists,
-    invalid_playlists,
     read_playlist,
     read_playlists,
     write_playlist,
@@ -63,8 +63,17 @@ def test_semicolons_of_a_spreadsheet(tmp_path):
         assert read_playlist(path)["vote"].tolist() == [3]
 
 
-def test_utf_16(tmp_path):
-    assert "UTF-16" in refusal(tmp_path / "p.csv", (HEADER + ROW).encode("utf-16"))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_as_spreadsheets_save_them(tmp_path, encoding):
+    path = tmp_path / "p.csv"
+    text = "sep=;\r\nImage Name;Vote;Duration;Timestamp\r\n写.png;3,0;0,5;24/01/2023 10:51:16 PM\r\nb.png;2;;\r\n"
+    path.write_bytes(text.encode(encoding))
+    votes = read_playlist(path)
+    assert votes["image"].tolist() == ["写.png", "b.png"] and votes["vote"].tolist() == [3, 2]
+    assert votes["timestamp"][0] == pd.Timestamp("2023-01-24 22:51:16") and votes["duration"][0] == 0.5
+    text = text.replace("22", "2").replace(";24/01/2023 10:51:16 PM", ";1674557476.25")
+    path.write_bytes(text.encode(encoding))
+    assert read_playlist(path)["timestamp"][0] == pd.Timestamp("2023-01-24 10:51:16.25")
 
 
 @pytest.mark.parametrize("vote", ["0", "6", "2.5", "good", "", "nan", "inf"])
@@ -73,11 +82,20 @@ def test_vote_outside_the_scale(tmp_path, vote):
     assert "line 3, column Vote" in message and f"found {vote!r}" in message and "1 to 5" in message
 
 
-def test_duplicate_vote(tmp_path):
-    message = refusal(tmp_path / "p.csv", HEADER + ROW + ROW.replace("a.png", "b.png") + ROW)
-    assert (
-        "line 4" in message and "'a.png' rated a second time (first in line 2)" in message and "expected one" in message
-    )
+def test_the_first_of_two_votes_counts(tmp_path, caplog):
+    path = tmp_path / "p.csv"
+    path.write_text(HEADER + ROW + ROW.replace("a.png", "b.png") + ROW.replace(",3,", ",5,") + "c.png,1,,\n")
+    votes = read_playlist(path)
+    assert votes["image"].tolist() == ["a.png", "b.png", "c.png"] and votes["vote"].tolist() == [3, 3, 1]
+    assert votes["position"].tolist() == [1, 2, 3] and path.name in caplog.text
+    assert "1 images rated a second time ('a.png' in line 4, first in line 2); the first vote is kept" in caplog.text
+
+
+def test_names_with_accents_are_those_of_the_set(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("Image Name,Vote\n\u00e9t\u00e9.png,3\n", encoding="utf-8")
+    on_disk = "e\u0301te\u0301.png"
+    assert read_playlist(path, known_images=[on_disk])["image"].tolist() == [on_disk]
 
 
 def test_unknown_image(tmp_path):
@@ -116,7 +134,8 @@ def test_wrong_columns(tmp_path, header):
         (",3,1,24-Jan-2023 10:51:16", "no image name"),
         ("b.png,3,-1,24-Jan-2023 10:51:16", "column Duration: found '-1'"),
         ("b.png,3,soon,24-Jan-2023 10:51:16", "column Duration: found 'soon'"),
-        ("b.png,3,1,2023-01-24", "column Timestamp: found '2023-01-24'"),
+        ("b.png,3,1,2023-01", "column Timestamp: found '2023-01'"),
+        ("b.png,3,1,02/03/2023 10:51:16", "column Timestamp: found '02/03/2023 10:51:16', of which day and month"),
         ("b.png,3,1,31-Feb-2023 10:51:16", "column Timestamp: found '31-Feb-2023 10:51:16'"),
         ("b.png,3,1,24-Foo-2023 10:51:16", "column Timestamp"),
     ],
@@ -168,13 +187,34 @@ def test_every_invalid_file_is_named(tmp_path):
     (tmp_path / "Obs1").mkdir()
     for name, content in files.items():
         (tmp_path / "Obs1" / f"{name}.csv").write_text(content)
-    messages = invalid_playlists(tmp_path)
+    votes, messages = checked_playlists(tmp_path)
+    assert votes[["observer", "session"]].to_numpy().tolist() == [["Obs1", 1]]
     assert len(messages) == 3 and "Obs1_1_again.csv: session 1 a second time (first Obs1_1.csv)" in messages[0]
     assert "Obs1_2.csv, line 2, column Vote" in messages[1] and "mine.csv: name of a playlist" in messages[2]
-    assert len(invalid_playlists(tmp_path, known_images=["b.png"])) == 4
+    votes, messages = checked_playlists(tmp_path, known_images=["b.png"])
+    assert len(messages) == 4 and votes.empty
     for name in ("Obs1_2", "Obs1_1_again", "mine"):
         (tmp_path / "Obs1" / f"{name}.csv").unlink()
-    assert invalid_playlists(tmp_path) == [] and len(read_playlists(tmp_path)) == 1
+    assert checked_playlists(tmp_path)[1] == [] and len(read_playlists(tmp_path)) == 1
+
+
+def test_endings_in_capitals_and_what_systems_leave_behind(tmp_path, caplog):
+    for name in ("Obs1/Obs1_1.csv", "Obs1/Obs1_2.CSV", "Obs1/Obs1_3.Csv", "NA/NA_1.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(HEADER + ROW)
+    for name in ("Obs1/._Obs1_1.csv", "Obs1/.DS_Store", "Obs1/Thumbs.db", "__MACOSX/Obs1_1.csv", "NA/desktop.ini"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    votes = read_playlists(tmp_path)
+    found = list(zip(votes["observer"], votes["session"], strict=True))
+    assert found == [("NA", 1), ("Obs1", 1), ("Obs1", 2), ("Obs1", 3)] and not caplog.text
+    for name in ("Obs1/Obs1_4.xlsx", "Obs1/Obs1_5.txt", "Obs2_1.csv"):
+        (tmp_path / name).write_bytes(b"?")
+    assert len(read_playlists(tmp_path)) == 4
+    assert [Path(record.args[0]).name for record in caplog.records] == ["Obs2_1.csv", "Obs1_4.xlsx", "Obs1_5.txt"]
+    (tmp_path / "Obs1" / "Obs1_1.CSV").write_text(HEADER + ROW)
+    with pytest.raises(InputError, match="session 1 a second time"):
+        read_playlists(tmp_path)
 
 
 def matlab_session(votes: list[float]) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Annotated
@@ -13,8 +14,18 @@ from iqasuite.cli.group import Commands
 
 __all__ = ["app"]
 
+
+class _Program(typer.Typer):
+    def __call__(self, *args: object, **options: object) -> object:
+        """Run it; what the screen's encoding has no letter for is shown by its number, as in `\\u5199.png`."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().__call__(*args, **options)
+
+
 # Plain help: boxes and colours would take twice as long to import as everything else together.
-app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = _Program(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _version(wanted: bool) -> None:

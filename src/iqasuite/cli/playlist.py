@@ -42,15 +42,14 @@ def check_playlist(
 
 
 def _check_sessions(folder: Path, known_images: list[str] | None) -> None:
-    from iqasuite.data.playlists import invalid_playlists, read_playlists
+    from iqasuite.data.playlists import checked_playlists
     from iqasuite.data.sessions import copied_sessions, faulty_runs, report_text, session_report
 
-    messages = invalid_playlists(folder, known_images)
+    votes, messages = checked_playlists(folder, known_images=known_images)
     for message in messages:
         typer.echo(f"error: {message}", err=True)
     if messages:
         raise typer.Exit(2)
-    votes = read_playlists(folder, known_images=known_images)
     report = session_report(votes)
     typer.echo(report_text(report))
     typer.echo(f"{folder}: {len(votes)} votes of {votes['observer'].nunique()} observers in {len(report)} sessions")

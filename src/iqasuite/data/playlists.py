@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
-from iqasuite.data.frames import VOTE_SCALE, VOTES, validate
-from iqasuite.data.matlab import read_mat_session, text_of_time, time_of_text
-from iqasuite.data.spreadsheets import read_rows
+from iqasuite.data.frames import VOTE_SCALE, VOTES, empty, validate
+from iqasuite.data.matlab import read_mat_session, text_of_time
+from iqasuite.data.spreadsheets import composed, is_left_behind, read_rows, read_times
 from iqasuite.errors import InputError
 from iqasuite.paths import write_atomic
 
+_log = logging.getLogger(__name__)
 _LONG = ["Image Name", "Vote", "Duration", "Timestamp"]
 _SHORT = _LONG[:2]
 
@@ -35,39 +36,43 @@ def read_playlist(
     """One session of one observer.
 
     Args:
-        path: CSV file in UTF-8, separated by commas, or as some spreadsheets do by semicolons or tabs.
+        path: CSV file (`spreadsheets.read_rows`).
         observer: who voted; "" = the file's name without its ending.
         session: which session this is.
         known_images: names that may occur; None = any.
 
     Returns:
-        Votes frame, `position` counting the rows from 1; duration nan and timestamp NaT where the file has none.
+        Votes frame, `position` counting the votes from 1; duration nan and timestamp NaT where the file has none. Of an
+        image that is rated twice the first vote counts, and the log says how many there are.
 
     Raises:
-        InputError: the file is missing, not UTF-8, empty or of other columns; a vote is not 1–5, an image is unknown or
-            rated twice, a duration or timestamp cannot be read. The message names the file and the line.
+        InputError: the file is missing, of another encoding, empty or of other columns; a vote is not 1–5, an image is
+            unknown, a duration or timestamp cannot be read. The message names the file and the line.
     """
     path = Path(path)
-    known = None if known_images is None else frozenset(known_images)
-    rows, first_line = [], {}
+    known = None if known_images is None else {composed(name): name for name in known_images}
+    rows, times, first_line, again = [], {}, {}, []
     for line, fields in _lines(path):
         image, vote = fields[0].strip(), _vote(fields[1], path, line)
         if not image:
             raise InputError(f"{path}, line {line}: no image name; expected one")
         if known is not None and image not in known:
             raise InputError(f"{path}, line {line}: image {image!r} unknown; expected one of the set's {len(known)}")
-        if image in first_line:
-            raise InputError(
-                f"{path}, line {line}: image {image!r} rated a second time (first in line {first_line[image]}); "
-                "expected one vote per image"
-            )
-        first_line[image] = line
         duration = _duration(fields[2], path, line) if len(fields) > 2 else math.nan
-        time = _timestamp(fields[3], path, line) if len(fields) > 2 else pd.NaT
-        rows.append((observer or path.stem, session, len(rows) + 1, image, vote, duration, time))
+        if image in first_line:
+            again.append(f"{image!r} in line {line}, first in line {first_line[image]}")
+            continue
+        first_line[image] = line
+        times[line] = fields[3] if len(fields) > 2 else ""
+        name = image if known is None else known[image]
+        rows.append((observer or composed(path.stem), session, len(rows) + 1, name, vote, duration))
     if not rows:
         raise InputError(f"{path}, line 2: no votes; expected at least one row under the header")
-    return validate(pd.DataFrame(rows, columns=list(VOTES)), "votes", str(path))
+    if again:
+        _log.warning("%s: %d images rated a second time (%s); the first vote is kept", path, len(again), again[0])
+    votes = pd.DataFrame(rows, columns=list(VOTES[:-1]))
+    votes["timestamp"] = read_times(pd.Series(times, dtype=object), _LONG[3], path)
+    return validate(votes, "votes", str(path))
 
 
 def read_playlists(
@@ -87,30 +92,29 @@ def read_playlists(
         InputError: no such folder or no playlists in it, an unknown observer, a file of another name, a session
             twice, and all of `read_playlist`'s.
     """
-    sessions = []
-    for path, observer, session in _sessions(Path(folder), observers):
-        if isinstance(session, str):
-            raise InputError(f"{path}: {session}")
-        sessions.append(read_playlist(path, observer, session, known_images))
-    return validate(pd.concat(sessions, ignore_index=True), "votes", str(folder))
+    votes, messages = checked_playlists(folder, observers, known_images)
+    if messages:
+        raise InputError(messages[0])
+    return votes
 
 
-def invalid_playlists(folder: Path | str, known_images: Collection[str] | None = None) -> list[str]:
-    """What `read_playlists` would stop at, for every file of the folder: one message per file that is not right.
+def checked_playlists(
+    folder: Path | str, observers: Iterable[str] | None = None, known_images: Collection[str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Votes frame of all playlists of a folder that are right, and one message for each that is not.
 
     Raises:
-        InputError: no such folder or no playlists in it.
+        InputError: no such folder or no playlists in it, an unknown observer.
     """
-    messages = []
-    for path, observer, session in _sessions(Path(folder), None):
-        if isinstance(session, str):
-            messages.append(f"{path}: {session}")
-            continue
+    sessions, messages = [empty("votes")], []
+    for path, observer, session in _sessions(Path(folder), observers):
         try:
-            read_playlist(path, observer, session, known_images)
+            if isinstance(session, str):
+                raise InputError(f"{path}: {session}")
+            sessions.append(read_playlist(path, observer, session, known_images))
         except InputError as error:
             messages.append(str(error))
-    return messages
+    return validate(pd.concat(sessions[1:] or sessions, ignore_index=True), "votes", str(folder)), messages
 
 
 def convert_playlists(source: Path | str, target: Path | str, overwrite: bool = False) -> list[Path]:
@@ -185,24 +189,33 @@ def _sessions(folder: Path, observers: Iterable[str] | None) -> list[tuple[Path,
     """File, observer and session of every playlist of a folder; instead of a session what is wrong with the name."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with a folder of playlists per observer")
-    folders = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    present = sorted(folders, key=lambda name: (len(name), name))
-    wanted = present if observers is None else list(observers)
+    inside = [path for path in folder.iterdir() if not is_left_behind(path.name)]
+    folders = sorted((p for p in inside if p.is_dir()), key=lambda p: (len(p.name), p.name))
+    present = {composed(path.name): path for path in folders}
     sessions = []
-    for name in wanted:
+    passed_over = [path for path in sorted(inside) if path.is_file() and path.suffix.lower() == ".csv"]
+    for name in present if observers is None else map(composed, observers):
         if name not in present:
             raise InputError(f"{folder}: observer {name!r} unknown; expected one of {', '.join(present) or '(none)'}")
         known = {}
-        for path in sorted((folder / name).glob("*.csv")):
-            match = re.fullmatch(re.escape(name) + r"_(\d+)(_\w+)?", path.stem)
+        for path in sorted(present[name].iterdir()):
+            if is_left_behind(path.name):
+                continue
+            if path.suffix.lower() != ".csv" or not path.is_file():
+                passed_over.append(path)
+                continue
+            match = re.fullmatch(re.escape(name) + r"_(\d+)(_\w+)?", composed(path.stem))
             session = int(match[1]) if match else f"name of a playlist; expected {name}_<session>.csv"
             if session in known:
                 session = f"session {session} a second time (first {known[session]}); expected each once"
             known.setdefault(session, path.name)
             sessions.append((path, name, session))
     if not sessions:
-        convert = "; .mat files are there, convert them first" if any(folder.glob("*/*.mat")) else ""
+        matlab = any(path.suffix.lower() == ".mat" for path in passed_over)
+        convert = "; .mat files are there, convert them first" if matlab else ""
         raise InputError(f"{folder}: no playlists; expected files like Obs1/Obs1_1.csv{convert}")
+    for path in passed_over:
+        _log.warning("%s: passed over; expected playlists like Obs1/Obs1_1.csv", path)
     return sessions
 
 
@@ -212,10 +225,9 @@ def _conversions(source: Path, target: Path) -> dict[Path, Path]:
         return {source: target if target.suffix.lower() == ".csv" else target / f"{source.stem}.csv"}
     if not source.is_dir():
         raise InputError(f"{source}: no such file or folder; expected .mat files")
-    found = [path for path in sorted(source.rglob("*")) if path.suffix.lower() == ".mat" and path.is_file()]
-    files = {
-        path: target / path.relative_to(source).with_suffix(".csv") for path in found if not path.name.startswith(".")
-    }
+    found = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() == ".mat"]
+    found = [path for path in found if (source / path).is_file() and not any(map(is_left_behind, path.parts))]
+    files = {source / path: target / path.with_suffix(".csv") for path in found}
     if not files:
         raise InputError(f"{source}: no .mat files; expected rating sessions saved by MATLAB")
     if target.suffix.lower() == ".csv":
@@ -238,7 +250,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 def _vote(text: str, path: Path, line: int) -> int:
     low, high = VOTE_SCALE
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))
     except ValueError:
         value = math.nan
     if not (low <= value <= high and value == int(value)):
@@ -254,14 +266,3 @@ def _duration(text: str, path: Path, line: int) -> float:
     if value < 0 or math.isinf(value):
         raise InputError(f"{path}, line {line}, column Duration: found {text!r}, expected seconds, 0 or more")
     return value
-
-
-def _timestamp(text: str, path: Path, line: int) -> datetime | type(pd.NaT):
-    if not text.strip():
-        return pd.NaT
-    try:
-        return time_of_text(text)
-    except ValueError as error:
-        raise InputError(
-            f"{path}, line {line}, column Timestamp: found {text!r}, expected a time like 24-Jan-2023 10:51:16"
-        ) from error

@@ -79,7 +79,7 @@ def read_card(path: Path | str) -> dict:
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: expected .safetensors with its card {beside.name}; pickled weights are not read")
     try:
-        card = json.loads(beside.read_text())
+        card = json.loads(beside.read_text(encoding="utf-8"))
         if not (isinstance(card["architecture"], str) and isinstance(card["arguments"], dict)):
             raise KeyError("architecture")
     except (OSError, ValueError, KeyError) as error:
