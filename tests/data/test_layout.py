@@ -49,6 +49,15 @@ def test_files_are_found_by_the_end_of_their_path(root):
         Files(root / "nowhere")
 
 
+def test_accents_and_what_systems_leave_behind(tmp_path):
+    for name in ("A/e\u0301te\u0301.png", "A/Thumbs.db", "A/._b.png", "__macosx/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    files = Files(tmp_path)
+    assert files.find("a/\u00c9t\u00e9.PNG") == "A/e\u0301te\u0301.png"
+    assert [files.find(name) for name in ("Thumbs.db", "._b.png", "c.png")] == [None] * 3
+
+
 def test_located_says_what_is_absent(root, caplog):
     files = Files(root)
     paths, absent = located(files, ["r1.png", "r2.png"], "error")

@@ -18,10 +18,10 @@ import pandas as pd
 from iqasuite.data.card import Card
 from iqasuite.data.dataset import Dataset
 from iqasuite.data.frames import IMAGES, empty, validate
+from iqasuite.data.spreadsheets import composed, is_left_behind
 from iqasuite.errors import InputError
 
 _log = logging.getLogger(__name__)
-_NOT_DATA = ("__MACOSX",)
 
 
 class Files:
@@ -33,11 +33,11 @@ class Files:
             raise InputError(f"{self.root}: no such folder; expected the data set in it (iqasuite data get)")
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         for folder, folders, names in os.walk(self.root):
-            folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _NOT_DATA)
+            folders[:] = sorted(name for name in folders if not is_left_behind(name))
             relative = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
             for name in sorted(names):
-                if not name.startswith("."):
-                    self._by_name[name.lower()].append(relative / name)
+                if not is_left_behind(name):
+                    self._by_name[composed(name).lower()].append(relative / name)
 
     def find(self, name: str) -> str | None:
         """POSIX path below the root of the file whose path ends so; None = there is none.
@@ -48,9 +48,9 @@ class Files:
         Raises:
             InputError: several files end so.
         """
-        wanted = tuple(part.lower() for part in PurePosixPath(name).parts)
+        wanted = PurePosixPath(composed(name).lower()).parts
         same = self._by_name.get(wanted[-1], ())
-        found = [p for p in same if tuple(part.lower() for part in p.parts[-len(wanted) :]) == wanted]
+        found = [p for p in same if PurePosixPath(composed(str(p)).lower()).parts[-len(wanted) :] == wanted]
         if len(found) > 1:
             raise InputError(f"{self.root}: {len(found)} files {name!r} ({found[0]}, {found[1]}, …); expected one")
         return str(found[0]) if found else None

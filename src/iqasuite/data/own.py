@@ -9,13 +9,14 @@ The CSV is one of three tables, told by their headers; each may have content, re
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,17 @@ import pandas as pd
 import yaml
 
 from iqasuite.data.dataset import Dataset
+from iqasuite.data.endings import IMAGES as IMAGE_ENDINGS
 from iqasuite.data.file_facts import image_size
 from iqasuite.data.frames import IMAGES, validate
+from iqasuite.data.image_names import Located, inside, located
 from iqasuite.data.rating_tables import ABOUT_IMAGE, number_cells, rated, read_table
+from iqasuite.data.spreadsheets import is_left_behind
 from iqasuite.errors import InputError
 
 _log = logging.getLogger(__name__)
 
 FACTS = "dataset.yaml"
-_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
 _KEYS = {"name": str, "scale": dict, "licence": str, "citation": str, "display_size": list, "ratings": str}
 _SCALE_KEYS = {"low": float, "high": float, "higher_is_better": bool, "name": str}
 
@@ -40,7 +43,7 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
     """The data set in a folder.
 
     The CSV is the only one that lies in the folder itself, or the one that `dataset.yaml` names. Images are found by
-    their path below the folder, else by a file name, else by a name without ending, that occurs once below it.
+    their path below the folder, or by a name that only one file has (`image_names.located`).
     `dataset.yaml` may have name, licence, citation, display_size: [height, width], ratings: <file>.csv and
     scale: {low, high, higher_is_better, name}; a scale that is not stated is told from the values, which is logged.
 
@@ -55,7 +58,7 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 
     Raises:
         InputError: no, several or wrong tables; a value that is none of its column, outside the scale or given twice;
-            images absent, ambiguous or outside the folder. The message names the file, the line and the column.
+            images absent or outside the folder. The message names the file, the line and the column.
     """
     folder = Path(folder)
     if missing not in ("error", "drop"):
@@ -66,16 +69,21 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
     path = _table_path(folder, facts.get("ratings"))
     table, given = read_table(path)
     scores, votes, scale = rated(table, given, facts.get("scale", {}), path)
-    files = _files(folder)
     unrated = table["image"].nunique() - len(scores)
     if unrated:
         _log.info("%s: %d images without any vote; left out", path, unrated)
     table = table[table["image"].isin(scores.index)]
-    found, absent = _located(table["image"], files, path)
-    _report_absent(absent, len(found), folder, path, missing)
+    about = [column for column in ABOUT_IMAGE if column in table.columns]
+    _check_the_same(table, about, given, path)
+    rows = table[about].drop_duplicates("image")
+    named = rows.get("reference", pd.Series("", index=rows.index))
+    images, references = located(rows["image"], named, _files(folder), folder, path)
+    _report_absent(images, folder, path, missing)
+    found, absent = images.found, list(images.absent)
     if not found:
         raise InputError(f"{path}: all {len(absent)} images absent; expected them in {folder} or below")
-    images = _images(table, given, found, files, folder, path, missing).join(scores, on="name")
+    _report_absent(references, folder, path, missing, "references")
+    images = _images(rows, given, found, references.found, path).join(scores, on="name")
     return Dataset(
         name=facts.get("name") or _name_of(folder),
         root=folder,
@@ -131,7 +139,12 @@ def _check_keys(found: Any, keys: dict[str, type], where: str) -> None:
 
 
 def _name_of(folder: Path) -> str:
-    return _safe(folder.resolve().name) or "own"
+    """Of its folder and the one above; the end tells it from all other folders, whatever these are called."""
+    whole = folder.resolve()
+    readable = "_".join(name for name in map(_safe, (whole.parent.name, whole.name)) if name)
+    name = f"{readable or 'own'}-{hashlib.sha256(os.fsencode(whole.as_posix())).hexdigest()[:6]}"
+    _log.info("%s: called %s; name: … in %s says another", folder, name, FACTS)
+    return name
 
 
 def _safe(name: str) -> str:
@@ -141,11 +154,11 @@ def _safe(name: str) -> str:
 
 def _table_path(folder: Path, named: str | None) -> Path:
     if named is not None:
-        path = folder / _inside(named, f"{folder / FACTS}: ratings")
+        path = folder / inside(named, f"{folder / FACTS}: ratings")
         if not path.is_file():
             raise InputError(f"{folder / FACTS}: ratings is {named!r}; expected a file in the folder")
         return path
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and not is_left_behind(p.name))
     if not found:
         raise InputError(
             f"{folder}: no CSV file in it; expected one with the ratings (a spreadsheet saved as CSV UTF-8)"
@@ -162,54 +175,12 @@ def _files(folder: Path) -> list[PurePosixPath]:
     """Images below the folder, relative to it, in order; hidden ones are left out."""
     found = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        folders[:] = [name for name in folders if not is_left_behind(name)]
         below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        found += [below / n for n in names if not n.startswith(".") and Path(n).suffix.lower() in _ENDINGS]
+        found += [below / n for n in names if not is_left_behind(n) and Path(n).suffix.lower() in IMAGE_ENDINGS]
     if not found:
         raise InputError(f"{folder}: no images in it or below; expected PNG, JPEG, WebP, TIFF, BMP …")
     return sorted(found)
-
-
-def _inside(name: str, where: str) -> PurePosixPath:
-    """The name as a path below the folder, or InputError where it leads out of it."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or not path.parts:
-        raise InputError(f"{where}: {name!r} is outside of the folder; expected a path within it")
-    return path
-
-
-def _located(names: pd.Series, files: list[PurePosixPath], path: Path) -> tuple[dict[str, str], list[str]]:
-    """Name in the table (index = line) -> path of the image; the names of which there is none."""
-    exact, by_name, by_stem = set(files), defaultdict(list), defaultdict(list)
-    for file in files:
-        by_name[file.name.lower()].append(file)
-        by_stem[file.stem.lower()].append(file)
-    found, absent, lines = {}, [], {}
-    for line, name in names.drop_duplicates().items():
-        wanted = _inside(name, f"{path}, line {line}")
-        candidates = [wanted] if wanted in exact else by_name.get(wanted.name.lower(), [])
-        if len(candidates) > 1:  # parents may tell them apart
-            tail = [part.lower() for part in wanted.parts]
-            candidates = [
-                c for c in candidates if [part.lower() for part in c.parts[-len(tail) :]] == tail
-            ] or candidates
-        if not candidates:
-            # Names of images have dots, so the whole name may be the stem.
-            candidates = by_stem.get(wanted.name.lower()) or by_stem.get(wanted.stem.lower(), [])
-        if len(candidates) > 1:
-            shown = ", ".join(map(str, candidates[:3]))
-            raise InputError(f"{path}, line {line}: {name!r} may be {shown}; expected a path that tells which")
-        if not candidates:
-            absent.append(name)
-            continue
-        file = str(candidates[0])
-        if file in lines:
-            raise InputError(
-                f"{path}, line {line}: {name!r} and {lines[file]!r} are the same file {file}; expected one name"
-            )
-        lines[file] = name
-        found[name] = file
-    return found, absent
 
 
 def _commonest_size(folder: Path, images: Iterable[str]) -> tuple[int, int]:
@@ -234,36 +205,31 @@ def _commonest_size(folder: Path, images: Iterable[str]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _report_absent(
-    absent: list[str], n_found: int, folder: Path, path: Path, missing: str, what: str = "images"
-) -> None:
-    if not absent:
+def _report_absent(found: Located, folder: Path, path: Path, missing: str, what: str = "images") -> None:
+    if not found.absent:
         return
-    message = f"{path}: {len(absent)} of {len(absent) + n_found} {what} absent ({', '.join(absent[:3])} …)"
+    shown = "; ".join(list(found.absent.values())[:3])
+    message = f"{path}: {len(found.absent)} of {len(found.absent) + len(found.found)} {what} absent ({shown} …)"
     if missing == "error":
         raise InputError(f"{message}; expected all in {folder} or below, or missing='drop' to go on without them")
     _log.warning("%s; dropped", message)
 
 
 def _images(
-    table: pd.DataFrame,
-    given: dict[str, str],
-    found: dict[str, str],
-    files: list[PurePosixPath],
-    folder: Path,
-    path: Path,
-    missing: str,
+    rows: pd.DataFrame, given: dict[str, str], found: dict[str, str], references: dict[str, str], path: Path
 ) -> pd.DataFrame:
-    """What is known of every image that is here: name (in the table), image, content, reference, distortion, level."""
-    about = [column for column in ABOUT_IMAGE if column in table.columns]
-    _check_the_same(table, about, given, path)
-    rows = table[table["image"].isin(found)].drop_duplicates("image")
-    rows = rows[about].assign(level=_levels(rows, given, path)).rename(columns={"image": "name"})
+    """What is known of every image that is here: name (in the table), image, content, reference, distortion, level.
+
+    Args:
+        rows: one of each image, columns of `ABOUT_IMAGE`.
+        given: our names of the columns -> the file's.
+        found, references: name -> file.
+    """
+    rows = rows[rows["image"].isin(found)]
+    rows = rows.assign(level=_levels(rows, given, path)).rename(columns={"image": "name"})
     rows["image"] = rows["name"].map(found)
     rows["distortion"] = rows.get("distortion", "")
     named = rows.pop("reference") if "reference" in rows else pd.Series("", index=rows.index)
-    references, lost = _located(named[named != ""], files, path)
-    _report_absent(lost, len(references), folder, path, missing, "references")
     rows["reference"] = [references.get(name, "") for name in named]
     if "content" in rows:
         blank = rows.index[rows["content"] == ""]
@@ -285,12 +251,7 @@ def _images(
 
 
 def _check_the_same(table: pd.DataFrame, about: list[str], given: dict[str, str], path: Path) -> None:
-    """One image, one description, however many rows; in a wide table one row."""
-    if "vote" not in table.columns and table["image"].duplicated().any():
-        line = table.index[table["image"].duplicated()][0]
-        name = table.at[line, "image"]
-        first = table.index[table["image"] == name][0]
-        raise InputError(f"{path}, line {line}: image {name!r} a second time (first in line {first}); expected one row")
+    """One image, one description, however many rows."""
     for column in about[1:]:
         first = table.groupby("image")[column].transform("first")
         differs = table.index[table[column] != first]
