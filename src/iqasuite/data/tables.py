@@ -27,16 +27,18 @@ _UNREADABLE = (OSError, ValueError, KeyError, UnicodeDecodeError, zipfile.BadZip
 def csv_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A CSV file with a head that names at least these columns; blanks around their names are taken off.
 
-    A column is of numbers (an empty cell is nan) where all its cells are, else of text: "NA" and "None" are names.
+    Columns of numbers have nan where a cell is empty; in those of text "NA" and "None" are names.
 
     Raises:
         InputError: unreadable, a column missing.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path)
+        texts = [name for name in table.columns if table[name].dtype.kind not in "biuf" or table[name].isna().all()]
+        table[texts] = pd.read_csv(path, usecols=texts, dtype=str, keep_default_na=False)[texts]
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a CSV table ({error})") from error
-    return _with(table.rename(columns=lambda name: str(name).strip()).apply(_typed), columns, path)
+    return _with(table.rename(columns=lambda name: str(name).strip()), columns, path)
 
 
 def word_table(path: Path, columns: Sequence[str], separator: str = r"\s+") -> pd.DataFrame:
@@ -87,11 +89,6 @@ def reissued(files: Files, name: str) -> pd.DataFrame | None:
         return None
     path = files.need(file)
     return _with(csv_table(path, ()).rename(columns=_REISSUED_AS), ("name", "score"), path)
-
-
-def _typed(column: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if numbers.notna().any() and (numbers.notna() | (column == "")).all() else column
 
 
 def _with(table: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:
