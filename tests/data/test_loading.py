@@ -1,7 +1,6 @@
 """Whatever a file holds: either RGB comes out, or one line that names the file."""
 
 import io
-import logging
 import struct
 import zlib
 
@@ -73,16 +72,6 @@ def test_decompression_bomb(tmp_path, recwarn):
     assert not recwarn.list
 
 
-def test_sixteen_bits(tmp_path):
-    gray = np.array([[0, 255, 256], [32768, 65279, 65535]], dtype=np.uint16)
-    Image.fromarray(gray).save(tmp_path / "gray16.png")
-    expected = np.array([[0, 0, 1], [128, 254, 255]])
-    np.testing.assert_array_equal(read_image(tmp_path / "gray16.png"), np.repeat(expected[..., None], 3, axis=2))
-    body = b"\x00" + struct.pack(">6H", 65535, 256, 0, 32768, 511, 12345)
-    (tmp_path / "rgb16.png").write_bytes(png(2, 1, 16, body))
-    np.testing.assert_array_equal(read_image(tmp_path / "rgb16.png"), [[[255, 1, 0], [128, 1, 48]]])
-
-
 def test_sixteen_bits_in_tiff(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "whole.tif", values.astype(np.uint16) * 257, photometric="rgb")
@@ -95,18 +84,6 @@ def test_sixteen_bits_in_tiff(tmp_path):
     )
     with pytest.raises(InputError, match="planes16.tif: 16-bit TIFF with separate planes"):
         read_image(tmp_path / "planes16.tif")
-
-
-def test_values_of_unknown_range_are_refused(tmp_path):
-    Image.fromarray(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)).save(tmp_path / "float.tif")
-    with pytest.raises(InputError, match="expected 8 or 16 bits"):
-        read_image(tmp_path / "float.tif")
-
-
-def test_cmyk_jpeg(tmp_path):
-    red = np.zeros((16, 16, 3), dtype=np.uint8) + np.array([200, 30, 30], dtype=np.uint8)
-    Image.fromarray(red).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)
-    assert np.abs(read_image(tmp_path / "cmyk.jpg").astype(int) - red).max() <= 3
 
 
 def test_gray_and_palette(tmp_path):
@@ -129,24 +106,6 @@ def test_transparency_lies_on_white(tmp_path, mode):
         image.info["transparency"] = 3
     image.save(tmp_path / "clear.png")
     assert (read_image(tmp_path / "clear.png") == 255).all()
-
-
-def test_exif_rotation(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90° clockwise to see it upright
-    Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(RGB, -1))
-
-
-@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
-def test_animation_gives_first_frame_and_a_warning(tmp_path, ending, caplog):
-    first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
-    options = {"lossless": True} if ending == "webp" else {}
-    first.save(tmp_path / f"film.{ending}", save_all=True, append_images=[second], **options)
-    with caplog.at_level(logging.WARNING):
-        image = read_image(tmp_path / f"film.{ending}")
-    assert (image == np.array([255, 0, 0])).all()
-    assert "2 frames, only the first" in caplog.text
 
 
 def test_one_pixel(tmp_path):

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from iqasuite.data.tiff import Directory
+
 ORIENTATION = 0x0112
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -41,6 +43,7 @@ def orientation(image: Image.Image) -> int:
 
 def forget_second_reading(image: Image.Image) -> None:
     """Drop the metadata of an opened TIFF that Pillow would read, and may stumble over, when its pixels are loaded."""
+    image.filename = ""  # with a name Pillow maps the file into memory, by a wrong width where it lies on its side
     image.info.pop("xmp", None)
     exif = image.getexif()
     for pointer in (0x8769, 0x8825, 0xA005):  # of EXIF, GPS, interoperability
@@ -62,7 +65,7 @@ def without_metadata(data: bytes) -> bytes | None:
             return _bare_tiff(data)
         if data[4:12] in (b"ftypavif", b"ftypavis"):
             head, box, pixels = data.partition(b"mdat")  # EXIF becomes an item of a type that nobody knows
-            return head.replace(b"Exif\0", b"none\0") + box + pixels
+            return head.replace(b"Exif", b"none") + box + pixels
     except (struct.error, IndexError):
         return None
     return None
@@ -131,15 +134,9 @@ def _bare_jpeg(data: bytes) -> bytes:
 
 def _bare_tiff(data: bytes) -> bytes:
     """A new first directory behind the file, with those tags of the old one that pixels need."""
-    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
-    offset, count, size = (order + "Q", order + "Q", 20) if big else (order + "I", order + "H", 12)
-    (start,) = struct.unpack_from(offset, data, 8 if big else 4)
-    (number,) = struct.unpack_from(count, data, start)
-    first = start + struct.calcsize(count)
-    entries = [data[first + i * size : first + (i + 1) * size] for i in range(min(number, 1000))]
-    whole = [entry for entry in entries if len(entry) == size]
-    kept = [entry for entry in whole if struct.unpack_from(order + "H", entry)[0] in _TIFF_PIXELS]
+    tags = Directory.read(io.BytesIO(data))
+    kept = [entry for tag, entry in sorted(tags.entries.items()) if tag in _TIFF_PIXELS]
+    offset, count = (tags.order + code for code in ("QQ" if tags.big else "IH"))
     data += b"\0" * (len(data) % 2)
-    head = data[:8] + struct.pack(offset, len(data)) if big else data[:4] + struct.pack(offset, len(data))
-    directory = struct.pack(count, len(kept)) + b"".join(kept) + struct.pack(offset, 0)
-    return head + data[len(head) :] + directory
+    head = data[: 8 if tags.big else 4] + struct.pack(offset, len(data))
+    return b"".join([head, data[len(head) :], struct.pack(count, len(kept)), *kept, struct.pack(offset, 0)])

@@ -1,24 +1,72 @@
-"""TIFF files whose first image is not what it seems, and what is in those that Pillow does not open."""
+"""TIFF files whose first image is not what it seems, and the tags of those that Pillow does not open."""
 
 from __future__ import annotations
 
 import logging
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from iqasuite.errors import InputError
 
 RAW = "a camera's raw file, whose first image is a thumbnail or a preview"
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 256, 257, 258, 262, 277, 339
-_KIND, _OLD_KIND, _COMPRESSION, _PLANES, _BELOW, _DNG = 254, 255, 259, 284, 330, 50706
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 256, 257, 258, 259, 262, 277, 339
+_KIND, _OLD_KIND, _PLANES, _BELOW, _DNG = 254, 255, 284, 330, 50706
 _FAX_OR_JPEG = (2, 3, 4, 6, 7)  # compressions that say themselves what black is
+_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # TIFF's types of tags that are read here
 _FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floating point", 5: "complex", 6: "complex"}
 _COLOURS = {0: "gray, white is zero", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab"}
 _SENSORS = {32803: "a sensor's mosaic", 34892: "a sensor's linear values"}
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """The tags of one image of a TIFF file, as they are stored.
+
+    Attributes:
+        order: "<" or ">".
+        big: whether this is a BigTIFF.
+        entries: tag -> its 12 or 20 bytes.
+    """
+
+    order: str
+    big: bool
+    entries: dict[int, bytes]
+
+    @classmethod
+    def read(cls, file: BinaryIO, place: int | None = None) -> Directory:
+        """The directory at a place of the file; None = the first one.
+
+        Raises:
+            struct.error: the file ends before.
+        """
+        file.seek(0)
+        head = file.read(16)
+        order, big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
+        if place is None:
+            (place,) = struct.unpack_from(order + "Q" if big else order + "I", head, 8 if big else 4)
+        file.seek(place)
+        count, size = (order + "Q", 20) if big else (order + "H", 12)
+        (number,) = struct.unpack(count, file.read(struct.calcsize(count)))
+        entries = [file.read(size) for _ in range(min(number, 1000))]
+        return cls(order, big, {struct.unpack_from(order + "H", e)[0]: e for e in entries if len(e) == size})
+
+    def integers(self, tag: int, file: BinaryIO) -> tuple[int, ...]:
+        """The values of a tag; () where it is not there or no integer."""
+        entry = self.entries.get(tag, bytes(20))
+        kind, number = struct.unpack_from(self.order + ("HQ" if self.big else "HI"), entry, 2)
+        if kind not in _INTEGERS or not 0 < number < 1000:
+            return ()
+        format = f"{self.order}{number}{_INTEGERS[kind]}"
+        held = entry[12 if self.big else 8 :]
+        if struct.calcsize(format) > len(held):
+            file.seek(*struct.unpack(self.order + ("Q" if self.big else "I"), held))
+            held = file.read(struct.calcsize(format))
+        return struct.unpack_from(format, held)
 
 
 def check(image: Image.Image, path: Path) -> None:
@@ -31,13 +79,13 @@ def check(image: Image.Image, path: Path) -> None:
     tags = image.tag_v2
     if _DNG in tags:
         raise InputError(f"{path}: {RAW}; expected a developed image (develop it first)")
-    if PHOTOMETRIC not in tags and tags.get(_COMPRESSION, 1) not in _FAX_OR_JPEG:
+    if PHOTOMETRIC not in tags and tags.get(COMPRESSION, 1) not in _FAX_OR_JPEG:
         raise InputError(f"{path}: TIFF that does not say whether black or white is zero; expected its photometric tag")
-    size = tags[WIDTH], tags[HEIGHT]
-    larger = [other for other in _sizes_below(image) if other > size]
-    if larger or tags.get(_KIND, 0) & 1 or tags.get(_OLD_KIND) == 2:
-        first = f"its first image ({size[0]}×{size[1]} pixels) is a thumbnail or a reduced one"
-        if larger or tags.next or _BELOW in tags:
+    width, height, below = tags[WIDTH], tags[HEIGHT], _sizes_below(image)
+    larger = any(other > width * height for other in below)
+    if larger or any(value & 1 for value in several(tags.get(_KIND, 0))) or tags.get(_OLD_KIND) == 2:
+        first = f"its first image ({width}×{height} pixels) is a thumbnail or a reduced one"
+        if below or tags.next:
             raise InputError(f"{path}: {first}; expected the image itself first: develop or convert the file first")
         _log.warning("%s: %s by its tags, but there is no other", path, first)
     bits = max(several(tags.get(BITS, 1)))
@@ -52,15 +100,16 @@ def described(path: Path) -> str:
     """What the first image of a TIFF file consists of, in words; "" where its tags cannot be read."""
     try:
         with open(path, "rb") as file:
-            tags = _directory(file)
-            file.seek(tags.next)
-            tags.load(file)
-        bits, formats = several(tags.get(BITS, 1)), several(tags.get(SAMPLE_FORMAT, 1))
-        colour = tags.get(PHOTOMETRIC)
-        samples = f"{tags.get(SAMPLES, 1)} × {max(bits)} bits, {_FORMATS.get(formats[0], 'of no known format')}"
-        return f"{(_COLOURS | _SENSORS).get(colour, f'photometric {colour}')}, {samples}" if WIDTH in tags else ""
-    except Exception:  # broken tags: the caller says so
+            tags = Directory.read(file)
+            colour, samples = tags.integers(PHOTOMETRIC, file), tags.integers(SAMPLES, file) or (1,)
+            bits, formats = tags.integers(BITS, file) or (1,), tags.integers(SAMPLE_FORMAT, file) or (1,)
+            size = tags.integers(WIDTH, file) + tags.integers(HEIGHT, file)
+    except (struct.error, ValueError, OverflowError):
         return ""
+    named = (_COLOURS | _SENSORS).get(colour[0], f"photometric {colour[0]}") if colour else "no photometric tag"
+    order = ", big-endian BigTIFF" if tags.big and tags.order == ">" else ""
+    kind = _FORMATS.get(formats[0], "of no known format")
+    return f"{named}, {samples[0]} × {max(bits)} bits, {kind}{order}" if len(size) == 2 else ""
 
 
 def several(value: object) -> tuple:
@@ -68,23 +117,15 @@ def several(value: object) -> tuple:
     return value if isinstance(value, tuple) and value else (value,)
 
 
-def _directory(file: BinaryIO) -> ImageFileDirectory_v2:
-    file.seek(0)
-    head = file.read(8)
-    return ImageFileDirectory_v2(head + file.read(8) if head[2] == 43 else head)
-
-
-def _sizes_below(image: Image.Image) -> list[tuple[int, int]]:
-    """(width, height) of the images below the first one, where raw files have theirs; those that can be read."""
-    sizes, file = [], image.fp
+def _sizes_below(image: Image.Image) -> list[int]:
+    """Pixels of the images below the first one, where raw files have theirs; of those that can be read."""
+    file, sizes = image.fp, []
     place = file.tell()
     try:
-        for offset in several(image.tag_v2[_BELOW]) if _BELOW in image.tag_v2 else ():
-            below = _directory(file)
-            file.seek(offset)
-            below.load(file)
-            sizes.append((below[WIDTH], below[HEIGHT]))
-    except Exception as error:  # broken metadata: the first image is all there is
+        for offset in Directory.read(file).integers(_BELOW, file):
+            below = Directory.read(file, offset)
+            sizes += [w * h for w in below.integers(WIDTH, file) for h in below.integers(HEIGHT, file)]
+    except (struct.error, ValueError, OverflowError) as error:  # broken metadata: the first image is all there is
         _log.debug("%s: images below the first cannot be read (%s)", image.filename, error)
     file.seek(place)
     return sizes
