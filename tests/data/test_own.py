@@ -168,6 +168,7 @@ def test_folders_that_are_none(folder, tmp_path):
         ("display_size: [0, 10]", "display_size is [0, 10]"),
         ("name: ../out", "name is '../out'"),
         ("name: 3", "name is 3; expected text"),
+        ("name: koniq10k", "name is 'koniq10k', which is another data set's"),
         ("- a list", "list; expected keys"),
         ("a: [", "not YAML"),
         ("!!python/object/apply:os.system [true]", "not YAML"),
@@ -226,3 +227,21 @@ def test_an_unreadable_header_does_not_hide_the_others(folder, caplog):
     (folder / "b.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="none of its images can be read"):
         own.load(folder)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_study_from_other_systems(folder, encoding):
+    """Decomposed names of files, people and scenes that pandas takes for missing, what archivers leave, a first line
+    that states the separator, an ending in capitals.
+    """
+    laid_out(folder, "", "e\u0301te\u0301/a.png", "e\u0301te\u0301/b.PNG", facts="citation: Angstrom\n")
+    (folder / "ratings.csv").unlink()
+    for name in ("._ratings.CSV", "e\u0301te\u0301/._a.png", "__MACOSX/a.png", "Thumbs.db"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\5")
+    text = "sep=;\r\nimage;NA;null;scene\r\n\u00e9t\u00e9/a.png;3;NA;None\r\n\u00e9t\u00e9\\B.png;;2;nan\r\n"
+    (folder / "RATINGS.CSV").write_bytes(text.encode(encoding))
+    data = own.load(folder)
+    assert data.observers() == ["NA", "null"] and data.images["content"].tolist() == ["None", "nan"]
+    assert data.images["image"].tolist() == ["e\u0301te\u0301/a.png", "e\u0301te\u0301/b.PNG"] and data.hash()
+    assert data.votes[["observer", "vote"]].to_numpy().tolist() == [["NA", 3], ["null", 2]]

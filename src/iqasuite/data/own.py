@@ -100,6 +100,8 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 
 def _facts(folder: Path) -> dict[str, Any]:
     """What `dataset.yaml` says, checked; {} where there is none."""
+    from iqasuite.data import adapters  # here, because they need data sets as well
+
     path = folder / FACTS
     if not path.is_file():
         if (folder / "dataset.yml").is_file():
@@ -123,6 +125,8 @@ def _facts(folder: Path) -> dict[str, Any]:
         facts["display_size"] = tuple(size)
     if "name" in facts and facts["name"] != _safe(facts["name"]):
         raise InputError(f"{path}: name is {facts['name']!r}; expected letters, digits, and _ . - within")
+    if facts.get("name") in adapters.NAMES:
+        raise InputError(f"{path}: name is {facts['name']!r}, which is another data set's; expected one of its own")
     return facts
 
 
@@ -141,7 +145,8 @@ def _check_keys(found: Any, keys: dict[str, type], where: str) -> None:
 def _name_of(folder: Path) -> str:
     """Of its folder and the one above; the end tells it from all other folders, whatever these are called."""
     whole = folder.resolve()
-    readable = "_".join(name for name in map(_safe, (whole.parent.name, whole.name)) if name)
+    above = "" if whole.parent == Path.home() else whole.parent.name  # who somebody is is nobody's business
+    readable = "_".join(name for name in map(_safe, (above, whole.name)) if name)
     name = f"{readable or 'own'}-{hashlib.sha256(os.fsencode(whole.as_posix())).hexdigest()[:6]}"
     _log.info("%s: called %s; name: … in %s says another", folder, name, FACTS)
     return name
