@@ -30,6 +30,14 @@ def test_patterns(folder):
     assert named(["b/*"]) == ["b/2.PNG"] and named(["b/*.txt"]) == ["b/notes.txt"]
 
 
+def test_a_folder_leaves_no_image_out_without_a_word(tmp_path, caplog):
+    images = ["a.JFIF", "b.mpo", "c.HEIC", "d.TIFF", "e.jxl", "f.apng", "g.tga"]
+    for name in [*images, "IMG_1.CR2", "x.dng", "y.psd", "notes.txt", "._a.jfif"]:
+        (tmp_path / name).touch()
+    assert [os.path.basename(name) for name in named([str(tmp_path)])] == images
+    assert "3 raw" in caplog.text and "IMG_1.CR2, x.dng, y.psd" in caplog.text and "notes" not in caplog.text
+
+
 @pytest.mark.parametrize(("name", "word"), [("none.png", "no such file"), ("*.gif", "no file matches"),
                                             ("empty", "no pictures in it")])  # fmt: skip
 def test_names_of_nothing(folder, name, word):

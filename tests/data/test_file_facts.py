@@ -20,6 +20,15 @@ def test_facts_of_files(tmp_path):
         file_facts({"text.png": tmp_path / "text.png"})
 
 
+def test_sizes_are_those_of_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    paths = {name: tmp_path / name for name in ("a.jpg", "a.png", "a.webp", "a.avif")}
+    for path in paths.values():
+        Image.new("RGB", (40, 20)).save(path, exif=exif)
+    assert file_facts(paths)[["width", "height"]].drop_duplicates().to_numpy().tolist() == [[20, 40]]
+
+
 def write(folder, name, pixels):
     Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(folder / name)
     return folder / name

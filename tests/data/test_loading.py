@@ -54,6 +54,9 @@ def test_not_an_image_empty_missing_folder_video(tmp_path):
         "a.png": "not an image",
         "empty.png": "0 bytes",
         "none.png": "no such file",
+        "a\0b.png": "no such file",
+        "a.png/b.png": "no such file",
+        "x" * 300 + ".png": "cannot be read",
         ".": "no such file",
         "film.mkv": "ffmpeg -i film.mkv -frames:v 1 film.png",
     }.items():

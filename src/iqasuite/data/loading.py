@@ -51,6 +51,7 @@ _CONTENTS = {  # (place, bytes there): what a file is that Pillow does not open
     **{(4, b"ftyp" + brand): "an HEIC image, which cannot be decoded here" for brand in (b"he", b"mif1", b"msf1")},
     **{(0, magic): tiff.RAW for magic in (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")},
     (4, b"ftypcrx"): tiff.RAW,
+    (4, b"ftypavi"): "a damaged or truncated AVIF image",
 }
 _NAMES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"GIF8": "GIF", b"BM": "BMP"}
 _DARK = 16  # of 256 levels: below it the upper 4 bits are not used
@@ -130,7 +131,7 @@ def _from_file(path: Path, use: Callable[[Image.Image], T]) -> T:
 def _check_file(path: Path) -> None:
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with a null character
         status = None
     if status is None or not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: no such file; expected an image")
@@ -171,6 +172,7 @@ def _checked(image: Image.Image, path: Path) -> Image.Image:
         raise InputError(f"{path}: {image.format}, {_REFUSED[image.format]}; {_EXPECTED}")
     if image.format == "TIFF":
         tiff.check(image, path)
+        tiff.mend_palette(image)
         forget_second_reading(image)
     if image.mode == "F":
         raise InputError(f"{path}: floating-point {_VALUES}; expected 8 or 16 bits")

@@ -66,7 +66,7 @@ def without_metadata(data: bytes) -> bytes | None:
         if data[4:12] in (b"ftypavif", b"ftypavis"):
             head, box, pixels = data.partition(b"mdat")  # EXIF becomes an item of a type that nobody knows
             return head.replace(b"Exif", b"none") + box + pixels
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return None
     return None
 

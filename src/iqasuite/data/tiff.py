@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImagePalette
 
 from iqasuite.errors import InputError
 
 RAW = "a camera's raw file, whose first image is a thumbnail or a preview"
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 256, 257, 258, 259, 262, 277, 339
-_KIND, _OLD_KIND, _PLANES, _BELOW, _DNG = 254, 255, 284, 330, 50706
+_KIND, _OLD_KIND, _PLANES, _COLOURMAP, _BELOW, _DNG = 254, 255, 284, 320, 330, 50706
 _FAX_OR_JPEG = (2, 3, 4, 6, 7)  # compressions that say themselves what black is
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # TIFF's types of tags that are read here
 _FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floating point", 5: "complex", 6: "complex"}
@@ -74,7 +74,7 @@ def check(image: Image.Image, path: Path) -> None:
 
     Raises:
         InputError: a raw file of a camera, a first image that is a thumbnail, 16-bit samples in separate planes,
-            signed 8-bit samples, gray levels of which neither end is said to be black.
+            signed 8-bit samples, uncompressed YCbCr, gray levels of which neither end is said to be black.
     """
     tags = image.tag_v2
     if _DNG in tags:
@@ -83,7 +83,7 @@ def check(image: Image.Image, path: Path) -> None:
         raise InputError(f"{path}: TIFF that does not say whether black or white is zero; expected its photometric tag")
     width, height, below = tags[WIDTH], tags[HEIGHT], _sizes_below(image)
     larger = any(other > width * height for other in below)
-    if larger or any(value & 1 for value in several(tags.get(_KIND, 0))) or tags.get(_OLD_KIND) == 2:
+    if larger or any(kind in (1, 3, 5, 7) for kind in several(tags.get(_KIND, 0))) or tags.get(_OLD_KIND) == 2:
         first = f"its first image ({width}×{height} pixels) is a thumbnail or a reduced one"
         if below or tags.next:
             raise InputError(f"{path}: {first}; expected the image itself first: develop or convert the file first")
@@ -92,8 +92,17 @@ def check(image: Image.Image, path: Path) -> None:
     if tags.get(_PLANES) == 2 and bits > 8:
         # Pillow takes such samples for bytes and returns another image, without a word.
         raise InputError(f"{path}: 16-bit TIFF with separate planes; expected interleaved ones (or PNG)")
+    if tags.get(PHOTOMETRIC) == 6 and tags.get(COMPRESSION, 1) == 1:  # Pillow looks for a fourth byte of each pixel
+        raise InputError(f"{path}: uncompressed YCbCr TIFF, which Pillow does not read; expected RGB or gray")
     if bits == 8 and 2 in several(tags.get(SAMPLE_FORMAT, 1)):  # Pillow takes them for unsigned ones
         raise InputError(f"{path}: signed 8-bit values, whose range is not known; expected unsigned ones")
+
+
+def mend_palette(image: Image.Image) -> None:
+    """Colours of an opened TIFF that were stored with 8 bits in place of 16, as libtiff and viewers take them."""
+    colours = image.tag_v2.get(_COLOURMAP, ())
+    if image.mode in ("P", "PA") and colours and max(colours) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(colours))
 
 
 def described(path: Path) -> str:
