@@ -311,6 +311,15 @@ def test_columns_that_number_the_rows_are_left_out(tmp_path, name, table):
         assert scores.index.tolist() == ["a", "b"] and set(votes["observer"]) <= {"anna", "bob", "ratings"}
 
 
+def test_numbers_of_rows_of_a_table_that_was_shuffled_or_filtered(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        assert set(read(tmp_path, ",image,anna\n12,a,4\n0,b,4\n77,c,2\n")[1]["observer"]) == {"anna"}
+    assert "column 1 (without a name) numbers the rows; left out" in caplog.text
+    assert "column 2 has no name" in refusal(tmp_path, "image,,anna\na,4,4\nb,3,4\n")
+    assert "column 1 has no name" in refusal(tmp_path, ",image,anna\n4,a,4\n4,b,4\n")
+    assert "column 'index' looks like no person's" in refusal(tmp_path, "image,index,anna\na,4,4\nb,3,4\n")
+
+
 def test_one_person_whatever_way_accents_are_written(tmp_path):
     votes = read(tmp_path, "observer,image,vote\nJos\u00e9,a,3\nJose\u0301,b,4\n")[1]
     assert set(votes["observer"]) == {"Jos\u00e9"}

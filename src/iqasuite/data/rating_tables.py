@@ -88,14 +88,15 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if not cells:
         raise InputError(f"{path}, line 2: no ratings; expected at least one row under the header")
     raw = pd.DataFrame(cells, index=lines, columns=range(len(header)), dtype=object)
-    counters = [i for i, name in enumerate(header) if name and _COUNTERS.fullmatch(_plain(name)) and _counts(raw[i])]
-    if counters:
-        _log.info("%s: columns that number the rows, left out: %s", path, ", ".join(header[i] for i in counters))
-    unnamed = [*counters, *(i for i, name in enumerate(header) if not name)]
-    for i in unnamed:  # spreadsheets leave empty columns behind, pandas the numbers of the rows
-        if (raw[i] != "").any() and not _counts(raw[i]):
+    for i, name in enumerate(header):  # spreadsheets leave empty columns behind, pandas and others numbers of rows
+        nameless = re.fullmatch(r"(unnamed:\d+)?", _plain(name))
+        if not name and (raw[i] == "").all():
+            raw = raw.drop(columns=i)
+        elif _COUNTERS.fullmatch(_plain(name)) and _counts(raw[i], in_order=not (i == 0 and nameless)):
+            _log.info("%s: column %d (%s) numbers the rows; left out", path, i + 1, name or "without a name")
+            raw = raw.drop(columns=i)
+        elif not name:
             raise InputError(f"{path}, line 1: column {i + 1} has no name; expected one")
-    raw = raw.drop(columns=unnamed)
     header = [header[i] for i in raw.columns]
     columns = _columns(header, path)
     raw.columns = columns
@@ -114,12 +115,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s._-]+", "", name).lower()
 
 
-def _counts(cells: pd.Series) -> bool:
-    """Whether a column is 0, 1, 2 … or 1, 2, 3 …, rows left out maybe."""
+def _counts(cells: pd.Series, in_order: bool) -> bool:
+    """Whether a column has whole numbers, each once; in order: 0, 1, 2 … or 1, 2, 3 …, rows left out maybe."""
     if not cells.str.fullmatch(r"\d{1,9}").all():
         return False
-    numbers = cells.astype("int64").to_numpy()
-    return bool((np.diff(numbers) > 0).all()) and int(numbers[-1]) <= 2 * len(numbers)
+    numbers = cells.astype("int64")
+    return numbers.is_unique and (not in_order or numbers.is_monotonic_increasing and numbers.max() <= 2 * len(numbers))
 
 
 def _columns(header: Sequence[str], path: Path) -> list[str]:
@@ -351,10 +352,11 @@ def _check_codes(ratings: pd.DataFrame, path: Path, of_scores: bool = False) -> 
     if code is not None:
         first = ratings[values == code].iloc[0]
         others = values[values != code]
+        low, high = min(code, 1), max(code, np.ceil(others.max()), 5)
         raise InputError(
             f"{path}, line {first['line']}, column {first['column']}: found {code:g} ({(values == code).sum()} in all) "
             f"among values {others.min():g} to {others.max():g}; expected nothing where an image was not rated, or, if "
-            f"it is a vote, the scale stated in {_STATE_IT % (min(code, 1), max(code, others.max()), 'true')}"
+            f"it is a vote, the scale stated in {_STATE_IT % (low, high, 'true')}"
         )
 
 
