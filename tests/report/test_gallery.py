@@ -143,14 +143,14 @@ def test_only_what_was_tested_on_the_same_splits_is_ranked_together(small):
         row | {"model": model, "protocol": protocol, "folds": folds, "seeds": seeds, "n": n, "value": value}
         for model, protocol, folds, seeds, n, value in [
             ("ten", "corrected", "0,1,2,3", "0,1,2", 273, 0.8), ("three", "corrected", "0,1,2", "0", 148, 0.9),
-            ("study", "faithful", "0,1,2,3", "0", 273, 0.95),
+            ("study", "faithful", "0,1,2,3", "0", 273, 0.95), ("PSNR", "no training", "0,1,2,3", "0", 273, 0.7),
         ]
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
     gallery.build("small")
     text = (small / "README.md").read_text()
     assert text.count("| model | srocc | n | splits | trainings |") == 3
-    assert "| ten | 0.800 | 273 | 4 | 3 |" in text and "| three | 0.900 | 148 | 3 | 1: contents only |" in text
+    assert "| ten | 0.800 | 273 | 4 | 3 |\n| PSNR | 0.700 | 273 | 4 | – |" in text and "| three | 0.900 | 148 | 3 | 1: contents only |" in text
     assert "models of MOS, faithful protocol, test part, median over 4 splits" in text
 
 

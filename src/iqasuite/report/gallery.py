@@ -21,7 +21,7 @@ from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
 from iqasuite.report.outputs import captions, gather_scores
 from iqasuite.report.provenance import read_runs
-from iqasuite.report.tables import method_table
+from iqasuite.report.tables import UNTRAINED, method_table
 from iqasuite.suite import GIVEN, Run, Suite, check, read_suite
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -199,7 +199,8 @@ def _highlight(entry: str, root: Path) -> Item | None:
 def _scores(path: Path) -> list[Item]:
     """Means over people, then models of MOS: methods × metrics with 95 % intervals.
 
-    A table for each data set, protocol and set of splits: only what was tested on the same splits is ranked together.
+    A table for each data set, protocol, set of splits and number of images: only what was tested on the same splits and
+    images is ranked together.
     """
     if not path.is_file():
         return []
@@ -208,7 +209,9 @@ def _scores(path: Path) -> list[Item]:
     items = []
     for observer, metrics, what in (("mean", METRICS, "mean over the people"), ("", MOS_METRICS, "models of MOS")):
         wanted = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
-        for (dataset, protocol, folds), rows in wanted.groupby(["dataset", "protocol", "folds"], sort=False):
+        shown_with = wanted["protocol"].replace(UNTRAINED, "corrected")  # metrics stand beside what was trained
+        keys = ["dataset", shown_with, "folds"] + (["n"] if observer == "" else [])
+        for (dataset, protocol, folds, *_), rows in wanted.groupby(keys, sort=False):
             table = method_table(rows, metrics, observer)
             splits = folds.count(",") + 1
             middle = f", median over {splits} splits" if folds and observer == "" else ""

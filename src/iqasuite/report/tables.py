@@ -9,6 +9,7 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation.people import natural_order
 
 COLUMNS = ("accuracy", "qwk", "mae", "srocc")
+UNTRAINED = "no training"  # protocol of metrics, which have nothing to learn
 
 
 def with_interval(value: float, low: float = np.nan, high: float = np.nan, digits: int = 2) -> str:
@@ -58,7 +59,8 @@ def method_table(
     table["n"] = [f"{n:,}" for n in counts["n"]]
     if counts["folds"].ne("").any():
         table["splits"] = [str(folds.count(",") + 1) if folds else "–" for folds in counts["folds"]]
-    table["trainings"] = [_trainings(model, seeds) for model, seeds in counts["seeds"].items()]
+    trained = counts["protocol"] != UNTRAINED if "protocol" in counts else pd.Series(True, index=order)
+    table["trainings"] = [_trainings(model, counts["seeds"][model]) if trained[model] else "–" for model in order]
     return table.rename_axis(columns=None).reset_index()
 
 
