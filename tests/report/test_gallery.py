@@ -150,7 +150,8 @@ def test_only_what_was_tested_on_the_same_splits_is_ranked_together(small):
     gallery.build("small")
     text = (small / "README.md").read_text()
     assert text.count("| model | srocc | n | splits | trainings |") == 3
-    assert "| ten | 0.800 | 273 | 4 | 3 |\n| PSNR | 0.700 | 273 | 4 | – |" in text and "| three | 0.900 | 148 | 3 | 1: contents only |" in text
+    assert "| ten | 0.800 | 273 | 4 | 3 |\n| PSNR | 0.700 | 273 | 4 | – |" in text
+    assert "| three | 0.900 | 148 | 3 | 1: contents only |" in text
     assert "models of MOS, faithful protocol, test part, median over 4 splits" in text
 
 
