@@ -87,7 +87,7 @@ def test_gray_integers_of_tiff(tmp_path, kind, factor, compression, order):
 @pytest.mark.parametrize(
     ("kind", "white"), [("uint16", "minisblack"), ("uint16", "miniswhite"), ("uint32", "minisblack")]
 )
-def test_values_that_nobody_scaled_are_refused(tmp_path, kind, white):
+def test_values_that_nobody_scaled_are_refused(tmp_path, kind, white, caplog):
     for bits in (8, 10, 12):
         scaled = (GRAY.astype(kind) * (2**bits - 1) // 255).astype(kind)
         tifffile.imwrite(tmp_path / "a.tif", scaled, photometric=white)
@@ -96,6 +96,9 @@ def test_values_that_nobody_scaled_are_refused(tmp_path, kind, white):
     refused(tmp_path / "a.png", "not scaled")
     tifffile.imwrite(tmp_path / "a.tif", RGB.astype(np.uint16), photometric="rgb")
     refused(tmp_path / "a.tif", "not scaled")
+    tifffile.imwrite(tmp_path / "dark.tif", GRAY.astype(kind) << (6 if kind == "uint16" else 22))
+    np.testing.assert_array_equal(read_image(tmp_path / "dark.tif"), in_three(GRAY >> 2))
+    assert "dark.tif" in caplog.text and "14 bits" in caplog.text or kind == "uint32"
     tifffile.imwrite(tmp_path / "black.tif", np.zeros_like(GRAY, np.uint16), photometric="minisblack")
     assert not read_image(tmp_path / "black.tif").any()
 

@@ -54,7 +54,7 @@ _CONTENTS = {  # (place, bytes there): what a file is that Pillow does not open
     (4, b"ftypavi"): "a damaged or truncated AVIF image",
 }
 _NAMES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"GIF8": "GIF", b"BM": "BMP"}
-_DARK = 16  # of 256 levels: below it the upper 4 bits are not used
+_BLACK, _DARK = 16, 64  # of 256 levels: below them the upper 4 or 2 bits are not used
 _LARGEST = 2**30  # bytes of a file that is looked at a second time, without its metadata
 
 
@@ -66,10 +66,11 @@ def read_image(path: Path | str, max_pixels: float = 200e6) -> np.ndarray:
     a warning in the log, where the decoders' own warnings go, too. Colour profiles are not applied.
 
     Of unsigned integers of 12, 16 or 32 bits the upper 8 are kept. An image that leaves the upper 4 unused is refused:
-    every viewer shows it black, and it may hold 8 to 12 bits that nobody scaled. A TIFF in which white is zero is
-    inverted, as it is shown. Signed integers have no range on which readers agree: they are taken as they are where
-    all lie in 0…255, and refused otherwise, as are all signed 8-bit and all floating-point values. Raw files of cameras
-    are refused, and every TIFF whose first image is the thumbnail of another.
+    every viewer shows it black, and it may hold 8 to 12 bits that nobody scaled. Where the upper 2 are unused, as by 14
+    bits, a warning is in the log. A TIFF in which white is zero is inverted, as it is shown. Signed integers have no
+    range on which readers agree: those of 16 or 32 bits are taken as they are where all lie in 0…255, and refused
+    otherwise, as are all signed 8-bit and all floating-point values. Raw files of cameras are refused, and every TIFF
+    whose first image is the thumbnail of another.
 
     Args:
         path: any file that Pillow reads.
@@ -211,8 +212,8 @@ def _decoded(opened: Image.Image, path: Path, max_pixels: float) -> np.ndarray:
     if turn is not None:
         image = image.transpose(turn)
     pixels = np.array(image, dtype=np.uint8)
-    if bits > 8 and not is_gray and pixels.max() < _DARK:
-        raise InputError(_unused_bits(path, (int(pixels.max()) + 1 << bits - 8) - 1, bits))
+    if bits > 8 and not is_gray:
+        _check_largest((int(pixels.max()) + 1 << bits - 8) - 1, bits, path)
     _warn_of_more(opened, path)
     return pixels
 
@@ -237,16 +238,20 @@ def _upper_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
         values = values.view(np.uint32) if bits == 32 else values
         if values.min() < 0 or values.max() >= 2**bits:
             raise InputError(f"{path}: values {values.min()}…{values.max()}; expected 8 or 16 bits")
-        if 0 < values.max() < _DARK << bits - 8:
-            raise InputError(_unused_bits(path, int(values.max()), bits))
+        if values.any():
+            _check_largest(int(values.max()), bits, path)
         gray = (values >> bits - 8).astype(np.uint8)
         gray[values == image.info.get("transparency", -1)] = 255
     return Image.fromarray(255 - gray if tags.get(tiff.PHOTOMETRIC) == 0 else gray)
 
 
-def _unused_bits(path: Path, largest: int, bits: int) -> str:
-    found = f"{bits}-bit values up to {largest}: black, or {largest.bit_length()} bits or fewer that were not scaled"
-    return f"{path}: {found}; expected values up to {2**bits - 1}"
+def _check_largest(largest: int, bits: int, path: Path) -> None:
+    """Refuse what would be black, and say what is dark, as cameras' 8 to 14 bits are that nobody scaled."""
+    used = f"{bits}-bit values up to {largest}, as {largest.bit_length()} bits that were not scaled"
+    if largest < _BLACK << bits - 8:
+        raise InputError(f"{path}: {used}, or black; expected values up to {2**bits - 1}")
+    if largest < _DARK << bits - 8:
+        _log.warning("%s: %s, or a dark image; taken as it is", path, used)
 
 
 def _warn_of_more(image: Image.Image, path: Path) -> None:
