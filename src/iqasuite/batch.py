@@ -174,6 +174,7 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
             cwd=str(project_root()),
             progress_bar=False,
             autosave_cell_every=0,
+            start_timeout=1200,  # a busy machine starts a kernel slowly
             extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as failure:

@@ -25,7 +25,7 @@ from iqasuite.errors import InputError
 from iqasuite.paths import cache_root, write_atomic
 
 _log = logging.getLogger(__name__)
-_LAYOUT = 1  # raise it when other pixels come out of the same files
+_LAYOUT = 2  # raise it when other pixels come out of the same files
 _SAMPLES = 8  # images whose checksums are compared at opening
 
 

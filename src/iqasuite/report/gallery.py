@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from iqasuite.data.frames import validate
+from iqasuite.data.frames import read_frame
 from iqasuite.parameters import declared_parameters
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
@@ -163,7 +163,7 @@ def _figure(path: Path, caption: str, root: Path) -> Item:
 
 
 def _table(path: Path, caption: str, root: Path) -> Item:
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""])  # a person may be called NA
     return Item(
         path.stem,
         caption,
@@ -204,7 +204,7 @@ def _scores(path: Path) -> list[Item]:
     """
     if not path.is_file():
         return []
-    scores = validate(pd.read_csv(path, dtype={"seeds": str, "folds": str}), "scores", path.name)
+    scores = read_frame(path, "scores")
     scores = scores[scores["part"] == "test"]
     items = []
     for observer, metrics, what in (("mean", METRICS, "mean over the people"), ("", MOS_METRICS, "models of MOS")):

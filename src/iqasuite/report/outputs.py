@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from filelock import FileLock
 
-from iqasuite.data.frames import validate
+from iqasuite.data.frames import read_frame, validate
 from iqasuite.errors import InputError
 from iqasuite.paths import results_root, work_root, write_atomic
 from iqasuite.report.style import png_of
@@ -71,8 +71,7 @@ def gather_scores(suite: str) -> Path | None:
     work_root(suite).mkdir(parents=True, exist_ok=True)
     with FileLock(work_root(suite) / "scores.lock"):  # two runs may end at the same time
         files = sorted((results_root(suite) / "tables").glob("*/scores.csv"))
-        kinds = {"seeds": str, "folds": str}
-        frames = [validate(pd.read_csv(file, dtype=kinds), "scores", str(file)) for file in files]
+        frames = [read_frame(file, "scores") for file in files]
         if not frames:
             return None
         together = pd.concat(frames).drop_duplicates(["dataset", "model", "protocol", "observer", "part", "metric"])
