@@ -1,13 +1,16 @@
-"""What the README shows is what the committed results say, and what it points to is there."""
+"""What README and cards say is what the committed results say, and what they point to is there."""
 
+import json
 import re
 
 import pandas as pd
 import pytest
 
-from iqasuite.data.frames import validate
+from iqasuite.data.frames import read_frame
 from iqasuite.report.tables import method_table, to_markdown
 from iqasuite.suite import known_suites
+
+MARKED = re.compile(r"<!-- (results/\S+\.csv)(.*?) -->\n\n((?:\|.*\n)+)")
 
 
 @pytest.fixture
@@ -15,11 +18,47 @@ def readme(repository):
     return (repository / "README.md").read_text(encoding="utf-8")
 
 
-def test_its_table_is_that_of_the_lab_suite(repository, readme):
-    path = repository / "results" / "lab" / "scores.csv"
-    scores = validate(pd.read_csv(path), "scores", path.name)
-    scores = scores[(scores["part"] == "test") & (scores["protocol"] == "corrected")]
-    assert to_markdown(method_table(scores, ("accuracy", "qwk"))) in readme
+def table_from(repository, path, how):
+    """Markdown of a results file; `how` is "observer | dataset | metrics" for a scores file, or columns of another."""
+    if not path.endswith("scores.csv"):
+        frame = pd.read_csv(repository / path)
+        return to_markdown(frame[how.split()] if how.strip() else frame)
+    scores = read_frame(repository / path, "scores")
+    observer, dataset, metrics = (part.strip() for part in how.split("|"))
+    scores = scores[(scores["part"] == "test") & (scores["protocol"] == "corrected") & (scores["dataset"] == dataset)]
+    return to_markdown(method_table(scores, tuple(metrics.split()), observer))
+
+
+def test_its_tables_are_those_of_the_results(repository, readme):
+    marked = MARKED.findall(readme)
+    assert {path for path, _, _ in marked} >= {"results/lab/scores.csv", "results/nr/scores.csv"}
+    for path, how, table in marked:
+        assert table_from(repository, path, how) == table, f"{path}: README has another table"
+
+
+def test_no_result_stands_in_a_sentence(readme):
+    """Numbers of results stand in tables that the test above compares; sentences say what the tables show."""
+    prose = "\n".join(line for line in readme.splitlines() if not line.startswith(("|", "    ", "!", "<!--")))
+    assert re.findall(r"(?<![A-Za-z\d])0?\.\d{2,}", prose) == []
+
+
+def test_cards_of_committed_weights_say_what_the_results_say(repository):
+    weights, results = repository / "weights", repository / "results"
+    scores = json.loads((weights / "mobile_nr.json").read_text())["scores"]
+    medians = pd.read_csv(results / "weights" / "tables" / "mobile_nr" / "medians.csv").iloc[0]
+    for metric in ("srocc", "plcc", "krcc", "rmse"):
+        value, low, high = scores[f"{metric}, test parts, median of 10 splits [95 %]"]
+        assert medians[metric] == f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    cards = sorted((weights / "demo_aios").glob("*.json"))
+    table = pd.read_csv(results / "demo" / "tables" / "evaluate" / "per_fold.csv")
+    table = table[table["fold"] == 0].set_index(["observer", "metric"])
+    assert len(cards) == 5
+    for path in cards:
+        card = json.loads(path.read_text())
+        for metric in ("accuracy", "qwk", "mae", "srocc"):
+            row = table.loc[(card["observer"], metric)]
+            assert card["scores"][metric] == pytest.approx(row["value"], abs=5e-5), (path.name, metric)
+            assert card["scores"]["test images"] == row["n"]
 
 
 def test_what_it_points_to_is_there(repository, readme):
