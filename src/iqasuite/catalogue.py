@@ -115,8 +115,14 @@ def find(name: Path | str) -> Entry:
         path = root / f"{str(name).removesuffix('.safetensors')}.safetensors"
         if _is_file(path) and _within(path, root):
             return entry_of(path, path.relative_to(root).with_suffix("").as_posix())
-    known = ", ".join(entry.name for entry in available()) or "none is here"
+    known = ", ".join(entry.name for entry in available()) or _nothing_in()
     raise InputError(f"model {str(name)!r}: no such file or weights; expected a .safetensors file or one of {known}")
+
+
+def _nothing_in() -> str:
+    """Where weights were looked for, and how to have them found from another folder."""
+    folders = ", ".join(str(root.resolve()) for root in weights_roots())
+    return f"none is here: {folders} has no weights; the variable IQASUITE_WEIGHTS names another folder"
 
 
 def observers_of(name: str) -> list[Entry]:
@@ -127,7 +133,7 @@ def observers_of(name: str) -> list[Entry]:
     """
     entries = [entry for entry in available() if entry.set_name == name]
     if not entries:
-        known = ", ".join(sets()) or "none is here"
+        known = ", ".join(sets()) or _nothing_in()
         raise InputError(f"artificial observers {name!r}: no such set, expected one of {known}")
     return sorted(entries, key=lambda entry: (len(entry.observer), entry.observer))
 
