@@ -1,6 +1,7 @@
 """Notebook 01 on sets with next to nothing to compare: it says so, and goes on to its end."""
 
 import json
+import logging
 
 import IPython.display
 import nbformat
@@ -14,6 +15,15 @@ VOTES = {
     "always the same vote": lambda person, content, version: 4,
     "two contents": lambda person, content, version: 1 + (version + person) % 5 if content < 2 else None,
 }
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log():
+    """The notebook makes the log quiet; what follows in this process is not to be."""
+    log = logging.getLogger("iqasuite")
+    before = log.level
+    yield
+    log.setLevel(before)
 
 
 @pytest.mark.parametrize("name", VOTES)
