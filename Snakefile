@@ -1,7 +1,9 @@
 # Order, resume, retries and parallel jobs of one suite. Started by `iqasuite suite run`, which checks the suite first.
 # One rule: a run is a notebook, its parameters and the runs it needs; the marker says that it is done.
+import os
 import sys
 
+from iqasuite import processes
 from iqasuite.batch import default_jobs, marker, parameter_texts, threads_of
 from iqasuite.suite import read_suite
 
@@ -10,6 +12,9 @@ RUNS = {run.name: run for run in SUITE.runs}
 PARAMETERS = parameter_texts(SUITE)
 JOBS = int(config.get("jobs") or default_jobs())
 PYTHON = sys.executable
+
+processes.end_with_those_above()
+os.environ.update(processes.below_me())
 
 
 wildcard_constraints:

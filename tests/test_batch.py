@@ -11,10 +11,11 @@ import time
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from iqasuite import batch
+from iqasuite import batch, processes
 from iqasuite.errors import InputError
 from iqasuite.suite import Run
 
@@ -83,7 +84,16 @@ def test_a_batch_goes_on_after_a_failure_and_resumes(chain):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_half_done(project, repository):
+@pytest.mark.parametrize(
+    ("whom", "by", "status"),
+    [
+        ("everybody", signal.SIGINT, batch.INTERRUPTED),  # Ctrl-C in a terminal
+        ("command", signal.SIGTERM, batch.INTERRUPTED),
+        ("command", signal.SIGKILL, -signal.SIGKILL),
+        ("snakemake", signal.SIGKILL, 128 + signal.SIGKILL),
+    ],
+)
+def test_a_batch_that_is_ended_leaves_nobody_at_work_and_nothing_half_done(project, repository, whom, by, status):
     (project.root / "Snakefile").write_bytes((repository / "Snakefile").read_bytes())
     cells = (
         "from pathlib import Path; import os; Path('pid').write_text(str(os.getpid()))",
@@ -93,27 +103,72 @@ def test_ctrl_c_leaves_nothing_half_done(project, repository):
     project.suite("runs:\n  - {name: long, notebook: sleep}")
     process = started("suite", "run", "small")
     pid_file = project.root / "pid"
-    deadline = time.monotonic() + HANGS
-    while not (pid_file.is_file() and pid_file.read_text()):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
+    until(lambda: pid_file.is_file() and pid_file.read_text())
+    assert process.poll() is None
+    everybody = psutil.Process(process.pid).children(recursive=True)
+    assert int(pid_file.read_text()) in [each.pid for each in everybody]
+    if whom == "everybody":
+        os.killpg(process.pid, by)
+    else:
+        snakemake = next(each for each in everybody if "snakemake" in each.cmdline())
+        os.kill(process.pid if whom == "command" else snakemake.pid, by)
     _, errors = process.communicate(timeout=HANGS)
-    assert process.returncode == batch.INTERRUPTED, errors
-    assert not [path for path in (project.root / "results").rglob("*") if path.is_file()]
+    assert process.returncode == status, errors
+    until(lambda: not [each for each in everybody if each.is_running() and each.status() != psutil.STATUS_ZOMBIE])
+    left = {path.name for path in (project.root / "results").rglob("*") if path.is_file()}
+    assert left == (set() if (whom, by) == ("command", signal.SIGKILL) else {"index.html", "README.md"})
     assert not (project.root / batch.marker("small", "long")).exists()
+    with batch._only_one(project.root / "work/small/.lock", "still locked"):
+        pass
+
+
+def until(true):
     deadline = time.monotonic() + HANGS
-    while _alive(int(pid_file.read_text())):
-        assert time.monotonic() < deadline, "the notebook's process still runs"
-        time.sleep(0.2)
+    while not true():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_a_run_is_executed_once_at_a_time(project, monkeypatch):
+    project.notebook("first")
+    project.suite("runs:\n  - {name: one, notebook: first}")
+    monkeypatch.setattr(batch, "_run_notebook", lambda *_: pytest.fail("executed beside another"))
+    monkeypatch.setattr(batch, "PATIENCE", 0)
+    with batch._only_one(project.root / "work/small/runs/.one.lock", ""), pytest.raises(InputError, match="run one of"):
+        batch.run_notebook("small", "one")
+
+
+def test_processes_above_are_told_by_machine_number_and_start(monkeypatch):
+    monkeypatch.delenv(processes.ABOVE, raising=False)
+    mine = processes.below_me()[processes.ABOVE]
+    machine, me = mine.split()
+    number, _, start = me.partition("@")
+    assert int(number) == os.getpid() and processes._is_there(me)
+    assert not processes._is_there(f"{number}@{float(start) - 5}")  # another process had that number
+    monkeypatch.setenv(processes.ABOVE, f"{machine} 1@2.0")
+    assert processes.below_me()[processes.ABOVE] == f"{machine} 1@2.0 {me}"
+    monkeypatch.setenv(processes.ABOVE, "another-machine 1@2.0")
+    assert processes.below_me()[processes.ABOVE] == mine
+    processes.end_with_those_above()  # its processes are none of this machine's: nothing ends
+
+
+def test_what_a_run_prints_reaches_the_screen_now_and_then(monkeypatch, caplog):
+    monkeypatch.setattr(batch, "SAID_EVERY", 0)
+    said = batch._Said("features")
+    with caplog.at_level("INFO"):
+        said.write("one\n\rtokens: 1 of 3\rtokens: 2 of 3")
+        said.write("\n \n")
+    assert caplog.messages == ["features: tokens: 2 of 3"]
+    monkeypatch.setattr(batch, "SAID_EVERY", 1000)
+    said = batch._Said("features")
+    said.write("too soon\n")
+    assert caplog.messages == ["features: tokens: 2 of 3"]
+
+
+def test_of_a_progress_bar_nothing_stays_in_the_notebook():
+    output = nbformat.v4.new_output("stream", name="stderr", text="a\r\n\rtokens: 1 of 3\rtokens: 3 of 3\r    \rb\n")
+    batch._clean_output(output)
+    assert output["text"] == "a\r\nb\n"
 
 
 @pytest.mark.slow

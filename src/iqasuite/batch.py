@@ -7,16 +7,21 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from filelock import FileLock, Timeout
 
+from iqasuite import processes
 from iqasuite.errors import InputError
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 LARGE_PICTURE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
+SAID_EVERY = 30.0  # seconds between two lines of a run on the screen
+PATIENCE = 10.0  # seconds that a run waits for another process that executes it and is being ended
 
 
 class RunFailed(Exception):
@@ -85,7 +92,7 @@ def run_suite(name: str, jobs: int | None = None, keep_going: bool = True) -> in
         keep_going: go on with runs that do not need a failed one.
 
     Returns:
-        Exit status: 0 when every run is done, 130 after Ctrl-C.
+        Exit status: 0 when every run is done, 130 after Ctrl-C or SIGTERM: the runs at work are then ended.
 
     Raises:
         InputError: the suite is wrong (nothing has run then), or it is running already.
@@ -95,11 +102,11 @@ def run_suite(name: str, jobs: int | None = None, keep_going: bool = True) -> in
     jobs = default_jobs() if jobs is None else jobs
     if jobs < 1:
         raise InputError(f"jobs: found {jobs}; expected 1 or more")
-    with _only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"):
+    with _only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"), _sigterm_as_ctrl_c():
         status = _interruptible(_snakemake(suite, jobs, keep_going), _environment())
         if status == INTERRUPTED:
             log.error("interrupted; the same command goes on from here")
-            return status
+        _wait_for_runs(suite)
         from iqasuite.report import gallery
 
         page = gallery.build(suite)
@@ -118,12 +125,19 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
         threads: cores that the notebook may use.
 
     Raises:
-        InputError: the suite, the run or its parameters are wrong.
+        InputError: the suite, the run or its parameters are wrong, or another process executes this run.
         RunFailed: the notebook stopped with an error.
     """
+    processes.end_with_those_above()
     suite = read_suite(suite_name)
     run = suite.run(run_name)
     parameters = check(suite)[run.name]
+    message = f"run {run.name} of suite {suite.name} is being executed by another process"
+    with _only_one(_lock_of(suite, run), message, patience=PATIENCE):
+        return _run_notebook(suite, run, parameters, threads)
+
+
+def _run_notebook(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -> Path:
     _forget(suite.name, run.name)
     started = time.time()
     with _one_gpu():
@@ -175,6 +189,8 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
             progress_bar=False,
             autosave_cell_every=0,
             start_timeout=1200,  # a busy machine starts a kernel slowly
+            stdout_file=_Said(run.name),
+            stderr_file=_Said(run.name),
             extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as failure:
@@ -182,6 +198,22 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
     except DeadKernelError:
         error = "DeadKernelError: the notebook's process was ended from outside; the usual reason is too little memory"
     return nbformat.read(executed, as_version=4), error
+
+
+class _Said:
+    """What a notebook prints, on its way to the screen: the last line of it every now and then."""
+
+    def __init__(self, run: str) -> None:
+        self.run, self.next = run, time.monotonic() + SAID_EVERY / 3
+
+    def write(self, text: str) -> None:
+        lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+        if lines and time.monotonic() >= self.next:
+            self.next = time.monotonic() + SAID_EVERY
+            log.info("%s: %s", self.run, lines[-1].strip())
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 def _file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
@@ -196,6 +228,8 @@ def _file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             _clean_output(output)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("text", "…")]
     text = nbformat.writes(notebook) + "\n"
     for folder in (work_root(suite.name), results_root(suite.name)):
         write_atomic(folder / "notebooks" / f"{run.name}.ipynb", text)
@@ -205,6 +239,8 @@ def _clean_output(output: NotebookNode) -> None:
     for kind in ("text", "evalue"):
         if kind in output:
             output[kind] = without_machine_paths(output[kind])
+    if "text" in output:
+        output["text"] = re.sub(r"[^\n]*\r(?!\n)", "", output["text"])  # of a progress bar what was left standing
     if "traceback" in output:
         output["traceback"] = [without_machine_paths(line) for line in output["traceback"]]
     data = output.get("data", {})
@@ -268,23 +304,53 @@ def _environment() -> dict[str, str]:
 
 
 def _interruptible(command: list[str], environment: dict[str, str]) -> int:
-    """Exit status of a command; on Ctrl-C, which reaches the command as well, wait until it has cleaned up."""
-    process = subprocess.Popen(command, env=environment, cwd=project_root())
+    """Exit status of a command; Ctrl-C ends it and all that it started, and is an exit status, too."""
+    process = psutil.Popen(command, env=environment | processes.below_me(), cwd=project_root())
     try:
-        return process.wait()
+        status = process.wait()
+        return status if status >= 0 else 128 - status  # as shells say that a signal ended it
     except KeyboardInterrupt:
-        process.wait()
+        processes.end(process)
         return INTERRUPTED
 
 
 @contextmanager
-def _only_one(path: Path, message: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Being asked to end (kill, a cluster's scheduler) ends the batch as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with FileLock(path, blocking=False):
-            yield
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _lock_of(suite: Suite, run: Run) -> Path:
+    return work_root(suite.name) / "runs" / f".{run.name}.lock"
+
+
+def _wait_for_runs(suite: Suite) -> None:
+    """Until no run of the suite is at work: where Snakemake was killed, they end a moment later."""
+    for run in suite.runs:
+        if _lock_of(suite, run).exists():
+            with _only_one(_lock_of(suite, run), f"run {run.name} does not end", patience=60):
+                pass
+
+
+@contextmanager
+def _only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=patience)
     except Timeout:
         raise InputError(f"{message} (lock: {path.relative_to(project_root()).as_posix()})") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

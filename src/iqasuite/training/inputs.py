@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from iqasuite.data.cache import open_cache, shown
 from iqasuite.data.dataset import Dataset, file_hash
@@ -24,7 +23,7 @@ from iqasuite.data.views import grid_crops, normalise
 from iqasuite.errors import InputError
 from iqasuite.paths import cache_root
 from iqasuite.training.batches import ArrayBatches, ImageBatches
-from iqasuite.training.machine import computes_in_bf16, interactive
+from iqasuite.training.machine import computes_in_bf16, progress
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +190,7 @@ def _compute(path: Path, network: nn.Module, images: Sequence[str], compute) -> 
         device = next(network.parameters()).device
         precision = torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))
         with torch.inference_mode(), precision:
-            for i, image in enumerate(tqdm(images, "tokens", leave=False, disable=not interactive())):
+            for i, image in enumerate(progress(images, "tokens")):
                 row = compute(image)
                 if array is None:
                     shape = (len(images), *row.shape)

@@ -15,11 +15,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from iqasuite.errors import InputError
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.machine import accelerator_for, own_randomness, prepared, watched
+from iqasuite.training.machine import accelerator_for, own_randomness, prepared, progress
 from iqasuite.training.schedule import Schedule, learning_rate
 
 __all__ = ["Result", "Schedule", "TrainingError", "fit"]
@@ -135,7 +134,7 @@ def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watche
     if steps == 0:
         raise InputError(f"fit: {len(batches)} training batches for {n} processes, expected at least one each")
     mine = islice(batches.epoch(epoch), accelerator.process_index, steps * n, n)  # every n-th batch
-    bar = tqdm(mine, f"epoch {epoch + 1}/{schedule.epochs}", steps, leave=False, disable=not watched(accelerator))
+    bar = progress(mine, f"epoch {epoch + 1}/{schedule.epochs}", steps, shown=accelerator.is_main_process)
     for step, (inputs, targets) in enumerate(bar):
         lr = learning_rate(schedule, epoch + (step + 0.5) / steps, watched_losses)
         for group in optimizer.param_groups:

@@ -1,10 +1,10 @@
-"""The machine a training runs on: device, precision, its own random numbers, whether somebody looks on."""
+"""The machine a training runs on: device, precision, its own random numbers, what it shows of its progress."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from tqdm import tqdm
 
 
 def accelerator_for(precision: str) -> Accelerator:
@@ -62,14 +63,23 @@ def own_randomness(accelerator: Accelerator) -> Iterator[None]:
         yield
 
 
-def watched(accelerator: Accelerator) -> bool:
-    """Whether this process shows a progress bar."""
-    return accelerator.is_main_process and interactive()
+def progress(items: Iterable, what: str, total: int | None = None, done: int = 0, shown: bool = True) -> tqdm:
+    """A progress bar around `items`: in a live notebook or a terminal as it goes; in a batch (IQASUITE_BATCH) plain
+    lines with the time that is left, which the batch shows now and then. Elsewhere nothing is shown.
 
+    Args:
+        items: what is gone through; None where `update` is called on the bar.
+        what: its name.
+        total: number of items where they do not say it themselves.
+        done: how many of them are done already.
+        shown: False shows nothing, as for all processes of a training but one.
+    """
+    from tqdm import tqdm
+    from tqdm.auto import tqdm as live
 
-def interactive() -> bool:
-    """Whether somebody looks on: a terminal or a live notebook, and not a batch (IQASUITE_BATCH)."""
+    common = {"desc": what, "total": total, "initial": done, "leave": False}
     if os.environ.get("IQASUITE_BATCH"):
-        return False
+        line = "{desc}: {n_fmt} of {total_fmt}, {remaining} left"
+        return tqdm(items, bar_format=line, mininterval=2, delay=5, disable=not shown, **common)
     kernel = sys.modules.get("ipykernel") is not None and "IPython" in sys.modules
-    return sys.stdout.isatty() or kernel
+    return live(items, disable=not (shown and (sys.stdout.isatty() or kernel)), **common)

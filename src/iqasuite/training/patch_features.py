@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from iqasuite.data.dataset import Dataset, file_hash
 from iqasuite.data.loading import image_size, read_image, resized
@@ -31,7 +30,7 @@ from iqasuite.data.views import normalise
 from iqasuite.errors import InputError
 from iqasuite.models.backbones import Backbone, average, backbone, folded, moments, shorter_side
 from iqasuite.paths import cache_root, write_atomic
-from iqasuite.training.machine import computes_in_bf16, interactive
+from iqasuite.training.machine import computes_in_bf16, progress
 
 logger = logging.getLogger(__name__)
 POOLINGS = {"average": average, "moments": moments}
@@ -428,7 +427,7 @@ def _make(
 def _append(part: Path, blocks: Iterator[np.ndarray], done: int, n_rows: int, dim: int) -> None:
     """Write blocks of rows behind the first `done`, each on disk before the next is computed."""
     part.touch()
-    bar = tqdm(total=n_rows, initial=done, desc="features", unit="row", leave=False, disable=not interactive())
+    bar = progress(None, "features", n_rows, done)
     with open(part, "r+b") as file, bar:
         file.truncate(2 * dim * done)
         file.seek(0, os.SEEK_END)
