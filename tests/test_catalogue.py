@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from iqasuite import catalogue
 from iqasuite.errors import InputError
+from iqasuite.model_card import read_model_card
 
 CARD = {"architecture": "mobile_nr", "arguments": {}, "scale": {"name": "continuous", "low": 0, "high": 100}}
 
@@ -80,24 +82,92 @@ def test_titles_fall_back_to_what_it_was_trained_on_and_to_the_architecture(weig
     assert [e.title for e in catalogue.available()] == ["mobile_nr", "KonIQ-10k"]
 
 
-@pytest.mark.parametrize(
-    "card",
-    ["", "{", "[]", "null", "3", '{"architecture": "mobile_nr"}', '{"architecture": "mobile_nr", "arguments": {}}',
-     '{"architecture": "mobile_nr", "arguments": {}, "scale": {"name": "x"}}',
-     '{"architecture": "mobile_nr", "arguments": {}, "scale": []}',
-     '{"architecture": "mobile_nr", "arguments": {}, "scale": ["low", "high"]}',
-     '{"architecture": "mobile_nr", "arguments": {}, "scale": null}', "\x00\x01"],
-)  # fmt: skip
-def test_a_broken_card_is_named_and_keeps_nobody_from_the_others(weights, caplog, card):
+def changed(**more):
+    return json.dumps({**CARD, **more})
+
+
+NO_CARDS = [  # what stands in the file, and what its error says
+    ("", "expected a JSON card"), ("{", "expected a JSON card"), ("\x00\x01", "expected a JSON card"),
+    ("[]", r"is \[\]"), ("null", "is None"), ("[" * 900 + "]" * 900, "recursion limit"),
+    ('{"a":' * 10**5, "recursion limit"), ("3", "is 3"),
+    ('{"a": NaN}', "expected value"), ('{"a": -Infinity}', "expected"), ('{"a": 1' + 5000 * "0" + "}", "out of range"),
+    ('{"a": -1e999}', "'a' is -inf; expected finite"), ("{" + " " * 6_000_000 + "}", "5,000,000 bytes"),
+    (changed(scores={"srocc": [10**350]}), "'scores' is .*; expected finite"),
+    ('{"architecture": "mobile_nr"}', "arguments is missing"),
+    ('{"architecture": "mobile_nr", "arguments": {}}', "scale is missing"),
+]  # fmt: skip
+ODD_VALUES = [
+    ("architecture", ["mobile_nr"], ""), ("arguments", [1], None), ("arguments", {"width": 1e9}, {"depth": 10_000}),
+    ("arguments", {"a b": 1}, {"spectrum_patch": 9e4}), ("arguments", {"dim": {"of": 1}}, {"scales": [[1]]}),
+    ("arguments", {"scales": [1] * 99}, {"head": "x" * 999}), ("scale", {"name": "x"}, ["low", "high"]),
+    ("scale", [], [1, 2, 3]), ("scale", 5, {"name": "x", "low": True, "high": 5}), ("scale", None, [0, 1e200]),
+    ("view_size", 10**9, 64.5), ("view_size", "64", [64]), ("crop", 0, True), ("views", 3000, None),
+    ("preprocessing", {"shorter_side": 10**7}, [224]), ("preprocessing", {"views": None}, {"tile": 0}),
+    ("observer", 7, ["a"]), ("observer", None, "x" * 20_000), ("title", {"en": "x"}, 5), ("caution", 1, None),
+    ("trained_on", [], False), ("licence", {}, None), ("dataset", ["a"], {}), ("fold", [0], "0"), ("run", 1, None),
+    ("seen", ["1.png"], {"files": ["1.png"]}), ("seen", {"unlisted": 3}, None),
+]  # fmt: skip
+BROKEN = [*NO_CARDS, *((changed(**{key: odd}), f"{key}:? .*; expected") for key, *both in ODD_VALUES for odd in both)]
+
+
+@pytest.mark.parametrize(("card", "said"), BROKEN, ids=lambda text: repr(text[-40:]))
+def test_a_broken_card_is_named_and_keeps_nobody_from_the_others(weights, caplog, card, said):
     weights("good")
     broken = weights("broken", card)
     with caplog.at_level(logging.WARNING):
         assert [e.name for e in catalogue.available()] == ["good"]
-    assert "broken.json" in caplog.text
-    with pytest.raises(InputError, match=r"broken\.json.*architecture, arguments and scale"):
-        catalogue.entry_of(broken, "broken")
-    with pytest.raises(InputError, match=r"broken\.json"):
-        catalogue.find("broken")
+    assert len(caplog.messages) == 1 and "broken.json" in caplog.text
+    for asked in (lambda: catalogue.entry_of(broken, "broken"), lambda: catalogue.find("broken")):
+        with pytest.raises(InputError, match=rf"broken\.json: .*{said}") as error:
+            asked()
+        assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_bytes_in_another_encoding_are_no_card(weights):
+    path = weights("wide")
+    path.with_suffix(".json").write_bytes(json.dumps(CARD).encode("utf-16"))
+    with pytest.raises(InputError, match=r"wide\.json.*JSON card"):
+        catalogue.find("wide")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders there")
+def test_what_stands_in_a_cards_place_and_is_no_file_is_named(weights, caplog):
+    weights("good")
+    weights("folder", None).with_suffix(".json").mkdir()
+    weights("gone", None).with_suffix(".json").symlink_to("nowhere")
+    weights("loop", None).with_suffix(".json").symlink_to("loop.json")
+    os.mkfifo(weights("pipe", None).with_suffix(".json"))
+    (weights.folder / "empty.safetensors").mkdir()  # and weights that are none
+    (weights.folder / "empty.json").write_text(json.dumps(CARD))
+    (weights.folder / "round.safetensors").symlink_to("round.safetensors")
+    with caplog.at_level(logging.WARNING):
+        assert [e.name for e in catalogue.available()] == ["good"]
+    assert [text.rpartition("/")[2].partition(":")[0] for text in caplog.messages] == [
+        "folder.json", "gone.json", "loop.json", "pipe.json"]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file")
+def test_a_card_that_may_not_be_read_is_named(weights):
+    weights("secret").with_suffix(".json").chmod(0)
+    with pytest.raises(InputError, match=r"secret\.json: Permission denied"):
+        catalogue.find("secret")
+
+
+def test_cards_may_say_more_and_odd_scores_are_left_out(weights):
+    more = {"vectors": 10**40, "anything": [{"deep": [[]]}], "fold": None, "observer": "../Ann\n"}
+    shown = {"shorter_side": 64, "order": "reference, distorted", "tile": None}
+    weights("a", scores={"srocc": 0.5, "plcc": None, "n": [1, 2], "x": {"y": 1}}, preprocessing=shown, **more)
+    found = catalogue.find("a")
+    assert found.reached == {"srocc": "0.5"} and found.observer == "../Ann\n" and found.card["vectors"] == 10**40
+    weights("b", scores="good", rank_baselines=[1])
+    assert catalogue.find("b").reached == {} and catalogue.find("b").rank_baselines == {}
+
+
+def test_every_card_of_the_project_is_read(repository):
+    cards = sorted((repository / "weights").rglob("*.json"))
+    assert len(cards) >= 10
+    for card in cards:
+        assert read_model_card(card) == json.loads(card.read_text(encoding="utf-8"))
 
 
 def test_weights_without_a_card_or_of_another_kind_are_none_of_it(weights, caplog):

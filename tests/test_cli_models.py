@@ -59,6 +59,24 @@ def test_cards(weights, command):
     assert unknown.exit_code == 2 and "mobile_nr, people/user10, people/user2" in unknown.output
 
 
+def test_a_broken_card_is_one_line_and_the_others_are_listed(weights, command):
+    (weights / "deep.safetensors").write_bytes(b"")
+    (weights / "deep.json").write_text("[" * 50_000)
+    listed = command("models")
+    assert listed.exit_code == 0 and "mobile_nr" in listed.stdout and "user2, user10" in listed.stdout
+    for arguments in (["models", "deep"], ["models", "deep", "--long"], ["score", "--model", "deep", "a.png"]):
+        found = command(*arguments)
+        assert found.exit_code == 2 and "deep.json" in found.output and "Traceback" not in found.output, arguments
+
+
+def test_what_a_card_says_cannot_write_over_the_screen(weights, command):
+    card = json.loads((weights / "mobile_nr.json").read_text())
+    said = {"title": "a\x1b[2J\nb", "licence": "\x07", "caution": "\rx", "scale": {"name": "\x9b", "low": 0, "high": 1}}
+    (weights / "mobile_nr.json").write_text(json.dumps(card | said))
+    found = command("models")
+    assert len(found.stdout.splitlines()) == 4 and not set("\x1b\x07\r\x9b") & set(found.stdout)
+
+
 def test_none_here(command):
     assert "iqasuite train" in command("models").output
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from iqasuite.errors import InputError
+from iqasuite.model_card import read_model_card, scale_of
 from iqasuite.paths import weights_roots
 
 _log = logging.getLogger(__name__)
@@ -90,8 +91,10 @@ def available() -> list[Entry]:
     for root in weights_roots():
         for path in sorted(root.rglob("*.safetensors")):
             name = path.relative_to(root).with_suffix("").as_posix()
-            if name in found or not path.with_suffix(".json").is_file() or not _within(path, root):
-                continue  # ImageNet's weights have no card
+            if name in found or not _is_file(path) or not _within(path, root):
+                continue
+            if not os.path.lexists(path.with_suffix(".json")):  # ImageNet's weights have no card
+                continue
             try:
                 entry = entry_of(path, name)
             except InputError as error:
@@ -147,23 +150,14 @@ def entry_of(path: Path, name: str) -> Entry:
     """The entry of one weights file.
 
     Raises:
-        InputError: its card is missing, is no JSON, or lacks architecture, arguments or a scale.
+        InputError: its card is missing or broken (`model_card.read_model_card`), or names no scale.
     """
     beside = path.with_suffix(".json")
-    try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
-        architecture, _, scale = card["architecture"], card["arguments"], card["scale"]
-        if isinstance(scale, dict):
-            shown, low, high = str(scale["name"]), float(scale["low"]), float(scale["high"])
-        elif isinstance(scale, str):  # of no ends: pseudo-labels, Elo
-            shown, low, high = scale, float("nan"), float("nan")
-        else:
-            shown, low, high = "ACR", float(scale[0]), float(scale[1])
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{beside}: expected a JSON card with architecture, arguments and scale ({error})") from None
-    observer = card.get("observer", "")
-    return Entry(name, path, architecture, "" if observer == "everybody" else observer, shown, low, high,
-                 architecture in PAIRS, card)  # fmt: skip
+    card = read_model_card(beside)
+    scale, low, high = scale_of(card, beside)
+    observer, architecture = card.get("observer", ""), card["architecture"]
+    observer = "" if observer == "everybody" else observer
+    return Entry(name, path, architecture, observer, scale, low, high, architecture in PAIRS, card)
 
 
 def _shown(scores: object) -> dict[str, str]:

@@ -250,7 +250,7 @@ def test_enlarged_keeps_a_uniform_map_and_the_corners():
 
 
 def test_a_network_that_cuts_patches_takes_pictures_of_any_size(tmp_path):
-    card = {"scale": [1, 5], "view_size": 48, "observer": "Ann"}
+    card = {"scale": [1, 5], "view_size": [48, 64], "observer": "Ann"}  # height and width; the shorter counts
     network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
     judge = Judge(entry_of(save_weights(network, tmp_path / "a.safetensors", card), "a"), "float32")
     picture = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)  # shown at 48 × 69

@@ -49,24 +49,26 @@ def list_models(
     Example: iqasuite models mobile_nr --long
     """
     from iqasuite import catalogue
+    from iqasuite.scoring.tables import printable
 
     entries = catalogue.available() if name is None else [catalogue.find(name)]
     if long:
         for entry in entries:
-            typer.echo(f"{entry.name}  {entry.path}\n{json.dumps(entry.card, indent=2, ensure_ascii=False)}")
+            typer.echo(printable(f"{entry.name}  {entry.path}"))
+            typer.echo(json.dumps(entry.card, indent=2, ensure_ascii=False))
         return
     if not entries:
         typer.echo("no trained networks in the weights folders; train one: iqasuite train --help")
         return
     rows = [("name", "judges", "scale", "size", "scores", "sharpness", "licence", "what")]
     for group, members in groupby(entries, lambda entry: entry.set_name or entry.name):
-        rows.append(_line(group, list(members)))
+        rows.append(tuple(map(printable, _line(group, list(members)))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *row, title in rows:
         typer.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), title]).rstrip())
     for entry in entries:
         if entry.caution:
-            typer.echo(f"{entry.name}: {entry.caution}")
+            typer.echo(printable(f"{entry.name}: {entry.caution}"))
 
 
 def _line(name: str, entries: list) -> tuple[str, ...]:

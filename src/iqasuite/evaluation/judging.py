@@ -89,7 +89,7 @@ class Judge:
         self.network: nn.Module = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)
         shown = entry.card.get("preprocessing", {})
-        self.shorter_side = int(shown.get("shorter_side") or entry.card.get("view_size") or 256)
+        self.shorter_side = int(shown.get("shorter_side") or np.min(entry.card.get("view_size") or 256))
         self.crop = shown.get("crop", entry.card.get("crop"))
         self.views = int(shown.get("views", entry.card.get("views", 1)))
         # networks that cut a picture into patches see whole ones, not what is left over at its right and bottom

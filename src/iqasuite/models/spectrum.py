@@ -33,6 +33,17 @@ class PatchSpectrum(nn.Module):
     def __init__(self, patch_size: int, n_rings: int = 40):
         super().__init__()
         self.patch_size = patch_size
+        with torch.device("cpu"):  # its shapes depend on values, which the outline of a network (device meta) lacks
+            window, averages = self._constants(patch_size, n_rings)
+        self.register_buffer("window", window[:, None] * window[None], persistent=False)
+        self.register_buffer("luma_rings", torch.cat(averages).T.contiguous(), persistent=False)
+        self.register_buffer("chroma_rings", averages[0].T.contiguous(), persistent=False)
+        self.register_buffer("colours", torch.tensor(_RGB_TO_YCC), persistent=False)
+        self.channels = self.luma_rings.shape[1] + 2 * self.chroma_rings.shape[1]
+
+    @staticmethod
+    def _constants(patch_size: int, n_rings: int) -> tuple[Tensor, list[Tensor]]:
+        """The window's profile (p,), and the weights of the rings of each sector."""
         window = torch.hann_window(patch_size, periodic=False)
         fy, fx = torch.meshgrid(torch.fft.fftfreq(patch_size), torch.fft.rfftfreq(patch_size), indexing="ij")
         radius, angle = torch.hypot(fy, fx).flatten(), torch.atan2(fy.abs(), fx).flatten()
@@ -40,12 +51,7 @@ class PatchSpectrum(nn.Module):
         ring = torch.bucketize(radius, edges) - 1
         everywhere = torch.ones_like(angle, dtype=torch.bool)
         sectors = (everywhere, angle < math.pi / 8, angle > 3 * math.pi / 8)
-        averages = [_ring_averages(ring, n_rings, sector) for sector in sectors]
-        self.register_buffer("window", window[:, None] * window[None], persistent=False)
-        self.register_buffer("luma_rings", torch.cat(averages).T.contiguous(), persistent=False)
-        self.register_buffer("chroma_rings", averages[0].T.contiguous(), persistent=False)
-        self.register_buffer("colours", torch.tensor(_RGB_TO_YCC), persistent=False)
-        self.channels = self.luma_rings.shape[1] + 2 * self.chroma_rings.shape[1]
+        return window, [_ring_averages(ring, n_rings, sector) for sector in sectors]
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.einsum("dc,nchw->ndhw", self.colours, x.float())

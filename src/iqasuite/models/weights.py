@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from iqasuite.errors import InputError
+from iqasuite.model_card import read_model_card
 from iqasuite.paths import weights_roots, write_atomic
 
 
@@ -55,57 +56,82 @@ def load_weights(path: Path | str) -> tuple[nn.Module, dict]:
     """The model of a safetensors file, in evaluation mode, and its card.
 
     Raises:
-        InputError: file or card missing, another format (a pickle, say), or weights that do not fit the card.
+        InputError: file or card missing, another format (a pickle, say), weights that do not fit the card, or a
+            broken card.
     """
-    from iqasuite.models import accepts, create
-
     path = Path(path)
-    card = read_card(path)
-    arguments = dict(card["arguments"])
-    if accepts(card["architecture"], "pretrained"):
-        arguments["pretrained"] = False  # the file holds a pre-trained part as well
-    model = create(card["architecture"], **arguments)
-    load_into(model, path)
+    card, state = read_card(path), _tensors(path)
+    with torch.device("meta"):  # what the card asks for takes no memory before it is known to fit the file
+        outline = _created(card, path)
+    _check(outline, state, path)
+    model = _created(card, path)
+    model.load_state_dict(state)
     model.card.update(card)
     return model.eval(), card
 
 
 def read_card(path: Path | str) -> dict:
-    """The card of a weights file: at least `architecture` and `arguments`."""
+    """The card of a weights file: at least `architecture` and `arguments`.
+
+    Raises:
+        InputError: file or card missing, or a broken card (`model_card.read_model_card`).
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such weights file")
     beside = path.with_suffix(".json")
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: expected .safetensors with its card {beside.name}; pickled weights are not read")
-    try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
-        if not (isinstance(card["architecture"], str) and isinstance(card["arguments"], dict)):
-            raise KeyError("architecture")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{beside}: expected a JSON card with architecture and arguments ({error})") from None
-    return card
+    return read_model_card(beside)
 
 
 def load_into(model: nn.Module, path: Path | str) -> None:
-    """Give `model` the weights of a safetensors file; all names and shapes must agree.
+    """Give `model` the weights of a safetensors file; all names and shapes must agree, all numbers be finite.
 
     Raises:
-        InputError: not a safetensors file, or the weights of another architecture or size.
+        InputError: not a safetensors file, weights of another architecture or size, or damaged ones; the model is then
+            as it was.
     """
+    state = _tensors(path)
+    _check(model, state, path)
+    model.load_state_dict(state)
+
+
+def _created(card: dict, path: Path) -> nn.Module:
+    """The model that a card describes, without a download: the file holds a pre-trained part as well."""
+    from iqasuite.models import accepts, create
+
+    arguments = dict(card["arguments"])
+    if accepts(card["architecture"], "pretrained"):
+        arguments["pretrained"] = False
     try:
-        state = load_file(path)
+        return create(card["architecture"], **arguments)
+    except Exception as error:  # whatever an architecture says of arguments that it cannot be built with
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path.with_suffix('.json')}: {said}") from None
+
+
+def _tensors(path: Path | str) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such weights file") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
         raise InputError(f"{path}: not a safetensors file ({error})") from None
+
+
+def _check(model: nn.Module, state: dict[str, Tensor], path: Path | str) -> None:
+    """Whether the tensors of a file are those of a model, each of finite numbers in the model's precision."""
     own = model.state_dict()
-    for name in [*own, *state]:
+    for name in {**own, **state}:
         if name not in state or name not in own:
             where = "lacks" if name not in state else "has an unknown"
             raise InputError(f"{path}: weights of another architecture: the file {where} tensor {name}")
         if own[name].shape != state[name].shape:
             found, expected = tuple(state[name].shape), tuple(own[name].shape)
             raise InputError(f"{path}: weights of another size: tensor {name} is {found}, expected {expected}")
-    with torch.no_grad():
-        model.load_state_dict(state)
+        kind = own[name].dtype if own[name].is_floating_point() else torch.float64
+        if not torch.isfinite(state[name].to(kind)).all():
+            raise InputError(
+                f"{path}: damaged weights: tensor {name} has NaN or infinite numbers, expected finite ones"
+            )
