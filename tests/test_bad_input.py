@@ -51,6 +51,7 @@ def test_an_unknown_observer_fails_its_run_and_the_rest_goes_on(batch):
         ("{name: nobody, notebook: 04_finetune_aio, parameters: {observers: Obs1}}", "did you mean 'observer'"),
         ("{name: nobody, notebook: 04_finetune_aio, parameters: {epochs: two}}", "'two' (str)"),
         ("{name: nobody, notebook: 04_finetune, parameters: {}}", "'04_finetune'"),
+        ("{name: nobody, notebook: write, parameters: {run: &x [*x]}}", "line 3, key 'run'"),
     ],
 )
 def test_a_wrong_parameter_stops_the_batch_before_it_starts(batch, changed, words):

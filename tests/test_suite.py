@@ -64,6 +64,13 @@ def test_a_parameter_that_is_one_foreach_variable_keeps_its_type(project):
     assert check(read_suite("small"))["r4"]["part"] == 4
 
 
+def test_a_foreach_value_with_braces_is_filled_in_once(project):
+    project.notebook("first", "texts: str = ''  # some\n")
+    tens = ", ".join(f"v{i}: ['{f'{{v{i + 1}}}' * 10}']" for i in range(9))  # filled in again and again: 10^10 of them
+    project.suite(f'runs:\n  - {{name: one, notebook: first, foreach: {{{tens}}}, parameters: {{texts: "{{v0}}!"}}}}')
+    assert check(read_suite("small"))["one"]["texts"] == "{v1}" * 10 + "!"
+
+
 def test_needs_are_resolved_to_runs(project):
     project.suite("""
 runs:
@@ -101,6 +108,43 @@ runs:
             ["circle", "one", "two"],
         ),
         ("runs:\n  - {name: one, notebook: first, cores: 0}", ["cores", "0"]),
+        ("- a", ["small.yaml", "not YAML"]),
+        ("runs: [1]", ["runs[1]", "found 1"]),
+        ("runs:\n  - {name: .., notebook: first}", ["name", "'..'"]),
+        ("runs:\n  - {name: Con, notebook: first}", ["name", "'Con'", "Windows"]),
+        ('runs:\n  - {name: "{k}", notebook: first, foreach: {k: [a, nul.x]}}', ["name", "'nul.x'", "Windows"]),
+        ("runs:\n  - {name: " + "a" * 101 + ", notebook: first}", ["name", "100"]),
+        ("runs:\n  - {name: one, notebook: ../first}", ["notebook", "'../first'", "a file in notebooks/"]),
+        ("runs:\n  - {name: one, notebook: /etc/first.ipynb}", ["notebook", "'/etc/first'"]),
+        ("runs:\n  - {name: one, notebook: 'suites\\first'}", ["notebook", "a file in notebooks/"]),
+        ("runs:\n  - {name: one, notebook: 'C:first'}", ["notebook", "'C:first'"]),
+        ("runs:\n  - {name: one, notebook: " + "ö" * 150 + "}", ["notebook", "a file in notebooks/"]),
+        ("highlights: [../../etc/passwd/x]\n" + ONE_RUN, ["highlights", "run/figure"]),
+        ("highlights: [one/../x]\n" + ONE_RUN, ["highlights", "'one/../x'"]),
+        ("highlights: [one/..]\n" + ONE_RUN, ["highlights", "'one/..'"]),
+        ("highlights: ['one/..\\x']\n" + ONE_RUN, ["highlights", "run/figure"]),
+        ("highlights: [/one/x]\n" + ONE_RUN, ["highlights", "'/one/x'"]),
+        ("highlights: [{one: x}]\n" + ONE_RUN, ["highlights", "{'one': 'x'}"]),
+        (
+            "runs:\n  - {name: 'a{k}', notebook: first, foreach: {k: 1..20000000}}",
+            ["foreach.k", "'1..20000000'", "10,000"],
+        ),
+        ("runs:\n  - {name: 'a{k}', notebook: first, foreach: {k: 0.." + "9" * 5000 + "}}", ["foreach.k", "10,000"]),
+        (
+            "runs:\n  - {name: 'a{k}{l}', notebook: first, foreach: {k: 1..999, l: x1..x999}}",
+            ["foreach", "998,001 runs", "10,000"],
+        ),
+        (
+            "runs:\n  - {name: 'a{k}', notebook: first, foreach: {k: 1..6000}}\n"
+            "  - {name: 'b{k}', notebook: first, foreach: {k: 1..6000}}",
+            ["runs[2]", "6,000 runs", "10,000"],
+        ),
+        ("runs:\n  - {name: 'a{k}', notebook: first, foreach: {k: [" + "x" * 200 + "]}}", ["foreach.k", "short texts"]),
+        (
+            "runs:\n  - {name: 'a{k}', notebook: first, foreach: {k: 1..9999}, parameters: {p: " + "x" * 5000 + "}}",
+            ["runs[1]", "5,000,000 characters"],
+        ),
+        ("runs:\n  - {name: 'a{k}', notebook: first, needs: ['a*'], foreach: {k: 1..9999}}", ["needs", "1,000,000"]),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(project, text, words):
@@ -108,7 +152,7 @@ def test_a_wrong_file_is_refused_in_one_line(project, text, words):
     with pytest.raises(InputError) as caught:
         read_suite("small")
     message = str(caught.value)
-    assert "\n" not in message
+    assert "\n" not in message and len(message) < 600
     for word in words:
         assert word in message
 

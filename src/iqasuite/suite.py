@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import graphlib
 import itertools
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from iqasuite.errors import InputError
 from iqasuite.parameters import Parameter, declared_parameters, fits
 from iqasuite.paths import project_root
+from iqasuite.yaml_files import is_file_name, read_yaml, shown
 
 SUITE_KEYS = ("suite", "title", "description", "parameters", "highlights", "runs")
 RUN_KEYS = ("name", "notebook", "needs", "foreach", "parameters", "cores")
 GIVEN = ("suite", "run")  # every notebook that declares them is told these two
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # becomes a file name
+MOST_RUNS = 10_000
+MOST_CHARACTERS = 5_000_000  # of all runs' parameters
+MOST_NEEDS = 1_000_000  # of all runs
+LONGEST_VALUE = 100  # characters of a foreach value, which is a part of a run's name
 RANGE = re.compile(r"(\D*)(\d+)\.\.(\D*)(\d+)")
 
 
@@ -60,7 +65,7 @@ class Suite:
         for run in self.runs:
             if run.name == name:
                 return run
-        raise InputError(f"{self.path.name}: no run {name!r}{_nearest(name, [run.name for run in self.runs])}")
+        raise InputError(f"{self.path.name}: no run {shown(name)}{_nearest(name, [run.name for run in self.runs])}")
 
     def groups(self) -> dict[str, list[Run]]:
         """Runs by the entry that they came from, in the order of the file."""
@@ -90,29 +95,32 @@ def read_suite(name_or_path: str | Path) -> Suite:
         The suite, `foreach` multiplied out and the patterns in `needs` resolved to names of runs.
 
     Raises:
-        InputError: unknown suite, broken YAML, unknown or duplicate keys and runs, needs that match nothing or run in
-            a circle.
+        InputError: unknown suite, broken YAML, unknown or duplicate keys and runs, more than 10,000 runs, names that
+            lead elsewhere, needs that match nothing or run in a circle, a highlight that names no run.
     """
     path = _suite_path(name_or_path)
-    content = _read_yaml(path)
+    content = read_yaml(path)
     where = path.name
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: found {type(content).__name__}; expected keys {', '.join(SUITE_KEYS)}")
     _check_keys(content, SUITE_KEYS, where)
     name = content.get("suite")
     if name != path.stem:
-        raise InputError(f"{where}: suite is {name!r}; expected the file's own name, {path.stem!r}")
+        raise InputError(f"{where}: suite is {shown(name)}; expected the file's own name, {path.stem!r}")
     entries = _typed(content, "runs", list, where, required=True)
     if not entries:
         raise InputError(f"{where}: runs is empty; expected at least one run")
-    runs = [run for number, entry in enumerate(entries, 1) for run in _expand(entry, f"{where}: runs[{number}]")]
-    return Suite(
+    suite = Suite(
         name=_valid_name(name, f"{where}: suite"),
         title=_typed(content, "title", str, where) or name,
         description=_typed(content, "description", str, where) or "",
         parameters=_typed(content, "parameters", dict, where) or {},
-        runs=tuple(_resolve_needs(runs, where)),
+        runs=tuple(_resolve_needs(_expand_all(entries, where), where)),
         highlights=tuple(_typed(content, "highlights", list, where) or ()),
         path=path,
     )
+    _check_highlights(suite)
+    return suite
 
 
 def check(suite: Suite) -> dict[str, dict[str, Any]]:
@@ -124,7 +132,7 @@ def check(suite: Suite) -> dict[str, dict[str, Any]]:
 
     Raises:
         InputError: a notebook does not exist; a parameter is not declared or has another type; a parameter of the
-            suite is declared by no notebook; a highlight names no run.
+            suite is declared by no notebook.
     """
     notebooks = {run.notebook: run.notebook_file for run in suite.runs}
     declared = {name: declared_parameters(project_root() / file) for name, file in notebooks.items()}
@@ -135,12 +143,24 @@ def check(suite: Suite) -> dict[str, dict[str, Any]]:
             raise InputError(
                 f"{where}: parameters.{parameter}: no notebook of the suite declares it{_nearest(parameter, known)}"
             )
-    for highlight in suite.highlights:
-        run_name, _, item = str(highlight).partition("/")
-        if not item:
-            raise InputError(f"{where}: highlights: found {highlight!r}; expected 'run/figure' or 'run/table'")
-        suite.run(run_name)
     return {run.name: _parameters_of(suite, run, declared[run.notebook]) for run in suite.runs}
+
+
+def _check_highlights(suite: Suite) -> None:
+    names = {run.name for run in suite.runs}
+    for highlight in suite.highlights:
+        run_name, _, item = highlight.partition("/") if isinstance(highlight, str) else ("", "", "")
+        if not _is_plain(item):
+            raise InputError(
+                f"{suite.path.name}: highlights: found {shown(highlight)}; expected 'run/figure' or 'run/table'"
+            )
+        if run_name not in names:
+            suite.run(run_name)  # which says so
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it names a file in a folder, and not one elsewhere."""
+    return bool(re.fullmatch(r"[^./\\:][^/\\:]*", name)) and len(name.encode()) <= 200
 
 
 def _parameters_of(suite: Suite, run: Run, declared: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -155,7 +175,7 @@ def _parameters_of(suite: Suite, run: Run, declared: Mapping[str, Parameter]) ->
             raise InputError(f"{where}: parameter {name!r} is not declared in {file}{_nearest(name, declared)}")
         if not fits(value, declared[name].annotation):
             raise InputError(
-                f"{where}: parameter {name!r}: found {value!r} ({type(value).__name__}); "
+                f"{where}: parameter {name!r}: found {shown(value)} ({type(value).__name__}); "
                 f"expected {declared[name].annotation} as {file} declares it"
             )
     return given
@@ -175,61 +195,56 @@ def _suite_path(name_or_path: str | Path) -> Path:
     return path
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers (1e-3 is a number), and duplicate keys are errors."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        twice = sorted({key for key in keys if keys.count(key) > 1}, key=str)
-        if twice:
-            raise InputError(f"line {node.start_mark.line + 1}: key {twice[0]!r} stands twice in one mapping")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
-
-
-def _read_yaml(path: Path) -> dict:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a subclass of SafeLoader)
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name}: not readable as YAML in UTF-8: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path.name}: found {type(content).__name__}; expected keys {', '.join(SUITE_KEYS)}")
-    return content
+def _expand_all(entries: list[Any], where: str) -> list[Run]:
+    runs: list[Run] = []
+    characters = 0
+    for number, entry in enumerate(entries, 1):
+        for run in _expand(entry, f"{where}: runs[{number}]", MOST_RUNS - len(runs)):
+            runs.append(run)
+            characters += len(repr((run.parameters, run.needs)))
+            if characters > MOST_CHARACTERS:
+                raise InputError(
+                    f"{where}: runs[{number}]: more than {MOST_CHARACTERS:,} characters of parameters and needs in all "
+                    "runs; expected fewer runs or shorter values"
+                )
+    return runs
 
 
-def _expand(entry: Any, where: str) -> list[Run]:
+def _expand(entry: Any, where: str, most: int) -> Iterator[Run]:
+    """Runs of one entry, one for each combination of its foreach values."""
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: found {entry!r}; expected a mapping with {', '.join(RUN_KEYS)}")
+        raise InputError(f"{where}: found {shown(entry)}; expected a mapping with {', '.join(RUN_KEYS)}")
     _check_keys(entry, RUN_KEYS, where)
     template = _typed(entry, "name", str, where, required=True)
-    where = f"{where} ({template})"
+    where = f"{where} ({shown(template)[1:-1]})"
     foreach = {
         variable: _values(values, f"{where}: foreach.{variable}")
         for variable, values in (_typed(entry, "foreach", dict, where) or {}).items()
     }
     parameters = _typed(entry, "parameters", dict, where) or {}
     needs = _typed(entry, "needs", list, where) or []
-    runs = []
+    notebook = _notebook(entry, where)
+    number = math.prod(map(len, foreach.values()))
+    if number > most:
+        raise InputError(f"{where}: foreach: {number:,} runs; expected at most {MOST_RUNS:,} in a suite")
     for combination in itertools.product(*foreach.values()):
         values = dict(zip(foreach, combination, strict=True))
-        runs.append(
-            Run(
-                name=_valid_name(_fill(template, values), f"{where}: name"),
-                notebook=_typed(entry, "notebook", str, where, required=True).removesuffix(".ipynb"),
-                parameters={key: _fill(value, values) for key, value in parameters.items()},
-                foreach=values,
-                needs=tuple(str(_fill(need, values)) for need in needs),
-                template=template,
-                cores=_cores(entry.get("cores"), where),
-            )
+        yield Run(
+            name=_valid_name(_fill(template, values), f"{where}: name"),
+            notebook=notebook,
+            parameters={key: _fill(value, values) for key, value in parameters.items()},
+            foreach=values,
+            needs=tuple(str(_fill(need, values)) for need in needs),
+            template=template,
+            cores=_cores(entry.get("cores"), where),
         )
-    return runs
+
+
+def _notebook(entry: Mapping, where: str) -> str:
+    name = _typed(entry, "notebook", str, where, required=True).removesuffix(".ipynb")
+    if not _is_plain(name):
+        raise InputError(f"{where}: notebook: found {shown(name)}; expected the name of a file in notebooks/")
+    return name
 
 
 def _cores(value: Any, where: str) -> int | None:
@@ -237,7 +252,7 @@ def _cores(value: Any, where: str) -> int | None:
         return None if value is None else 0
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    raise InputError(f"{where}: cores: found {value!r}; expected a number above 0, or all")
+    raise InputError(f"{where}: cores: found {shown(value)}; expected a number above 0, or all")
 
 
 def _values(values: Any, where: str) -> list[Any]:
@@ -246,13 +261,17 @@ def _values(values: Any, where: str) -> list[Any]:
     for value in values if isinstance(values, list) else [values]:
         match = RANGE.fullmatch(value) if isinstance(value, str) else None
         if match and match[1] == match[3]:
-            numbers = range(int(match[2]), int(match[4]) + 1)
+            digits = max(len(match[2]), len(match[4]))
+            numbers = range(int(match[2]), int(match[4]) + 1) if digits < 10 else range(2**31)
+            if len(numbers) > MOST_RUNS:
+                raise InputError(f"{where}: found {shown(value)}; expected at most {MOST_RUNS:,} values")
             expanded += [f"{match[1]}{number}" if match[1] else number for number in numbers]
-        elif isinstance(value, (str, int, float)):
+        elif isinstance(value, (str, int, float)) and len(str(value)) <= LONGEST_VALUE:
             expanded.append(value)
         else:
             raise InputError(
-                f"{where}: found {value!r}; expected a list of texts and numbers, or a range like user1..user21"
+                f"{where}: found {shown(value)}; expected a list of short texts and numbers, or a range like "
+                "user1..user21"
             )
     if not expanded:
         raise InputError(f"{where}: no values; expected at least one")
@@ -265,43 +284,51 @@ def _fill(value: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return [_fill(part, values) for part in value]
     if isinstance(value, dict):
-        return {_fill(key, values): _fill(part, values) for key, part in value.items()}
+        return {str(_fill(key, values)): _fill(part, values) for key, part in value.items()}
     if not isinstance(value, str):
         return value
     if value.startswith("{") and value[1:-1] in values and value.endswith("}"):
         return values[value[1:-1]]
-    for name, filling in values.items():
-        value = value.replace(f"{{{name}}}", str(filling))
-    return value
+    return re.sub(r"\{([^{}]*)\}", lambda name: str(values.get(name[1], name[0])), value)
 
 
 def _resolve_needs(runs: list[Run], where: str) -> list[Run]:
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
+    names = Counter(run.name for run in runs)
+    for name, times in names.items():
+        if times > 1:
             raise InputError(f"{where}: two runs are named {name!r}; put every foreach variable into the name")
-    resolved = []
+
+    @functools.cache
+    def matching(pattern: str) -> list[str]:
+        return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
+
+    resolved, number = [], 0
     for run in runs:
-        found: list[str] = []
+        found: dict[str, None] = {}
         for pattern in run.needs:
-            matches = [name for name in names if name != run.name and fnmatchcase(name, pattern)]
+            matches = [name for name in matching(pattern) if name != run.name]
             if not matches:
                 raise InputError(
-                    f"{where}: run {run.name}: needs {pattern!r}, which no other run matches{_nearest(pattern, names)}"
+                    f"{where}: run {run.name}: needs {shown(pattern)}, which no other run matches"
+                    f"{_nearest(pattern, names)}"
                 )
-            found += [name for name in matches if name not in found]
+            found |= dict.fromkeys(matches)
+        number += len(found)
+        if number > MOST_NEEDS:
+            raise InputError(f"{where}: run {run.name}: needs: more than {MOST_NEEDS:,} in the suite; expected fewer")
         resolved.append(replace(run, needs=tuple(found)))
     try:
         graphlib.TopologicalSorter({run.name: run.needs for run in resolved}).prepare()
     except graphlib.CycleError as error:
-        raise InputError(f"{where}: runs need each other in a circle: {' → '.join(error.args[1])}") from None
+        raise InputError(f"{where}: runs need each other in a circle: {' → '.join(error.args[1][:20])}") from None
     return resolved
 
 
 def _valid_name(name: Any, where: str) -> str:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_file_name(name):
         raise InputError(
-            f"{where}: found {name!r}; expected letters, digits, '_', '-' and '.', with every {{variable}} in foreach"
+            f"{where}: found {shown(name)}; expected at most 100 letters, digits, '_', '-', and '.' within, no "
+            "Windows device, and every {variable} in foreach"
         )
     return name
 
@@ -318,7 +345,7 @@ def _typed(mapping: Mapping, key: str, kind: type, where: str, required: bool = 
         return None
     if not isinstance(value, kind):
         words = {list: "a list", dict: "a mapping", str: "a text"}
-        found = "nothing" if value is None else repr(value)
+        found = "nothing" if value is None else shown(value)
         raise InputError(f"{where}: {key}: found {found}; expected {words[kind]}")
     return value
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 import re
 from collections import Counter
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from iqasuite.data.dataset import Dataset
 from iqasuite.data.endings import IMAGES as IMAGE_ENDINGS
@@ -31,6 +29,7 @@ from iqasuite.data.image_names import Located, inside, located
 from iqasuite.data.rating_tables import ABOUT_IMAGE, number_cells, rated, read_table
 from iqasuite.data.spreadsheets import is_left_behind
 from iqasuite.errors import InputError
+from iqasuite.yaml_files import is_file_name, read_yaml, shown
 
 _log = logging.getLogger(__name__)
 
@@ -107,24 +106,23 @@ def _facts(folder: Path) -> dict[str, Any]:
         if (folder / "dataset.yml").is_file():
             raise InputError(f"{folder / 'dataset.yml'}: expected the name {FACTS}")
         return {}
-    try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    facts = read_yaml(path)
     facts = {} if facts is None else facts
     _check_keys(facts, _KEYS, str(path))
     if "scale" in facts:
         _check_keys(facts["scale"], _SCALE_KEYS, f"{path}: scale")
         low, high = facts["scale"].get("low"), facts["scale"].get("high")
-        if (low is None) != (high is None) or (low is not None and not -math.inf < low < high < math.inf):
+        if (low is None) != (high is None) or (low is not None and not low < high):
             raise InputError(f"{path}: scale has low {low} and high {high}; expected two numbers, low below high")
     if "display_size" in facts:
         size = facts["display_size"]
-        if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
-            raise InputError(f"{path}: display_size is {size}; expected [height, width] in pixels")
+        if len(size) != 2 or any(type(side) is not int or not 1 <= side <= 2**15 for side in size):
+            raise InputError(f"{path}: display_size is {shown(size)}; expected [height, width] in pixels")
         facts["display_size"] = tuple(size)
-    if "name" in facts and facts["name"] != _safe(facts["name"]):
-        raise InputError(f"{path}: name is {facts['name']!r}; expected letters, digits, and _ . - within")
+    if "name" in facts and not is_file_name(facts["name"]):
+        raise InputError(f"{path}: name is {shown(facts['name'])}; expected letters, digits, and _ . - within")
+    if len(facts.get("ratings", "").encode()) > 200:
+        raise InputError(f"{path}: ratings is {shown(facts['ratings'])}; expected the name of a file in the folder")
     if facts.get("name") in adapters.NAMES:
         raise InputError(f"{path}: name is {facts['name']!r}, which is another data set's; expected one of its own")
     return facts
@@ -139,7 +137,7 @@ def _check_keys(found: Any, keys: dict[str, type], where: str) -> None:
         right = isinstance(value, keys[key]) or (keys[key] is float and type(value) is int)
         if not right:
             expected = {dict: "keys with values", list: "a list", float: "a number", bool: "true or false", str: "text"}
-            raise InputError(f"{where}: {key} is {value!r}; expected {expected[keys[key]]}")
+            raise InputError(f"{where}: {key} is {shown(value)}; expected {expected[keys[key]]}")
 
 
 def _name_of(folder: Path) -> str:
