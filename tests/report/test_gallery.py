@@ -2,12 +2,14 @@
 
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from iqasuite.errors import InputError
 from iqasuite.report import gallery, notebook_page, outputs, provenance
@@ -233,3 +235,97 @@ runs:
     page = gallery.build("small").read_text()
     assert "kodak24: Does it run?" in page and "tid2013: Does it run?" in page
     assert "2 sets, 2,400 images" in page and "data hash" not in page
+
+
+NAMES = [  # as somebody may be called in a study, or an image
+    "<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "<svg onload=alert(3)><a xlink:href='javascript:a'>",
+    "[click](javascript:alert(4))", "<a href='java&#10;script:alert(5)'>x</a>", "<iframe srcdoc='<script>'>",
+    "<a href=&#100;ata:text/html,x>y</a>", "<style>*{display:none}", "<b onmouseover=alert(6) style='position:fixed'>z",
+    "<!-- the rest", "</details></div></main><table>", "![q](https://example.org/seen.png)", "&lt;script&gt;",
+    "[r]: javascript:1", "<form action=//example.org><input>", "<math><mtext><script>", "a | b `c` *d* \\",
+    "<meta http-equiv=refresh content=0>", "<base href=//e.org>", "# one",
+]  # fmt: skip
+
+
+class Obeyed(HTMLParser):
+    """What a browser would obey in a page: tags, names of attributes and addresses; and its words."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags, self.names, self.links, self.words = [], set(), set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.names |= {name for name, _ in attributes}
+        self.links |= {value for name, value in attributes if name in ("href", "src")}
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def assert_harmless(html: str, heads: int = 1) -> None:
+    """Nothing runs, and nothing is asked of another place; the head's own tags are there so often."""
+    found = Obeyed(html)
+    wrong = {"script", "iframe", "svg", "math", "object", "embed", "form", "input", "base", "link", "template"}
+    assert not wrong & set(found.tags)
+    assert not [name for name in found.names if name.startswith(("on", "xlink", "srcdoc", "action"))]
+    assert not [link for link in found.links if re.match(r"\w+:|//", link) and not link.startswith("data:image/")]
+    assert (found.tags.count("style"), found.tags.count("meta")) == (heads, 3 * heads)
+
+
+def executed(folder: Path, name: str) -> None:
+    """A notebook whose outputs and Markdown say a name raw, in every form that an output may have."""
+    new, page = nbformat.v4.new_output, f"<p>{name}</p>"
+    outputs = [
+        new("display_data", data)
+        for data in ({"text/markdown": f"Best: {name}, {name}."}, {"text/html": page, "text/plain": name},
+                     {"text/markdown": f"| a |\n| --- |\n| {name} |"}, {"text/latex": name}, {"image/png": f'">{name}'},
+                     {"application/javascript": f"element.append('{name}')"}, {"image/svg+xml": f"<svg>{name}</svg>"},
+                     {"text/vnd.mermaid": name}, {"application/vnd.jupyter.widget-view+json": {"model_id": name}})
+    ]  # fmt: skip
+    outputs[1].metadata = {"text/html": {"isolated": True}}
+    outputs += [new("stream", text=name), new("error", ename=name, evalue=name, traceback=[name])]
+    cells = [nbformat.v4.new_markdown_cell(f"# T {name}\n\n{name} and $x < y$"), nbformat.v4.new_markdown_cell(name),
+             nbformat.v4.new_code_cell(f"show({name!r})", outputs=outputs, metadata={"alt": f'"{name}'}),
+             nbformat.v4.new_markdown_cell("Last words.")]  # fmt: skip
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "notebooks" / "good.ipynb")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_text_wherever_a_page_says_them(small, name):
+    leave("bad", error=f"InputError: observer {name}: no votes", figure=False)
+    outputs.save_table(pd.DataFrame({"method": [name], name: [0.5]}), "small", "good", "table", f"Of {name}")
+    figure = plt.figure()
+    outputs.save_figure(figure, "small", "good", "votes", name)
+    plt.close(figure)
+    executed(small, name)
+    index = gallery.build("small").read_text()
+    page = (small / "notebooks" / "good.html").read_text()
+    for html in (index, page):
+        assert_harmless(html)
+    assert "Last words." in Obeyed(page).words  # nothing is swallowed
+    readme = MarkdownIt("commonmark", {"html": True}).enable("table").render((small / "README.md").read_text())
+    assert_harmless(readme, heads=0)
+    words = re.sub(r"\s+", " ", "".join(Obeyed(readme).words))
+    assert f"observer {name}: no votes" in words and words.count(name) >= 4  # table, its heading, captions, error
+
+
+def test_tables_formulas_and_pictures_of_a_notebook_stay(small):
+    frame = pd.DataFrame({"a<b": ["<i>"]}, index=["row"])
+    new = nbformat.v4.new_output
+    table = "| a | b |\n| :-- | --: |\n| **1** | [x](https://e.org/?a=1&b=2) |"
+    outputs = [new("execute_result", {"text/html": frame._repr_html_(), "text/plain": "frame"}),
+               new("display_data", {"text/markdown": table}),
+               new("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"})]  # fmt: skip
+    cells = [nbformat.v4.new_markdown_cell("# A & B\n\n$\\sigma_i$, <sub>2</sub>, `<c>`\n\n> cited"),
+             nbformat.v4.new_code_cell("x < 1 and 'é'", outputs=outputs)]  # fmt: skip
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), small / "notebooks" / "good.ipynb")
+    page = notebook_page.body(small / "notebooks" / "good.ipynb")
+    for part in (
+        '<span class="formula">σ<sub>i</sub></span>', "<sub>2</sub>", "<code>&lt;c&gt;</code>", "<blockquote>",
+        '<table class="dataframe">', "<th>a&lt;b</th>", "&lt;i&gt;", "text-align:right", "<strong>1</strong>",
+        'href="https://e.org/?a=1&amp;b=2"', 'src="data:image/svg+xml;base64,', '<span class="o">&lt;</span>',
+    ):  # fmt: skip
+        assert part in page, part
+    assert "<style" not in page and "tbody tr th" not in page and notebook_page.clean(page) == page

@@ -37,6 +37,8 @@ METRICS = (
     "krcc",
     "rmse",
 )  # columns of the score table, in order
+# what Markdown would obey: HTML, code, columns, headings, entities, links, emphasis
+MARKUP = re.compile(r"[<`|\\*~]|^[#>]|&(?=#?\w+;)|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 MOS_METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
 
 
@@ -325,15 +327,16 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "duration": duration,
-        "cell": _markdown_cell,
+        "text": _markdown_text,
         "markdown": notebook_page.markdown,
         "words": _words,
     }
     return environment
 
 
-def _markdown_cell(text: str) -> str:
-    return re.sub(r"\s+", " ", str(text)).replace("|", "\\|")
+def _markdown_text(text: str) -> str:
+    """Text in one line that Markdown shows as it is, in a table too: a name may look like HTML, a link or a column."""
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", re.sub(r"\s+", " ", str(text)))
 
 
 def _words(value: Any) -> str:

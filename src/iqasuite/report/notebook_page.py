@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import bleach
 import nbformat
+from bleach.css_sanitizer import CSSSanitizer
+from jinja2 import pass_context
 from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
@@ -14,6 +17,52 @@ TEMPLATES = Path(__file__).parent / "templates"
 FORMULA = re.compile(r"(?<![\\$`\w])(\$\$?)(?=\S)([^$`]+?)(?<=\S)\1(?!\w)")
 BANNER = "papermill-error-cell-tag"  # its red lines say again what the page says
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
+# What a page may hold of what a notebook has written: names of observers and images are other people's text.
+SHOWN = ("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg", "text/plain")
+TAGS = {
+    *(
+        "a",
+        "abbr",
+        "b",
+        "blockquote",
+        "br",
+        "code",
+        "dd",
+        "del",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "em",
+        "figure",
+        "h1",
+        "h2",
+    ),
+    *(
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "i",
+        "img",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "summary",
+    ),
+    *("sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
+}
+ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan", "scope", "start", "style", "title", "width"}
+LINK = re.compile(r"(https?://|mailto:|#)\S*|[\w./%?=~-]*")
+PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[\w+/=\s-]*|(?!//)[\w./%~-]*")
+STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 SYMBOLS = {
     **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ"},
     **{"lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "omega": "ω"},
@@ -22,6 +71,14 @@ SYMBOLS = {
     **{"times": "×", "cdot": "·", "pm": "±", "to": "→", "rightarrow": "→", "ldots": "…", "dots": "…", "mid": "|"},
     **{"left": "", "right": "", "quad": " ", "qquad": "  ", "log": "log", "exp": "exp", "max": "max", "min": "min"},
 }
+
+
+class Exporter(HTMLExporter):
+    """Markdown of cells and of outputs becomes HTML without scripts, closed where it was left open."""
+
+    @pass_context
+    def markdown2html(self, context, source):
+        return clean(super().markdown2html(context, source))
 
 
 def title(notebook: Path) -> str:
@@ -45,13 +102,41 @@ def body(notebook: Path) -> str:
             cell.source = plain_formulas(cell.source)
         elif cell.cell_type == "code":
             cell.metadata.setdefault("alt", f"Figure: {heading}")
-    exporter = HTMLExporter(
+            cell.outputs = [_bare(output) for output in cell.outputs]
+    exporter = Exporter(
         template_name="iqasuite",
         extra_template_basedirs=[str(TEMPLATES)],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    return exporter.from_notebook_node(content)[0]
+    return clean(exporter.from_notebook_node(content)[0])
+
+
+def clean(html: str) -> str:
+    """HTML of which only text, structure, links and pictures within it are obeyed; all else is shown as text.
+
+    Scripts, frames, styles beside the alignment of cells, attributes such as `onclick`, links to `javascript:` and
+    pictures from the network go. It may be called twice.
+    """
+    aligned = CSSSanitizer(allowed_css_properties=["text-align"])
+    protocols = {"http", "https", "mailto", "data"}  # `_allowed` says where
+    return bleach.clean(html, TAGS, _allowed, protocols, css_sanitizer=aligned)
+
+
+def _allowed(tag: str, name: str, value: str) -> bool:
+    if (tag, name) in (("a", "href"), ("img", "src")):
+        return bool((LINK if tag == "a" else PICTURE).fullmatch(value))
+    return name in ATTRIBUTES
+
+
+def _bare(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """An output in the forms that a page shows, its HTML clean."""
+    if "data" in output:
+        output.data = {kind: output.data[kind] for kind in SHOWN if kind in output.data} or {"text/plain": ""}
+        output.metadata.pop("text/html", None)  # would ask for a frame of its own
+        if "text/html" in output.data:  # the style of a data frame is the page's
+            output.data["text/html"] = clean(STYLE.sub("", output.data["text/html"]))
+    return output
 
 
 def code_style() -> str:
