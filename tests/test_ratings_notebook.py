@@ -6,6 +6,7 @@ import logging
 import IPython.display
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -14,6 +15,14 @@ VOTES = {
     "no image in common": lambda person, content, version: 1 + version if content % 3 == person else None,
     "always the same vote": lambda person, content, version: 4,
     "two contents": lambda person, content, version: 1 + (version + person) % 5 if content < 2 else None,
+    "two people an image": lambda person, content, version: (
+        1 + (content + version + person // 2) % 5 if (person + content + version) % 3 else None
+    ),
+    "one with two votes": lambda person, content, version: (
+        1 + (content + version + person) % 5
+        if person < 2 or content + version < 1 or (content, version) == (1, 0)
+        else None
+    ),
 }
 
 
@@ -55,6 +64,15 @@ def test_few_people_few_images_nobody_in_common(repository, tmp_path, monkeypatc
     assert any("too few for a training" in text for text in said) == (name == "two contents")
     run = json.loads((tmp_path / "results" / "interactive" / "runs" / "01_look_at_the_ratings.json").read_text())
     assert run["extra"]
+    tables = tmp_path / "results" / "interactive" / "tables" / "01_look_at_the_ratings"
+    if name == "two people an image":  # nobody rated everything, and ICC is known
+        found = pd.read_csv(tables / "reliability.csv").set_index("measure").loc["ICC(2,1)"]
+        assert found["n_images"] == 24 and found["n_observers"] == 3 and 0 < found["value"] < 1
+        assert "ICC by variance components" in (tables / "captions.json").read_text(encoding="utf-8")
+    if name == "one with two votes":
+        found = pd.read_csv(tables / "agreement.csv").set_index("observer")
+        assert found.loc["P2", "n"] == 2 and np.isnan(found.loc["P2", "srocc"]) and found["srocc"].count() == 2
+        assert any("1 who rated fewer than 5 of these images do not count" in text for text in said)
 
 
 def vars_of(shown):

@@ -40,12 +40,15 @@ def test_intraclass_correlations_of_shrout_and_fleiss():
     assert (found["n"] == 6).all() and (found["n_observers"] == 4).all()
 
 
-def test_intraclass_correlation_takes_the_images_that_everybody_rated():
+def test_intraclass_correlation_takes_the_images_that_two_people_rated():
     votes = frame(SHROUT_FLEISS)
     more = pd.concat([votes, votes.iloc[[0]].assign(image="only user1")])
     pd.testing.assert_frame_equal(icc(more), icc(votes))
-    with pytest.raises(InputError, match="0 images that all of them rated"):
-        icc(votes[votes["image"].isin(["i000", "i001"]) ^ (votes["observer"] == "user1")])
+    with pytest.raises(InputError, match="1 image that two people rated, expected at least two"):
+        icc(votes[(votes["image"] == "i000") | (votes["observer"] == "user1")])
+    unlinked = frame([[1, 2, 0, 0], [0, 0, 4, 5]])  # each person one image: nothing tells images from people
+    assert np.isnan(icc(unlinked)["value"]).all()
+    assert np.isnan(icc(frame([[3, 3, 3], [3, 3, 0], [0, 3, 3]]))["value"]).all()
     assert icc(frame([[1, 1], [3, 3], [5, 5]]))["value"].tolist() == [1, 1]
 
 
@@ -57,6 +60,32 @@ def test_intraclass_interval_covers_the_truth():
         found = icc(frame(table)).iloc[0]
         hits.append(found["low"] <= truth <= found["high"])
     assert np.mean(hits) == pytest.approx(0.95, abs=0.04)
+
+
+def test_intraclass_correlation_of_a_complete_design_is_the_balanced_formula():
+    rng = np.random.default_rng(2)
+    table = rng.normal(size=(25, 1)) + rng.normal(0, 0.4, 7) + rng.normal(0, 0.8, (25, 7)) + 10
+    rows, columns = table.mean(1, keepdims=True), table.mean(0)
+    between, judges = 7 * rows.var(ddof=1), 25 * columns.var(ddof=1)
+    error = np.square(table - rows - columns + table.mean()).sum() / (24 * 6)
+    single = (between - error) / (between + 6 * error + 7 * (judges - error) / 25)
+    mean = (between - error) / (between + (judges - error) / 25)
+    assert icc(frame(table))["value"].tolist() == pytest.approx([single, mean], rel=1e-9)
+
+
+def test_intraclass_correlation_with_most_cells_missing_is_that_of_the_people_and_covers_it():
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(200):
+        table = rng.normal(size=(80, 1)) + rng.normal(0, 0.5, 15) + rng.normal(0, 0.7, (80, 15)) + 10
+        found.append(icc(frame(np.where(rng.random(table.shape) < 0.6, 0, table))))
+    single, mean = (pd.concat(found)[lambda rows, m=m: rows["measure"] == m] for m in ("ICC(2,1)", "ICC(2,k)"))
+    truth = 1 / (1 + 0.5**2 + 0.7**2)
+    assert single["value"].mean() == pytest.approx(truth, abs=0.012)  # 200 values of a spread of .05
+    assert ((single["low"] <= truth) & (truth <= single["high"])).mean() == pytest.approx(0.95, abs=0.04)
+    assert (mean["value"].to_numpy() > single["value"].to_numpy()).all() and (mean["value"] < 1).all()
+    assert single["n"].between(75, 80).all() and (single["n_observers"] == 15).all()
+    assert single["n_votes"].between(400, 560).all()
 
 
 @pytest.mark.parametrize(("level", "published"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])

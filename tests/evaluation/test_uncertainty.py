@@ -109,8 +109,8 @@ def test_an_interval_covers_other_trainings_and_not_only_other_contents():
         contents, trainings = rng.normal(0, 1, 30), rng.normal(0, 0.5, 4)  # as large in the mean as the contents'
         values = contents[:, None] + trainings + rng.normal(0, 0.3, (30, 4))
         weights = uncertainty.content_weights(np.arange(30), 400, seed)
-        both = uncertainty.interval(uncertainty.resampled_means(values, weights, seed)[1:])
-        alone = uncertainty.interval(weights @ values.mean(1) / 30)
+        both = uncertainty.interval(uncertainty.resampled_means(values, weights, seed)[1:], 30)
+        alone = uncertainty.interval(weights @ values.mean(1) / 30, 30)
         hits += [both[0] <= 0 <= both[1], alone[0] <= 0 <= alone[1]]
     assert hits[0] / 200 >= 0.87 and hits[1] / 200 < 0.85
 
@@ -147,3 +147,27 @@ def test_over_splits_holds_its_level_where_the_plain_test_does_not():
         splits = [rng.permutation(values)[:15].mean() for _ in range(10)]
         rejected += [uncertainty.over_splits(splits, r)[2] < 0.05 for r in (0, 1 / 3)]
     assert rejected[0] / 1000 > 0.15 and rejected[1] / 1000 < 0.075
+
+
+def test_two_contents_give_no_interval_and_three_do():
+    values = np.arange(12.0)
+    for n in (1, 2):
+        assert np.isnan(uncertainty.bootstrap_by_content(values, np.arange(12) % n, 200)).all()
+        assert np.isnan(uncertainty.tested(np.ones(200), n)[1:3]).all()
+    low, high = uncertainty.bootstrap_by_content(values, np.arange(12) % 3, 200)
+    assert low < values.mean() < high
+
+
+def test_resamples_of_which_most_are_undefined_give_no_interval():
+    drawn = np.linspace(0, 1, 101)
+    drawn[:51] = np.nan
+    assert np.isnan(uncertainty.interval(drawn, 20)).all()
+    drawn[50] = 0.5
+    assert uncertainty.interval(drawn, 20) == pytest.approx((0.5125, 0.9875))
+
+
+def test_two_images_have_neither_correlation_nor_interval():
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    for statistic in (resampled.srocc, resampled.plcc, resampled.krcc):
+        assert np.isnan(statistic(x, y, np.ones((1, 2)))).all()
+        assert np.isnan(uncertainty.bootstrap_by_content(lambda w, s=statistic: s(x, y, w), ["a", "b"], 100)).all()

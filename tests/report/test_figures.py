@@ -73,7 +73,10 @@ def test_rating_figures(rng, people):
     drawn(figures.votes_over_mos(table, mos))
     own = pd.DataFrame({"observer": PEOPLE[:people], "bias": 0.1, "inconsistency": 0.5})
     drawn(figures.bias_plot(own))
-    drawn(figures.agreement_plot(own.assign(srocc=0.9, low=0.8, high=0.95)))
+    drawn(figures.agreement_plot(own.assign(n=40, srocc=0.9, low=0.8, high=0.95)))
+    unknown = own.assign(n=3, srocc=np.nan, low=np.nan, high=np.nan).assign(observer="few")
+    fig = drawn(figures.agreement_plot(pd.concat([own.assign(n=40, srocc=0.9, low=0.8, high=0.95), unknown])))
+    assert "few (n = 3)" in texts(fig) and "mean 0.900" in texts(fig) and "(n = 40)" not in texts(fig)
     both = [own.assign(metric=m, value=0.6, low=0.5, high=0.7) for m in ("accuracy", "qwk")]
     drawn(figures.retest_plot(pd.concat(both)))
 

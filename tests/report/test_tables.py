@@ -64,3 +64,10 @@ def test_markdown():
         "| a\\|b | 0.123 | 3 |",
         "| c | – | 4 |",
     ]
+
+
+def test_who_has_too_few_images_to_count_is_marked(scores):
+    few = scores.assign(n=scores["n"].mask(scores["observer"] == "user2", 3))
+    table = tables.observer_table(few.assign(value=few["value"].mask(few["observer"] == "user2")))
+    assert list(table["observer"]) == ["user2 (n = 3, not in the mean)", "user10", "mean"]
+    assert (table.iloc[0, 1:] == "–").all() and (table.iloc[1:, 1:] != "–").all(axis=None)

@@ -20,6 +20,9 @@ SCORES = (
     *("dataset", "model", "protocol", "observer", "part", "n", "metric", "value", "low", "high", "seeds", "folds"),
 )
 VOTE_SCALE = (1, 5)
+# Rated images below which nothing is said of a person: what is measured of them is nan, beside its n, and they do not
+# count in a mean over people. Three votes are not to weigh as much as three hundred.
+LEAST_IMAGES = 5
 PARTS = ("train", "val", "test")
 
 _COLUMNS = {"images": IMAGES, "votes": VOTES, "split": SPLIT, "predictions": PREDICTIONS, "scores": SCORES}

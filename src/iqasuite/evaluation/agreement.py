@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f as f_distribution
 
-from iqasuite.data.frames import VOTE_SCALE
+from iqasuite.data.frames import LEAST_IMAGES, VOTE_SCALE
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.people import content_of, first_votes, natural_order
@@ -35,66 +35,95 @@ def pairwise_agreement(votes: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Long frame observer_a, observer_b, n (images of both), accuracy (share of equal votes), qwk, srocc; a row a pair
-        with at least two images in common, qwk and srocc nan where not defined.
+        with images in common, nan where these are fewer than `LEAST_IMAGES` or a measure is not defined.
     """
     table = vote_table(votes)
     rows = []
     for a, b in combinations(table.columns, 2):
         x, y = table[a].to_numpy(), table[b].to_numpy()
         both = np.isfinite(x) & np.isfinite(y)
-        if both.sum() < 2:
-            continue
         x, y = x[both], y[both]
-        rows.append((a, b, len(x), metrics.accuracy(x, y), metrics.qwk(x, y), metrics.srocc(x, y)))
+        if 0 < len(x) < LEAST_IMAGES:
+            rows.append((a, b, len(x), np.nan, np.nan, np.nan))
+        elif len(x):
+            rows.append((a, b, len(x), metrics.accuracy(x, y), metrics.qwk(x, y), metrics.srocc(x, y)))
     return pd.DataFrame(rows, columns=["observer_a", "observer_b", "n", "accuracy", "qwk", "srocc"])
 
 
 def icc(votes: pd.DataFrame) -> pd.DataFrame:
     """Intraclass correlation for absolute agreement, images and people both random: one person's votes, and their mean.
 
+    Where everybody rated every image it is Shrout and Fleiss's ICC(2,1) and ICC(2,k). Missing cells are allowed: the
+    variances of images, people and error are found from the sums of squares and their expectations in the design as it
+    is (Henderson's method I), which assumes that who rated what has nothing to do with the votes. The intervals then
+    take the mean squares of a complete design with as many votes an image and a person (harmonic means).
+
     Args:
-        votes: votes frame; only images that everybody rated count.
+        votes: votes frame; images that at least two people rated count.
 
     Returns:
-        Two rows, measure "ICC(2,1)" (one person) and "ICC(2,k)" (the mean of these k people): value, low, high (95 %),
-        n (images), n_observers.
+        Two rows, measure "ICC(2,1)" (one person) and "ICC(2,k)" (the mean of as many people as rated an image, in the
+        harmonic mean): value, low, high (95 %), n (images), n_observers, n_votes. nan where the design cannot tell the
+        three variances from each other, or all votes are one and the same.
 
     Raises:
-        InputError: fewer than two observers, or fewer than two images that all of them rated.
+        InputError: fewer than two images that two people rated.
 
     Reference: P. E. Shrout & J. L. Fleiss, "Intraclass correlations: uses in assessing rater reliability",
-    Psychological Bulletin 86, 1979; intervals: K. O. McGraw & S. P. Wong, "Forming inferences about some intraclass
-    correlation coefficients", Psychological Methods 1, 1996, with the former's degrees of freedom.
+    Psychological Bulletin 86, 1979; C. R. Henderson, "Estimation of variance and covariance components", Biometrics 9,
+    1953; intervals: K. O. McGraw & S. P. Wong, "Forming inferences about some intraclass correlation coefficients",
+    Psychological Methods 1, 1996, with the former's degrees of freedom.
     """
-    block = vote_table(votes).dropna().to_numpy()
-    n, k = block.shape
-    if n < 2 or k < 2:
-        raise InputError(f"votes: {k} observers and {n} images that all of them rated, expected at least two of each")
-    rows_mean, columns_mean, mean = block.mean(1), block.mean(0), block.mean()
-    between = k * np.square(rows_mean - mean).sum() / (n - 1)
-    judges = n * np.square(columns_mean - mean).sum() / (k - 1)
-    error = np.square(block - rows_mean[:, None] - columns_mean + mean).sum() / ((n - 1) * (k - 1))
-    if between <= 0 and error <= 0:
-        single = low = high = np.nan  # every image has the same votes: there is nothing to agree about
-    else:
-        single = (between - error) / (between + (k - 1) * error + k * (judges - error) / n)
-        low, high = _icc_interval(single, between, judges, error, n, k)
+    rated = _rated_by_two(first_votes(votes))
+    of_image, of_person = (pd.factorize(rated[column])[0] for column in ("image", "observer"))
+    n, k = rated["image"].nunique(), rated["observer"].nunique()
+    if n < 2:
+        raise InputError(f"votes: {n} image that two people rated, expected at least two")
+    per_image, per_person = np.bincount(of_image), np.bincount(of_person)
+    images, people, error = _variances(rated["vote"].to_numpy(float), of_image, of_person, per_image, per_person)
+    single = low = high = np.nan
+    raters, rows = (len(counts) / (1 / counts).sum() for counts in (per_image, per_person))
+    if images + people + error > 1e-12:
+        single = images / (images + people + error)
+        freedom = len(rated) - n - k + 1
+        mean_squares = raters * images + error, rows * people + error, error
+        low, high = _icc_interval(single, *mean_squares, n, k, raters, rows, freedom)
     values = np.array([single, low, high])
-    table = pd.DataFrame([values, k * values / (1 + (k - 1) * values)], columns=["value", "low", "high"])
+    table = [values, raters * values / (1 + (raters - 1) * values)]
+    table = pd.DataFrame(table, columns=["value", "low", "high"])
     table.insert(0, "measure", ["ICC(2,1)", "ICC(2,k)"])
-    return table.assign(n=n, n_observers=k)
+    return table.assign(n=n, n_observers=k, n_votes=len(rated))
 
 
-def _icc_interval(single: float, between: float, judges: float, error: float, n: int, k: int) -> tuple[float, float]:
+def _variances(vote: np.ndarray, of_image: np.ndarray, of_person: np.ndarray, per_image: np.ndarray,
+               per_person: np.ndarray) -> np.ndarray:  # fmt: skip
+    """Variance of images, people and error (3,) in one vote a cell, cells missing; nan where they cannot be told."""
+    vote = vote - vote.mean()  # the sum of squares of the mean is then 0
+    by_image = (np.bincount(of_image, vote) ** 2 / per_image).sum()
+    by_person = (np.bincount(of_person, vote) ** 2 / per_person).sum()
+    total, n, k = len(vote), len(per_image), len(per_person)
+    mean = np.array([(per_image**2).sum() / total, (per_person**2).sum() / total, 1])
+    expected = np.array([[total, total, total], [total, n, n], [k, total, k]]) - mean
+    if np.linalg.matrix_rank(expected) < 3:
+        return np.full(3, np.nan)
+    return np.linalg.solve(expected, [vote @ vote, by_image, by_person])
+
+
+def _icc_interval(single: float, between: float, judges: float, error: float, n: int, k: int, raters: float,
+                  rows: float, freedom: int) -> tuple[float, float]:  # fmt: skip
+    """Of mean squares of `n` images, each of `raters` people, and of `k` people, each of `rows` images."""
     if single >= 1 - 1e-12:
         return 1.0, 1.0
-    a = k * single / (n * (1 - single))
-    b = 1 + a * (n - 1)
-    freedom = (a * judges + b * error) ** 2 / ((a * judges) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
-    rest = k * judges + (k * n - k - n) * error
-    upper, lower = f_distribution.ppf(0.975, n - 1, freedom), f_distribution.ppf(0.975, freedom, n - 1)
-    low = n * (between - upper * error) / (upper * rest + n * between)
-    high = n * (lower * between - error) / (rest + n * lower * between)
+    a = raters * single / (rows * (1 - single))
+    b = 1 + a * (rows - 1)
+    spread = (a * judges) ** 2 / (k - 1) + (b * error) ** 2 / max(freedom, 1)
+    if freedom < 1 or spread <= 0:
+        return np.nan, np.nan
+    denominator = (a * judges + b * error) ** 2 / spread
+    rest = raters * judges + (raters * rows - raters - rows) * error
+    upper, lower = f_distribution.ppf(0.975, n - 1, denominator), f_distribution.ppf(0.975, denominator, n - 1)
+    low = rows * (between - upper * error) / (upper * rest + rows * between)
+    high = rows * (lower * between - error) / (rest + rows * lower * between)
     return float(low), float(high)
 
 

@@ -109,7 +109,7 @@ def median_scores(
         drawn, code = _drawn(test, contents, n_boot, seed)
         for metric in names:
             for key, values in _resampled_splits(test, metric, drawn, code).items():
-                found[(*key, metric)] = interval(_nanmedian(np.array(list(values.values())))[1:])
+                found[(*key, metric)] = interval(_nanmedian(np.array(list(values.values())))[1:], drawn.shape[1])
     for key, value in medians.items():
         low, high = found.get(key, (np.nan, np.nan))
         *method, metric = key
@@ -261,7 +261,7 @@ def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFr
 
     Returns:
         dataset, model, protocol, distortion, n (different images), srocc; kinds in natural order. nan where no
-        split has two different images of a kind.
+        split has three images of a kind that differ.
 
     Raises:
         InputError: as in `split_scores`; no image with a distortion.
@@ -274,8 +274,7 @@ def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFr
         raise InputError("images: column distortion is empty for all test images, expected kinds of distortion")
     rows = []
     for key, own in test.groupby([*_RUN, "distortion"], sort=False):
-        if len(own) > 1:
-            rows.append((*key, metrics.srocc(own["prediction"].to_numpy(), own["target"].to_numpy())))
+        rows.append((*key, metrics.srocc(own["prediction"].to_numpy(), own["target"].to_numpy())))
     runs = pd.DataFrame(rows, columns=[*_RUN, "distortion", "srocc"])
     split = runs.groupby([*_METHOD, "distortion", "fold"], sort=False)["srocc"].mean()
     table = test.groupby([*_METHOD, "distortion"], sort=False)["image"].nunique().rename("n").to_frame()
@@ -362,8 +361,7 @@ def _runs(test: pd.DataFrame, metric: str) -> Iterator[tuple[tuple, np.ndarray, 
     """Each run's key, the predictions that the metric is of, and its rows."""
     column = "mapped" if metric == "plcc_logistic" else "prediction"
     for run, rows in test.groupby(_RUN, sort=False):
-        if len(rows) > 1:
-            yield run, rows[column].to_numpy(), rows
+        yield run, rows[column].to_numpy(), rows
 
 
 def _scores_of_runs(test: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -445,7 +443,7 @@ def _resampled(metric: str, predictions: np.ndarray, target: np.ndarray, weights
     if metric == "krcc":
         return np.array([resampled.krcc(prediction, target, weights) for prediction in predictions])
     if metric == "rmse":
-        return np.sqrt((weights @ ((predictions - target) ** 2).T).T / weights.sum(1))
+        return resampled.rmses(predictions, target, weights)
     return resampled.plccs(predictions, target, weights)
 
 

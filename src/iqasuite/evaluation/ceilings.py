@@ -68,14 +68,15 @@ def retest_ceiling(
         second = pair["vote_late"].astype(int)
         weights = _weights(first.index, contents, n_boot, seed)
         twice = first.index.isin(second.index)
-        weights = weights[weights @ twice > 0]
+        weights, n_contents = weights[weights @ twice > 0], _n_contents(pair.index, contents)
         x, y = first[twice].to_numpy(), second[first.index[twice]].to_numpy()
         tables = (weights[:, twice] @ np.eye(25)[5 * x + y - 6]).reshape(-1, 5, 5)
         once = weights[:, ~twice] @ np.eye(5)[first[~twice].to_numpy() - 1]
         thresholds, _, spread = fit_repeated(tables, once)
         brackets = _brackets(x, y)
         for metric, values in _ceilings(tables, thresholds, spread).items():
-            rows.append((observer, len(second), metric, values[0], *interval(values[1:]), *brackets[metric]))
+            low, high = interval(values[1:], n_contents)
+            rows.append((observer, len(second), metric, values[0], low, high, *brackets[metric]))
     columns = ["observer", "n", "metric", "value", "low", "high", "bracket_low", "bracket_high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -100,13 +101,14 @@ def session_ceiling(
     for (observer, *sessions), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
         if len(pair) < AT_LEAST:
             continue
-        weights = _weights(pd.Index(pair["image"]), contents, n_boot, seed)
+        images = pd.Index(pair["image"])
+        weights, n_contents = _weights(images, contents, n_boot, seed), _n_contents(images, contents)
         cells = (5 * pair["vote_early"] + pair["vote_late"] - 6).to_numpy(int)
         tables = (weights @ np.eye(25)[cells]).reshape(-1, 5, 5)
         *thresholds, spread = fit_repeated(tables, same=False)
         for session, own in zip(sessions, thresholds, strict=True):
             for metric, values in _ceilings(tables, own, spread).items():
-                rows.append((observer, session, len(pair), metric, values[0], *interval(values[1:])))
+                rows.append((observer, session, len(pair), metric, values[0], *interval(values[1:], n_contents)))
     return pd.DataFrame(rows, columns=["observer", "session", "n", "metric", "value", "low", "high"])
 
 
@@ -125,6 +127,10 @@ def _weights(images: pd.Index, contents: pd.Series | None, n_boot: int, seed: in
     """Weights (1 + n_boot, images): the sample itself, then its resamples."""
     groups = images.to_numpy() if contents is None else content_of(images, contents)
     return np.vstack([np.ones(len(images)), content_weights(groups, n_boot, seed)])
+
+
+def _n_contents(images: pd.Index, contents: pd.Series | None) -> int:
+    return len(images if contents is None else np.unique(content_of(images, contents).astype(str)))
 
 
 def _ceilings(tables: np.ndarray, thresholds: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:

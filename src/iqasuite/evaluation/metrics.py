@@ -1,14 +1,17 @@
 """How well predictions agree with people: correlations and errors for scores, agreement for votes.
 
 Every metric is `(prediction, target) -> float` on numpy arrays. Votes are whole numbers 1 (bad) to 5 (excellent); a
-distribution over votes is an array `(n, 5)` whose rows sum to 1. What is not defined (a correlation with a constant, a
-kappa of two constants) is nan, never 0.
+distribution over votes is an array `(n, 5)` whose rows sum to 1. Numbers are taken as 64-bit floats. What cannot be
+known is nan, never 0 and no error: a correlation with a constant, a kappa of two constants; and, with a warning that
+says so, anything of values that are not finite, a correlation of fewer than three images, an error too large for a
+float.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 from scipy.optimize import curve_fit
@@ -19,15 +22,61 @@ VOTES = np.arange(1, 6)
 SOFT_LABEL_SIGMA = 0.49
 
 
-def _pair(prediction: np.ndarray, target: np.ndarray, at_least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+LEAST = 3  # images below which nothing is a correlation: two images always lie on a line
+
+
+def _pair(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     prediction, target = np.asarray(prediction, float), np.asarray(target, float)
     if prediction.ndim != 1 or prediction.shape != target.shape:
         raise ValueError(f"prediction {prediction.shape} and target {target.shape}: expected two vectors of one length")
-    if len(prediction) < at_least:
-        raise ValueError(f"{len(prediction)} images: expected at least {at_least}")
     return prediction, target
 
 
+def why_unknown(prediction: np.ndarray, target: np.ndarray, least: int = LEAST) -> str:
+    """Why no metric of predictions (n,) and targets (n,) can be known that needs `least` images; "" where it can."""
+    for name, values in (("predictions", prediction), ("targets", target)):
+        bad = len(values) - np.isfinite(values).sum()
+        if bad:
+            return f"{bad} of {len(values)} {name} are not finite"
+    return "" if len(target) >= least else f"{len(target)} images, expected {least} or more"
+
+
+def _known(least: int) -> Callable:
+    """A metric that is nan, with a warning that says why, where it cannot be known; see the top of this module."""
+
+    def checked(metric: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
+        @wraps(metric)
+        def value(prediction: np.ndarray, target: np.ndarray) -> float:
+            prediction, target = _pair(prediction, target)
+            reason, found = why_unknown(prediction, target, least), np.nan
+            if not reason:
+                with np.errstate(over="ignore"):
+                    found = metric(prediction, target)
+                reason = "too large for a 64-bit float" if np.isinf(found) else ""
+            if reason:
+                warnings.warn(f"{metric.__name__}: {reason}; the result is nan", stacklevel=2)
+            return float("nan") if reason else float(found)
+
+        return value
+
+    return checked
+
+
+def near_one(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values (…, n) and exponents (…, 1): times 2^-exponent, which loses nothing, their squares fit into a float.
+
+    Exponents are 0 where they do already.
+    """
+    largest = np.abs(values).max(-1, keepdims=True, initial=0)
+    exponent = np.where((largest > 1e50) | (largest < 1e-50), np.frexp(largest)[1], 0)
+    return np.ldexp(values, -exponent), exponent
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool((values == values[0]).all())
+
+
+@_known(LEAST)
 def srocc(prediction: np.ndarray, target: np.ndarray) -> float:
     """Spearman rank-order correlation between predicted and subjective quality.
 
@@ -36,42 +85,43 @@ def srocc(prediction: np.ndarray, target: np.ndarray) -> float:
         target: mean opinion scores or votes, higher = better, shape (n,).
 
     Returns:
-        Correlation in [-1, 1], ties sharing their mean rank; nan where either input is constant.
+        Correlation in [-1, 1], ties sharing their mean rank; nan where either input is constant, and, with a warning,
+        with fewer than three images or values that are not finite.
 
     Raises:
-        ValueError: shapes differ or fewer than two images.
+        ValueError: shapes differ.
 
     Reference: C. Spearman, "The proof and measurement of association between two things", 1904.
     """
-    prediction, target = _pair(prediction, target)
     return plcc(rankdata(prediction), rankdata(target))
 
 
+@_known(LEAST)
 def plcc(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Pearson linear correlation, shapes (n,) and (n,); in [-1, 1], nan where either input is constant.
+    """Pearson linear correlation, shapes (n,) and (n,); in [-1, 1], nan as `srocc`.
 
     Raises:
-        ValueError: shapes differ or fewer than two images.
+        ValueError: shapes differ.
     """
-    prediction, target = _pair(prediction, target)
-    if np.ptp(prediction) == 0 or np.ptp(target) == 0:
-        return float("nan")
+    if _constant(prediction) or _constant(target):
+        return np.nan
+    (prediction, _), (target, _) = near_one(prediction), near_one(target)
     x, y = prediction - prediction.mean(), target - target.mean()
-    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+    return np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1)
 
 
+@_known(LEAST)
 def krcc(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Kendall rank correlation (tau-b, corrected for ties), shapes (n,) and (n,); in [-1, 1], nan where constant.
+    """Kendall rank correlation (tau-b, corrected for ties), shapes (n,) and (n,); in [-1, 1], nan as `srocc`.
 
     Raises:
-        ValueError: shapes differ or fewer than two images.
+        ValueError: shapes differ.
 
     Reference: M. G. Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945.
     """
-    prediction, target = _pair(prediction, target)
-    if np.ptp(prediction) == 0 or np.ptp(target) == 0:
-        return float("nan")
-    return float(kendalltau(prediction, target).statistic)
+    if _constant(prediction) or _constant(target):
+        return np.nan
+    return kendalltau(prediction, target).statistic
 
 
 def _logistic(x: np.ndarray, top: float, bottom: float, centre: float, width: float) -> np.ndarray:
@@ -86,7 +136,7 @@ def _logistics(x: np.ndarray, target: np.ndarray, starts: list, **bounds) -> lis
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an undetermined covariance says nothing about the curve itself
                 curve, _ = curve_fit(_logistic, x, target, p0=start, maxfev=4000, **bounds)
-        except RuntimeError:  # scipy's word for "did not converge": another start may
+        except (RuntimeError, ValueError):  # scipy's words for "did not converge": another start may
             continue
         curves.append((float(np.sum((_logistic(x, *curve) - target) ** 2)), curve))
     return [(error, curve) for error, curve in curves if np.isfinite(error)]
@@ -96,14 +146,17 @@ def logistic_map(prediction: np.ndarray, target: np.ndarray) -> Callable[[np.nda
     """Monotone 4-parameter logistic that maps predictions to the scale of the target; None where no fit is found.
 
     Args:
-        prediction: scores of any scale, shape (n,).
+        prediction: scores of any scale, shape (n,); with values that are not finite, or fewer than 4, there is no fit.
         target: mean opinion scores, shape (n,).
 
     Reference: VQEG, "Final report on the validation of objective models of video quality assessment, phase II", 2003.
     """
     prediction, target = _pair(prediction, target)
+    if why_unknown(prediction, target, 4) or _constant(prediction) or _constant(target):
+        return None
+    (prediction, exponent), (target, of_target) = near_one(prediction), near_one(target)
     centre, spread = prediction.mean(), prediction.std()
-    if spread == 0 or np.ptp(target) == 0 or len(prediction) < 4:
+    if spread == 0:
         return None
     x = (prediction - centre) / spread
     ends = (target.max(), target.min()) if plcc(x, target) >= 0 else (target.min(), target.max())
@@ -118,9 +171,15 @@ def logistic_map(prediction: np.ndarray, target: np.ndarray) -> Callable[[np.nda
     if not found:
         return None
     _, best = min(found, key=lambda error_and_curve: error_and_curve[0])
-    return lambda score: _logistic((np.asarray(score, float) - centre) / spread, *best)
+
+    def mapping(score: np.ndarray) -> np.ndarray:
+        x = (np.ldexp(np.asarray(score, float), -exponent) - centre) / spread
+        return np.ldexp(_logistic(x, *best), of_target)
+
+    return mapping
 
 
+@_known(4)
 def plcc_logistic(prediction: np.ndarray, target: np.ndarray) -> float:
     """Pearson correlation after a 4-parameter logistic has been fitted to the very same images (VQEG's custom).
 
@@ -130,43 +189,46 @@ def plcc_logistic(prediction: np.ndarray, target: np.ndarray) -> float:
 
     Returns:
         Correlation in [0, 1]; nan, with a warning, where no logistic could be fitted (constant input, fewer than 4
-        images, no convergence).
+        images, values that are not finite, no convergence).
 
     Reference: VQEG, final report, phase II, 2003.
     """
     mapping = logistic_map(prediction, target)
     if mapping is None:
-        warnings.warn("plcc_logistic: no 4-parameter logistic could be fitted; the result is nan", stacklevel=2)
-        return float("nan")
+        warnings.warn("plcc_logistic: no 4-parameter logistic could be fitted; the result is nan", stacklevel=3)
+        return np.nan
     return plcc(mapping(prediction), target)
 
 
+@_known(1)
 def rmse(prediction: np.ndarray, target: np.ndarray) -> float:
     """Root mean squared error, in the unit of the target; shapes (n,) and (n,)."""
-    prediction, target = _pair(prediction, target, 1)
-    return float(np.sqrt(np.mean((prediction - target) ** 2)))
+    difference, exponent = near_one(prediction - target)
+    return np.ldexp(np.sqrt(np.mean(difference**2)), exponent[0])
 
 
+@_known(1)
 def mae(prediction: np.ndarray, target: np.ndarray) -> float:
     """Mean absolute error, in the unit of the target; shapes (n,) and (n,)."""
-    prediction, target = _pair(prediction, target, 1)
-    return float(np.mean(np.abs(prediction - target)))
+    return np.mean(np.abs(prediction - target))
 
 
+@_known(1)
 def mse_hard(prediction: np.ndarray, target: np.ndarray) -> float:
     """Mean squared error of whole votes (n,), in votes squared."""
-    return rmse(prediction, target) ** 2
+    return np.square(rmse(prediction, target))
 
 
+@_known(1)
 def mse_expected(prediction: np.ndarray, target: np.ndarray) -> float:
     """Mean squared error of expected votes (n,), real numbers, in votes squared."""
-    return rmse(prediction, target) ** 2
+    return np.square(rmse(prediction, target))
 
 
+@_known(1)
 def accuracy(prediction: np.ndarray, target: np.ndarray) -> float:
     """Share of images whose predicted whole vote is the person's vote, in [0, 1]; shapes (n,) and (n,)."""
-    prediction, target = _pair(prediction, target, 1)
-    return float(np.mean(prediction == target))
+    return np.mean(prediction == target)
 
 
 def confusion(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -175,7 +237,7 @@ def confusion(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a vote that is not a whole number from 1 to 5.
     """
-    prediction, target = _pair(prediction, target, 0)
+    prediction, target = _pair(prediction, target)
     for name, votes in (("prediction", prediction), ("target", target)):
         if not np.isin(votes, VOTES).all():
             found = votes[~np.isin(votes, VOTES)][0]
@@ -184,6 +246,7 @@ def confusion(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.bincount(flat, minlength=25).reshape(5, 5)
 
 
+@_known(1)
 def qwk(prediction: np.ndarray, target: np.ndarray) -> float:
     """Cohen's kappa with quadratic weights between whole votes 1–5, shapes (n,) and (n,).
 
@@ -196,7 +259,7 @@ def qwk(prediction: np.ndarray, target: np.ndarray) -> float:
     weight = (VOTES[:, None] - VOTES[None, :]) ** 2
     by_chance = observed.sum(1)[:, None] * observed.sum(0)[None, :] / max(observed.sum(), 1)
     disagreement = (weight * by_chance).sum()
-    return float(1 - (weight * observed).sum() / disagreement) if disagreement > 0 else float("nan")
+    return 1 - (weight * observed).sum() / disagreement if disagreement > 0 else np.nan
 
 
 def soft_votes(votes: np.ndarray, sigma: float = SOFT_LABEL_SIGMA) -> np.ndarray:
@@ -206,34 +269,47 @@ def soft_votes(votes: np.ndarray, sigma: float = SOFT_LABEL_SIGMA) -> np.ndarray
     return weight / weight.sum(1, keepdims=True)
 
 
-def entropy(p: np.ndarray) -> float:
-    """Mean entropy (nats, 0 to ln 5) of distributions (n, 5): of predictions or of true distributions, as given."""
+def _or_nan(p: np.ndarray) -> np.ndarray:
     p = np.asarray(p, float)
+    return p if np.isfinite(p).all() else np.full_like(p, np.nan)
+
+
+def entropy(p: np.ndarray) -> float:
+    """Mean entropy (nats, 0 to ln 5) of distributions (n, 5), predicted or true; nan where one is not finite."""
+    p = _or_nan(p)
     return float(-(p * np.log(np.where(p > 0, p, 1))).sum(1).mean())
 
 
 def cross_entropy(p: np.ndarray, votes: np.ndarray) -> float:
     """Mean −ln of the probability (n, 5) given to the votes (n,), in nats; probabilities are floored at 1e-7."""
-    p, votes = np.asarray(p, float), np.asarray(votes, int)
+    p, votes = _or_nan(p), np.asarray(votes, int)
     return float(-np.log(np.maximum(p[np.arange(len(votes)), votes - 1], 1e-7)).mean())
 
 
 def kl_divergence(p: np.ndarray, target: np.ndarray) -> float:
     """Mean Kullback–Leibler divergence KL(target ‖ p) of distributions (n, 5), in nats; `p` is floored at 1e-7."""
-    p, target = np.asarray(p, float), np.asarray(target, float)
+    p, target = _or_nan(p), _or_nan(target)
     ratio = np.where(target > 0, target, 1) / np.maximum(p, 1e-7)
     return float((target * np.log(ratio)).sum(1).mean())
 
 
 def hard_votes(p: np.ndarray, expected: np.ndarray | None = None) -> np.ndarray:
-    """Whole votes (n,): the most probable vote of `p` (n, 5); where a row has nan, `expected` (n,) rounded to 1–5."""
+    """Whole votes (n,): the most probable vote of `p` (n, 5); where a row has nan, `expected` (n,) rounded to 1–5.
+
+    Raises:
+        ValueError: an expected vote that is needed and not finite.
+    """
     p = np.asarray(p, float)
     most_probable = np.argmax(np.nan_to_num(p), axis=1) + 1
     if expected is None:
         return most_probable
+    without, expected = np.isnan(p).any(1), np.asarray(expected, float)
+    bad = int((without & ~np.isfinite(expected)).sum())
+    if bad:
+        raise ValueError(f"expected: {bad} of {len(expected)} votes are not finite, expected numbers")
     # Half a vote goes up: numpy's rounding to even would make 2.5 a 2 and 3.5 a 4.
-    rounded = np.clip(np.floor(np.asarray(expected, float) + 0.5), 1, 5).astype(int)
-    return np.where(np.isnan(p).any(1), rounded, most_probable)
+    rounded = np.clip(np.floor(np.where(without, expected, 1) + 0.5), 1, 5).astype(int)
+    return np.where(without, rounded, most_probable)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -267,7 +343,7 @@ def evaluate_votes(p: np.ndarray, votes: np.ndarray, expected: np.ndarray | None
     """
     p, votes = np.asarray(p, float), np.asarray(votes, int)
     expected = p @ VOTES if expected is None else np.asarray(expected, float)
-    hard = hard_votes(p, expected)
+    hard = hard_votes(p, expected) if np.isfinite(expected).all() else np.full(len(votes), np.nan)
     shares = np.bincount(votes - 1, minlength=5)[None, :] / len(votes)
     return {
         "accuracy": accuracy(hard, votes),
@@ -279,8 +355,8 @@ def evaluate_votes(p: np.ndarray, votes: np.ndarray, expected: np.ndarray | None
         "srocc": srocc(expected, votes),
         "plcc": plcc(expected, votes),
         "krcc": krcc(expected, votes),
-        "cross_entropy": cross_entropy(p, votes) if not np.isnan(p).any() else float("nan"),
-        "kl_divergence": kl_divergence(p, soft_votes(votes)) if not np.isnan(p).any() else float("nan"),
-        "entropy_predicted": entropy(p) if not np.isnan(p).any() else float("nan"),
+        "cross_entropy": cross_entropy(p, votes),
+        "kl_divergence": kl_divergence(p, soft_votes(votes)),
+        "entropy_predicted": entropy(p),
         "entropy_votes": entropy(shares),
     }

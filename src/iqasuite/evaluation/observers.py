@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.agreement import (
@@ -48,6 +49,7 @@ from iqasuite.evaluation.uncertainty import (
 )
 
 __all__ = [
+    "LEAST_IMAGES",
     "AccuracyThresholds",
     "SosFit",
     "SubjectModel",
@@ -117,7 +119,8 @@ def cross_comparison(predictions: pd.DataFrame, votes: pd.DataFrame) -> pd.DataF
         votes: votes frame; each person's first vote on an image counts.
 
     Returns:
-        Long frame aio, observer, metric (those of `metrics.evaluate_votes`), value, n; seeds pooled.
+        Long frame aio, observer, metric (those of `metrics.evaluate_votes`), value, n; seeds pooled. Values are nan
+        where n is below `LEAST_IMAGES`.
 
     Raises:
         InputError: several models, or an image predicted twice by one AIO and seed.
@@ -125,6 +128,7 @@ def cross_comparison(predictions: pd.DataFrame, votes: pd.DataFrame) -> pd.DataF
     rows = []
     for (aio, observer), pair in _with_votes(predictions, votes).groupby(["aio", "observer"], sort=False):
         found = metrics.evaluate_votes(pair[P].to_numpy(float), pair["vote"].to_numpy(), pair["prediction"].to_numpy())
+        found = found if len(pair) >= LEAST_IMAGES else dict.fromkeys(found, np.nan)
         rows += [(aio, observer, metric, value, len(pair)) for metric, value in found.items()]
     table = pd.DataFrame(rows, columns=["aio", "observer", "metric", "value", "n"])
     order = natural_order(table["observer"])
@@ -161,7 +165,8 @@ def specificity(
         values), best_other (its name, for "best other"), gain (positive = the own AIO is better: own − other for
         accuracy, other − own for mae), low, high (95 % over contents, and trainings where there are several), p
         (`paired_test`), p_holm (adjusted over the observers), p_least (the smallest p_holm that so many contents can
-        give), n images, n_contents. The best other AIO is chosen on these same images, which favours it.
+        give), n images, n_contents. The best other AIO is chosen on these same images, which favours it. Of a person
+        with fewer than `LEAST_IMAGES` images all values are nan.
 
     Raises:
         InputError: fewer than two AIOs, several models, an image without content.
@@ -187,13 +192,15 @@ def specificity(
                 weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
                 drawn = [resampled_means(values.to_numpy(), weights, seed) for values in (mine, theirs)]
                 name = best if against == "best other" else ""
-                rows.append((observer, metric, against, drawn[0][0], drawn[1][0], name,
-                             *tested(sign * (drawn[0] - drawn[1]), n_contents), len(mine), n_contents))  # fmt: skip
+                found = drawn[0][0], drawn[1][0], name, *tested(sign * (drawn[0] - drawn[1]), n_contents)
+                if len(mine) < LEAST_IMAGES:
+                    found = (np.nan, np.nan, "", *[np.nan] * 4)
+                rows.append((observer, metric, against, *found, len(mine), n_contents))
     columns = ["observer", "metric", "against", "own", "other", "best_other", "gain", "low", "high", "p", "n"]
     table = pd.DataFrame(rows, columns=[*columns, "n_contents"])
     grouped = table.groupby(["metric", "against"])
     table.insert(10, "p_holm", grouped["p"].transform(lambda p: holm(p.to_numpy())))
-    tests = grouped["p"].transform("size")
+    tests = grouped["p"].transform("count")
     table.insert(11, "p_least", [least_p(n, k) for n, k in zip(table["n_contents"], tests, strict=True)])
     return table
 
@@ -217,10 +224,11 @@ def specificity_summary(
         votes, contents, n_boot, seed: as of `specificity`.
 
     Returns:
-        One row per model and metric (accuracy, qwk, srocc): people, ahead_of_mean and ahead_of_best (for how many their
-        own is better than the mean of the others, and than the best of the others), gain (own − mean of the others,
-        mean over people), low, high (95 % over contents, and trainings where there are several). srocc has no row for
-        rules that give everybody the same order, or none.
+        One row per model and metric (accuracy, qwk, srocc): people (who have an AIO and `LEAST_IMAGES` images or more;
+        the others do not count here), ahead_of_mean and ahead_of_best (for how many their own is better than the mean
+        of the others, and than the best of the others), gain (own − mean of the others, mean over people), low, high
+        (95 % over contents, and trainings where there are several). srocc has no row for rules that give everybody the
+        same order, or none.
     """
     rows = []
     for model, own in predictions[predictions["observer"] != ""].groupby("model", sort=False):
@@ -237,8 +245,10 @@ def specificity_summary(
                 warnings.simplefilter("ignore", RuntimeWarning)  # of means of nothing: nan
                 ahead, best = own - np.nanmean(others, axis=0), np.nanmax(others[..., 0], axis=0)
                 gain = np.nanmean(ahead, axis=0)
-            rows.append((model, metric, k, int((ahead[:, 0] > 0).sum()), int((own[:, 0] > best).sum()), gain[0],
-                         *interval(gain[1:])))  # fmt: skip
+            counted = int((joined.groupby("observer")["image"].nunique() >= LEAST_IMAGES).sum())
+            n_contents = len(np.unique(content_of(joined["image"].drop_duplicates(), contents).astype(str)))
+            rows.append((model, metric, counted, int((ahead[:, 0] > 0).sum()), int((own[:, 0] > best).sum()), gain[0],
+                         *interval(gain[1:], n_contents)))  # fmt: skip
     columns = ["model", "metric", "people", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -247,7 +257,7 @@ def _resampled_pairs(
     joined: pd.DataFrame, names: list[str], metric: str, contents: pd.Series, n_boot: int, seed: int
 ) -> np.ndarray | None:
     """The metric of every AIO with every person (aios, people, 1 + n_boot), entry 0 the sample itself, nan where they
-    have no image in common; None where it is not defined for anybody, or the same for all AIOs."""
+    have too few images in common; None where it is not defined for anybody, or the same for all AIOs."""
     images = pd.Index(np.sort(joined["image"].unique()))
     content = content_of(images, contents)
     weights = np.vstack([np.ones((1, len(images))), content_weights(content, n_boot, seed)])
@@ -255,13 +265,15 @@ def _resampled_pairs(
     for column, person in enumerate(names):
         of_aio: dict[str, list[np.ndarray]] = {}
         for (aio, _), rows in joined[joined["observer"] == person].groupby(["aio", "seed"]):
+            if len(rows) < LEAST_IMAGES:
+                continue
             drawn = weights[:, images.get_indexer(rows["image"])]
             of_aio.setdefault(aio, []).append(_in_resamples(rows, metric, drawn))
         for row, aio in enumerate(names):
             found[row, column] = over_trainings(np.array(of_aio[aio]), seed) if aio in of_aio else np.nan
     plain = found[..., 0]
     alike = metric == "srocc" and np.allclose(plain, plain[:1], atol=1e-9, equal_nan=True)
-    return None if alike or not np.isfinite(np.diag(plain)).any() else found
+    return None if alike or (metric != "accuracy" and not np.isfinite(np.diag(plain)).any()) else found
 
 
 @np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of a person's images: nan

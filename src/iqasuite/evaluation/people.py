@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.data.dataset import first_votes as first_votes  # part of what people say
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
@@ -40,7 +41,7 @@ def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int =
 
     Returns:
         Long frame observer, session, repeats, n, metric (accuracy, within_one, qwk, mae), value, low, high; empty where
-        no session repeats another.
+        no session repeats another, nan where n is below `LEAST_IMAGES`.
     """
     rows = []
     for observer in natural_order(votes["observer"]):
@@ -70,8 +71,10 @@ def _agreement(
     }
     found = []
     for metric, statistic in statistics.items():
-        low, high = bootstrap_by_content(statistic, groups, n_boot, seed)
-        value = float(statistic(np.ones((1, len(x))))[0])
+        value = low = high = np.nan
+        if len(x) >= LEAST_IMAGES:
+            low, high = bootstrap_by_content(statistic, groups, n_boot, seed)
+            value = float(statistic(np.ones((1, len(x))))[0])
         found.append({"metric": metric, "value": value, "low": low, "high": high})
     return found
 
@@ -79,7 +82,10 @@ def _agreement(
 def agreement_with_others(
     votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Rank correlation of each person with the mean of the others: observer, n, srocc, low, high (95 % by content)."""
+    """Rank correlation of each person with the mean of the others: observer, n, srocc, low, high (95 % by content).
+
+    n counts the images that others rated, too; below `LEAST_IMAGES` the rest is nan.
+    """
     votes = first_votes(votes)
     total = votes.groupby("image")["vote"].agg(["sum", "count"])
     rows = []
@@ -87,7 +93,8 @@ def agreement_with_others(
         own = votes[votes["observer"] == observer].set_index("image")["vote"]
         rest = total.loc[own.index]
         own, rest = own[(rest["count"] > 1).to_numpy()], rest[rest["count"] > 1]
-        if len(own) < 2:
+        if len(own) < LEAST_IMAGES:
+            rows.append((observer, len(own), np.nan, np.nan, np.nan))
             continue
         others = ((rest["sum"] - own) / (rest["count"] - 1)).to_numpy()
         mine = own.to_numpy(float)
@@ -107,7 +114,8 @@ def bias_and_inconsistency(votes: pd.DataFrame, mos: pd.Series | None = None) ->
             rated every image).
 
     Returns:
-        observer, bias (mean of vote − quality), inconsistency (standard deviation of what remains), n.
+        observer, bias (mean of vote − quality), inconsistency (standard deviation of what remains), n; bias and
+        inconsistency are nan where n is below `LEAST_IMAGES`.
 
     Reference: Z. Li & C. Bampis, "Recover subjective quality scores from noisy measurements", DCC 2017; the model of
     ITU-T P.910 (2022) and P.913.
@@ -116,6 +124,7 @@ def bias_and_inconsistency(votes: pd.DataFrame, mos: pd.Series | None = None) ->
     quality = votes.groupby("image")["vote"].transform("mean") if mos is None else votes["image"].map(mos)
     residual = votes.assign(residual=votes["vote"] - quality).dropna(subset="residual")
     table = residual.groupby("observer")["residual"].agg(bias="mean", variance="var", n="count")
+    table.loc[table["n"] < LEAST_IMAGES, ["bias", "variance"]] = np.nan
     people = len(votes) / votes["image"].nunique()
     if mos is None and people > 2:
         # var_j = s_j²(1 − 2/m) + S/m² with S = Σ s², hence Σ var = S(1 − 1/m), for m people.

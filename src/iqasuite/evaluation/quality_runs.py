@@ -78,10 +78,10 @@ def quality_card(title: str, trained_on: str, dataset: Dataset, split: pd.DataFr
     own = predictions[(predictions["fold"] == fold) & (predictions["part"] == "test")]
     scores: dict[str, object] = {
         f"{metric}, test parts, median of {n_folds} splits [95 %]": [
-            round(float(values.loc[metric, end]), 4) for end in ("value", "low", "high")
+            round(float(number), 4) for number in values.loc[metric, ["value", "low", "high"]] if np.isfinite(number)
         ]
         for metric in ("srocc", "plcc", "krcc", "rmse")
-        if metric in values.index
+        if metric in values.index and np.isfinite(values.loc[metric, "value"])
     }
     contents = dataset.images.set_index("image")["content"].map(lambda name: dataset.sources.get(name, name))
     ranked = rank_scores(own, rank_statistics(dataset, own["image"].tolist()), contents)

@@ -108,13 +108,14 @@ def rank_scores(predictions: pd.DataFrame, statistics: pd.DataFrame, contents: p
     both = pd.concat([predictions, rank_baselines(predictions, statistics)], ignore_index=True)
     scores = both.pivot(index="image", columns="model", values="prediction")[pd.unique(both["model"])]
     target = predictions.set_index("image")["target"][scores.index]
-    weights = content_weights(content_of(scores.index, contents), n_boot, seed)
+    content = content_of(scores.index, contents)
+    weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content.astype(str)))
     values = sroccs(scores.to_numpy().T, target.to_numpy(), np.vstack([np.ones(len(scores)), weights]))
     rows = [(model, "srocc", of_model) for model, of_model in zip(scores, values, strict=True)]
     best = 1 + int(np.argmax(np.nan_to_num(values[1:, 0], nan=-1)))
     rows.append((scores.columns[0], f"srocc above {short_name(scores.columns[best])}", values[0] - values[best]))
     return pd.DataFrame(
-        [(model, len(scores), metric, found[0], *interval(found[1:])) for model, metric, found in rows],
+        [(model, len(scores), metric, found[0], *interval(found[1:], n_contents)) for model, metric, found in rows],
         columns=["model", "n", "metric", "value", "low", "high"],
     )
 
@@ -125,11 +126,12 @@ def short_name(model: str) -> str:
 
 
 def on_card(scores: pd.DataFrame) -> dict:
-    """`rank_scores` as a card has them: n images, and [value, low, high] of each; nan is left out."""
+    """`rank_scores` as a card has them: n images, and [value, low, high] of each, [value] alone where there is no
+    interval; what is nan is left out."""
     n, method, kept = int(scores["n"].iloc[0]), scores["model"].iloc[0], scores[np.isfinite(scores["value"])]
     found: dict[str, object] = {"n": n}
     for row in kept.itertuples():
         name = "this network" if row.model == method else short_name(row.model)
         name = row.metric if row.metric != "srocc" else name
-        found[name] = [round(float(value), 4) for value in (row.value, row.low, row.high)]
+        found[name] = [round(float(value), 4) for value in (row.value, row.low, row.high) if np.isfinite(value)]
     return found

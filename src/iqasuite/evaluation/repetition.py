@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import t as t_distribution
 from scipy.stats import theilslopes
 
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.people import content_of, first_votes, natural_order
@@ -48,14 +49,15 @@ def session_drift(
 
     Returns:
         observer, session, repeats (the earlier session), n (images), drift (mean of late − early vote), low, high
-        (95 %), p (`paired_test`); empty where no session repeats another.
+        (95 %), p (`paired_test`); empty where no session repeats another, nan where n is below `LEAST_IMAGES`.
     """
     rows = []
     for (observer, early, late), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
         difference = (pair["vote_late"] - pair["vote_early"]).to_numpy(float)
         groups = pair["image"].to_numpy() if contents is None else content_of(pair["image"], contents)
         drawn = resampled_means(difference[:, None], content_weights(groups, n_boot, seed))
-        rows.append((observer, late, early, len(pair), *tested(drawn, len(np.unique(groups)))))
+        found = tested(drawn, len(np.unique(groups))) if len(pair) >= LEAST_IMAGES else [np.nan] * 4
+        rows.append((observer, late, early, len(pair), *found))
     return pd.DataFrame(rows, columns=["observer", "session", "repeats", "n", "drift", "low", "high", "p"])
 
 
@@ -158,14 +160,15 @@ def response_time(
         contents: image -> content for intervals by content; None = images are resampled one by one.
 
     Returns:
-        observer, n, srocc (duration with |vote − expected|), low, high (95 %), median (duration in s); people with
-        fewer than ten such votes are left out, so a set without durations gives no rows.
+        observer, n, srocc (duration with |vote − expected|), low, high (95 %), median (duration in s), all nan where n
+        is below ten; people without such votes have no row, so a set without durations gives none.
     """
     known = _with_disagreement(votes, expected)
     rows = []
     for observer in natural_order(known["observer"]):
         own = known[known["observer"] == observer]
         if len(own) < 10:
+            rows.append((observer, len(own), *[np.nan] * 4))
             continue
         duration, disagreement = own["duration"].to_numpy(float), own["disagreement"].to_numpy(float)
         groups = own["image"].to_numpy() if contents is None else content_of(own["image"], contents)

@@ -1,8 +1,9 @@
 """The metrics of `metrics.py` for many resamples at once.
 
 `weights` (b, n) says how often each of n images is in each of b resamples (whole numbers, see `content_weights`); a row
-of ones is the sample itself. Every function returns (b,) and equals the plain metric on the repeated images; `sroccs`
-and `plccs` take many predictions of the same images at once and return (methods, b).
+of ones is the sample itself. Every function returns (b,) and equals the plain metric on the repeated images, nan where
+that is; `sroccs` and `plccs` take many predictions of the same images at once and return (methods, b). What has values
+that are not finite is nan in every resample, and so is a correlation of fewer than three images.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from iqasuite.evaluation.metrics import VOTES, soft_votes
+from iqasuite.evaluation.metrics import LEAST, VOTES, near_one, soft_votes
 
 # Pairs of images grow with the square: above this many a resampled Kendall correlation is left out (nan).
 KENDALL_LIMIT = 4000
@@ -22,23 +23,50 @@ _STRIDE = 32  # neighbours in rank that are summed up one after another, all res
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean of values (n,) in each resample."""
-    return weights @ values / weights.sum(1)
+    """Mean of values (n,) in each resample; nan where one of them, or their sum, is not finite."""
+    values = np.asarray(values, float)
+    if not np.isfinite(values).all():
+        return np.full(len(weights), np.nan)
+    found = weights @ values / weights.sum(1)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def rmses(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Root mean squared error of predictions (m, n) in each resample, (m, b)."""
+    predictions, target = np.atleast_2d(np.asarray(predictions, float)), np.asarray(target, float)
+    finite = _finite(predictions, target)
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference, exponent = near_one(np.where(finite[:, None], predictions - target, 0))
+        found = np.ldexp(np.sqrt((weights @ (difference**2).T).T / weights.sum(1)), exponent)
+    return np.where(finite[:, None] & np.isfinite(found), found, np.nan)
+
+
+def _finite(predictions: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Which of the predictions (m, n) are finite (m,), and the target with them."""
+    return np.isfinite(predictions).all(1) & np.isfinite(target).all()
+
+
+def _enough(found: np.ndarray, predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Correlations (m, b), nan where they cannot be known."""
+    enough = (weights.sum(1) >= LEAST) & (len(target) >= LEAST)
+    return np.where(_finite(predictions, target)[:, None] & enough, found, np.nan)
 
 
 def plccs(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Pearson correlation of predictions (m, n) with one target (n,) in each resample, (m, b); nan where constant."""
+    predictions, target = np.atleast_2d(np.asarray(predictions, float)), np.asarray(target, float)
     x, y, weights = _standard(predictions), _standard(target), np.asarray(weights, float)
     total = weights.sum(1)
     mean_x, mean_y = (weights @ x.T).T / total, weights @ y / total
     xx = (weights @ (x * x).T).T - total * mean_x**2
     yy = weights @ (y * y) - total * mean_y**2
     xy = (weights @ (x * y).T).T - total * mean_x * mean_y
-    return _ratio(xy, xx, yy, 1e-12 * total)
+    return _enough(_ratio(xy, xx, yy, 1e-12 * total), predictions, target, weights)
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
-    """Mean 0, standard deviation 1 over the last axis; a constant becomes 0."""
+    """Mean 0, standard deviation 1 over the last axis; a constant becomes 0, and so does what is not finite."""
+    values = near_one(np.where(np.isfinite(values).all(-1, keepdims=True), values, 0))[0]
     centred = values - values.mean(-1, keepdims=True)
     spread = centred.std(-1, keepdims=True)
     constant = np.ptp(values, axis=-1, keepdims=True) == 0  # rounding may leave a spread that is none
@@ -53,7 +81,7 @@ def _ratio(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray, nothing: np.ndarray) 
 
 def plcc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Pearson correlation in each resample; nan where either is constant."""
-    return plccs(prediction[None], target, weights)[0]
+    return plccs(prediction, target, weights)[0]
 
 
 def sroccs(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -86,8 +114,7 @@ def sroccs(predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> 
     firsts = range(0, len(weights), size)
     with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(firsts)))) as pool:
         list(pool.map(block, firsts))
-    found[np.isnan(predictions).any(1) | np.isnan(target).any()] = np.nan
-    return found
+    return _enough(found, predictions, target, weights)
 
 
 def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,19 +180,21 @@ def _sum_over_ranks(weights: np.ndarray, values: np.ndarray, order: np.ndarray, 
 
 def srocc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Spearman correlation in each resample; nan where either is constant."""
-    return sroccs(prediction[None], target, weights)[0]
+    return sroccs(prediction, target, weights)[0]
 
 
 def krcc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Kendall tau-b in each resample; nan where either is constant, or with more than KENDALL_LIMIT images."""
-    if len(prediction) > KENDALL_LIMIT:
+    prediction, target = np.asarray(prediction, float), np.asarray(target, float)
+    if len(prediction) > KENDALL_LIMIT or not (np.isfinite(prediction).all() and np.isfinite(target).all()):
         return np.full(len(weights), np.nan)
     x = np.sign(prediction[:, None] - prediction[None, :]).astype(np.float32)
     y = np.sign(target[:, None] - target[None, :]).astype(np.float32)
     agreeing = np.einsum("bn,bn->b", weights.astype(np.float32) @ (x * y), weights, dtype=float)
     xx, yy = (weights.sum(1) ** 2 - (_level_weights(values, weights) ** 2).sum(1) for values in (prediction, target))
     constant = (xx == 0) | (yy == 0)
-    return np.where(constant, np.nan, agreeing / np.sqrt(np.where(constant, 1, xx * yy)))
+    found = np.where(constant, np.nan, agreeing / np.sqrt(np.where(constant, 1, xx * yy)))
+    return _enough(found, prediction[None], target, weights)[0]
 
 
 def _level_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -176,14 +205,16 @@ def _level_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def qwk(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Quadratic-weighted kappa of whole votes 1–5 in each resample; nan where both are one constant."""
+    prediction, target = np.asarray(prediction, float), np.asarray(target, float)
     total = weights.sum(1)
-    observed = weights @ (prediction - target) ** 2 / total
+    observed = mean((prediction - target) ** 2, weights)
     shares = [weights @ (votes[:, None] == VOTES).astype(float) / total[:, None] for votes in (prediction, target)]
     by_chance = np.einsum("bi,bj,ij->b", *shares, (VOTES[:, None] - VOTES) ** 2.0)
     constant = by_chance <= 1e-12
     return np.where(constant, np.nan, 1 - observed / np.where(constant, 1, by_chance))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of what is not finite: nan
 def vote_metrics(
     p: np.ndarray, expected: np.ndarray, hard: np.ndarray, votes: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -193,17 +224,19 @@ def vote_metrics(
         p: predicted distributions (n, 5), nan where there are none; expected: expected votes (n,); hard: whole votes
             (n,); votes: the person's votes (n,); weights: (b, n).
     """
-    error, squared = np.abs(hard - votes).astype(float), (expected - votes) ** 2
+    p, expected, hard = (np.asarray(values, float) for values in (p, expected, hard))
+    p = p if np.isfinite(p).all() else np.full_like(p, np.nan)
+    error = np.abs(hard - votes)
     shares = weights @ (votes[:, None] == VOTES).astype(float) / weights.sum(1, keepdims=True)
     soft = soft_votes(votes)
     floored = np.log(np.maximum(p, 1e-7))  # nan stays nan: a method without a distribution has no entropy
     found = {
-        "accuracy": mean((error == 0).astype(float), weights),
+        "accuracy": mean(np.where(np.isnan(error), np.nan, error == 0), weights),
         "qwk": qwk(hard, votes, weights),
         "mae": mean(error, weights),
         "mse_hard": mean(error**2, weights),
-        "mse_expected": mean(squared, weights),
-        "rmse": np.sqrt(mean(squared, weights)),
+        "mse_expected": mean((expected - votes) ** 2, weights),
+        "rmse": rmses(expected, votes, weights)[0],
         "srocc": srocc(expected, votes, weights),
         "plcc": plcc(expected, votes, weights),
         "krcc": krcc(expected, votes, weights),
@@ -215,6 +248,7 @@ def vote_metrics(
     return found
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mos_metrics(
     prediction: np.ndarray, mos: np.ndarray, mapped: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -227,8 +261,8 @@ def mos_metrics(
     return {
         "srocc": srocc(prediction, mos, weights),
         "plcc": plcc(prediction, mos, weights),
-        "plcc_logistic": plcc(mapped, mos, weights) if np.isfinite(mapped).all() else np.full(len(weights), np.nan),
+        "plcc_logistic": plcc(mapped, mos, weights),
         "krcc": krcc(prediction, mos, weights),
-        "rmse": np.sqrt(mean((prediction - mos) ** 2, weights)),
-        "mae": mean(np.abs(prediction - mos), weights),
+        "rmse": rmses(prediction, mos, weights)[0],
+        "mae": mean(np.abs(np.asarray(prediction, float) - mos), weights),
     }

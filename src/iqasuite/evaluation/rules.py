@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.data.dataset import Dataset
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, MonotoneThresholds, majority
 from iqasuite.evaluation.people import content_of, first_votes, natural_order
@@ -59,7 +60,8 @@ def rules_on_split(
         n_boot, seed: of the intervals, by content.
 
     Returns:
-        Long frame observer, model, n (test images), value (share of votes that are right), low, high.
+        Long frame observer, model, n (test images), value (share of votes that are right), low, high; nan
+        where n is below `LEAST_IMAGES`.
 
     Raises:
         InputError: the set has no nuisance, or the fold is not in the split.
@@ -86,5 +88,6 @@ def rules_on_split(
         groups = content_of(own["image"][test], contents)
         for model, votes_of_rule in predicted.items():
             right = (votes_of_rule == vote[test]).astype(float)
+            right = right if len(right) >= LEAST_IMAGES else np.full(len(right), np.nan)
             rows.append((observer, model, len(right), right.mean(), *bootstrap_by_content(right, groups, n_boot, seed)))
     return pd.DataFrame(rows, columns=["observer", "model", "n", "value", "low", "high"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.frames import SCORES, validate
+from iqasuite.data.frames import LEAST_IMAGES, SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import resampled
 from iqasuite.evaluation.metrics import hard_votes, logistic_map
@@ -17,6 +18,7 @@ from iqasuite.evaluation.uncertainty import content_weights, interval, over_trai
 
 # Weights of a block of resamples times images, so that memory does not grow with the number of images (32 MB).
 _BLOCK = 4_000_000
+_log = logging.getLogger(__name__)
 
 
 def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -36,9 +38,10 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
 
     Returns:
         Scores frame. Observers are scored with the metrics of `metrics.evaluate_votes`; models of MOS (observer "")
-        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over the people
-        for whom the metric is defined, their `n` all people's votes. With few contents (below about ten) the
-        intervals are rough.
+        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Of a person with fewer than `LEAST_IMAGES` images every
+        metric is nan; the log names them. Rows with observer "mean" are the mean over the people for whom the metric is
+        defined, their `n` the votes of all people with so many images. With few contents (below about ten) the
+        intervals are rough, below three they are nan.
 
     Raises:
         InputError: an image without content, an image predicted twice.
@@ -48,20 +51,30 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     names = np.unique(content_of(predictions["image"].drop_duplicates(), contents).astype(str))
     drawn = np.vstack([np.ones((1, len(names))), content_weights(names, n_boot, seed)])  # row 0: the sample itself
     rows: list[dict] = []
+    few: dict[str, str] = {}
     keys = ["dataset", "model", "protocol", "part"]
     for key, group in predictions.groupby(keys, sort=False):
         fixed = dict(zip(keys, key, strict=True))
         people: dict[str, list[np.ndarray]] = {}
+        counted = []
         for observer in natural_order(group["observer"]):
             own = group[group["observer"] == observer]
             found = _over_seeds(own, contents, names, drawn)
             n = own["image"].nunique()
-            rows += _rows(fixed, observer, n, found, own)
+            if observer != "" and n < LEAST_IMAGES:
+                few[observer] = f"{observer} ({n} of part {fixed['part']})"
+                found = {metric: np.full_like(values, np.nan) for metric, values in found.items()}
+            elif observer != "":
+                counted.append(observer)
+            rows += _rows(fixed, observer, n, found, own, contents)
             for metric, values in found.items():
                 if observer != "":
                     people.setdefault(metric, []).append(values)
-        votes = int((group["observer"] != "").sum() / group["seed"].nunique())
-        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group)
+        votes = int(group["observer"].isin(counted).sum() / group["seed"].nunique())
+        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group, contents)
+    if few:
+        _log.warning("scores: people with fewer than %d rated images are not in the mean: %s", LEAST_IMAGES,
+                     ", ".join(few.values()))  # fmt: skip
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "score_frame")
 
 
@@ -89,12 +102,12 @@ def _over_seeds(own: pd.DataFrame, contents: pd.Series, names: np.ndarray, drawn
 def _resample(rows: pd.DataFrame, drawn: np.ndarray, code: np.ndarray) -> dict[str, np.ndarray]:
     target, prediction = rows["target"].to_numpy(float), rows["prediction"].to_numpy(float)
     if (rows["observer"] == "").all():
-        mapping = logistic_map(prediction, target) if len(rows) > 1 else None
+        mapping = logistic_map(prediction, target)
         mapped = np.full(len(rows), np.nan) if mapping is None else mapping(prediction)
         blocks = [resampled.mos_metrics(prediction, target, mapped, w) for w in _blocks(drawn, code)]
     else:
         p, votes = rows[P].to_numpy(float), target.astype(int)
-        hard = hard_votes(p, prediction)
+        hard = hard_votes(p, prediction) if np.isfinite(prediction).all() else np.full(len(rows), np.nan)
         blocks = [resampled.vote_metrics(p, prediction, hard, votes, w) for w in _blocks(drawn, code)]
     return {metric: np.concatenate([block[metric] for block in blocks]) for metric in blocks[0]}
 
@@ -118,11 +131,13 @@ def numbers_of(values: pd.Series) -> str:
     return ",".join(str(value) for value in sorted(values.unique()))
 
 
-def _rows(fixed: dict, observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame) -> list[dict]:
+def _rows(fixed: dict, observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame,
+          contents: pd.Series) -> list[dict]:  # fmt: skip
     trained = {"seeds": numbers_of(group["seed"]), "folds": numbers_of(group["fold"])}
+    n_contents = len(np.unique(content_of(group["image"].drop_duplicates(), contents).astype(str)))
     rows = []
     for metric, values in found.items():
-        low, high = interval(values[1:])
+        low, high = interval(values[1:], n_contents)
         rows.append(
             {**fixed, "observer": observer, "n": n, "metric": metric, "value": values[0], "low": low, "high": high}
             | trained

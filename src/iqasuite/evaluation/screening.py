@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.agreement import vote_table
 from iqasuite.evaluation.people import content_of
@@ -19,7 +20,7 @@ def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
     On each image, a vote at or beyond the mean ± 2 standard deviations counts, or ± √20 where the votes' kurtosis is
     outside 2–4 (not near normal): P above, Q below. Flagged: (P + Q)/n > .05 and |P − Q|/(P + Q) < .3. So whoever is
     always too high or always too low passes: the rule looks for erratic people. Images on which all votes are equal
-    count for nobody.
+    count for nobody. Fewer than `LEAST_IMAGES` images say nothing of a person: share and balance are nan, not flagged.
 
     Args:
         votes: votes frame.
@@ -45,7 +46,8 @@ def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
     below = (defined & rated & (away <= -limit)).sum(0)
     beyond, images = above + below, rated.sum(0)
     balance = np.where(beyond > 0, np.abs(above - below) / np.maximum(beyond, 1), np.nan)
-    share = beyond / images
+    enough = images >= LEAST_IMAGES
+    share, balance = np.where(enough, beyond / images, np.nan), np.where(enough, balance, np.nan)
     found = {"n": images, "above": above, "below": below, "share": share, "balance": balance}
     return pd.DataFrame({"observer": table.columns, **found, "flagged": (share > 0.05) & (balance < 0.3)})
 
@@ -70,7 +72,8 @@ def screen_p913(
 
     Returns:
         observer, n (images), r1, n_conditions and r2 (with conditions), flagged. A correlation is nan for somebody who
-        always votes the same, which counts as below the threshold.
+        always votes the same, which counts as below the threshold, and for somebody with fewer than `LEAST_IMAGES`
+        images, who is not flagged.
 
     Raises:
         InputError: a single observer, or an image without condition.
@@ -80,17 +83,18 @@ def screen_p913(
     table = vote_table(votes)
     if table.shape[1] < 2:
         raise InputError(f"votes: {table.shape[1]} observers, expected at least two to compare")
-    r1 = _correlations(table)
+    enough = (table.notna().sum() >= LEAST_IMAGES).to_numpy()
+    r1 = np.where(enough, _correlations(table), np.nan)
     found = {"observer": table.columns, "n": table.notna().sum().to_numpy(), "r1": r1}
     below = ~(r1 >= threshold)
     if conditions is not None:
         by_condition = table.groupby(content_of(table.index, conditions))
         # Each image counts the same in the mean of all, as in the person's own.
         own, overall = by_condition.mean(), table.mean(axis=1).groupby(content_of(table.index, conditions)).mean()
-        r2 = _correlations(own, overall)
+        r2 = np.where(enough, _correlations(own, overall), np.nan)
         found |= {"n_conditions": own.notna().sum().to_numpy(), "r2": r2}
         below &= ~(r2 >= condition_threshold)
-    return pd.DataFrame({**found, "flagged": below})
+    return pd.DataFrame({**found, "flagged": below & enough})
 
 
 def _correlations(table: pd.DataFrame, overall: pd.Series | None = None) -> np.ndarray:

@@ -24,7 +24,7 @@ def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Seri
 
     Returns:
         model, source ("all": everything together), n (images), srocc: mean over protocols' seeds and folds, nan where
-        all images of a source have one score or one MOS.
+        a source has fewer than three images, or all have one score or one MOS.
 
     Raises:
         InputError: no test rows, several sets, an image without a source.
@@ -39,7 +39,7 @@ def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Seri
     rows = []
     for (model, *_), own in test.assign(source=of_image).groupby(_RUN, sort=False):
         for name, part in [(ALL, own), *own.groupby("source")]:
-            value = srocc(part["prediction"].to_numpy(), part["target"].to_numpy()) if len(part) > 1 else np.nan
+            value = srocc(part["prediction"].to_numpy(), part["target"].to_numpy())
             rows.append((model, name, part["image"].nunique(), value))
     frame = pd.DataFrame(rows, columns=["model", "source", "n", "srocc"])
     grouped = frame.groupby(["model", "source"], sort=False)

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
 
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.people import content_of, natural_order
 
@@ -31,8 +32,8 @@ class SubjectModel:
     """A fitted subject model; each frame has the columns value, std, low, high, in votes.
 
     Attributes:
-        quality: index image. bias: index observer, mean 0. inconsistency: index observer. ambiguity: index content, 0
-            for the least ambiguous one; None where no contents were given.
+        quality: index image. bias: index observer, mean 0 over those with `LEAST_IMAGES` images or more. inconsistency:
+            index observer. ambiguity: index content, 0 for the least ambiguous one; None where no contents were given.
         log_likelihood: at the values. n: votes.
     """
 
@@ -56,6 +57,7 @@ class _Cells:
     mean: np.ndarray
     within: np.ndarray  # sum of squares of repeated votes around their mean
     single: np.ndarray  # (observers,) who voted once
+    origin: np.ndarray  # (observers,) whose biases have mean 0
     images: int
     observers: int
     contents: int  # 0 = no ambiguity
@@ -83,9 +85,10 @@ def fit_subject_model(votes: pd.DataFrame, contents: pd.Series | None = None) ->
     """Maximum-likelihood quality, bias and inconsistency, from any design that ties all observers together.
 
     Values are those of `sureal` (MLE_CO; MLE with contents): the maximum next to the mean votes. Bias has mean 0 over
-    the observers, as there. The likelihood depends on the sums inconsistency² + ambiguity² only, so a constant can be
-    moved from all inconsistencies to all ambiguities; here the least ambiguous content has ambiguity 0, while sureal's
-    division depends on the way it went.
+    the observers, as there, but for those with fewer than `LEAST_IMAGES` images, who would move all qualities. The
+    likelihood depends on the sums inconsistency² + ambiguity² only, so a constant can be moved from all inconsistencies
+    to all ambiguities; here the least ambiguous content has ambiguity 0, while sureal's division depends on the way it
+    went.
 
     With few votes an image (about ten or fewer) the likelihood may lead to a person without noise, whom all qualities
     then follow; this is logged as a warning. More people, or a model of fewer parameters, is the way out.
@@ -158,8 +161,10 @@ def _summed(votes: pd.DataFrame, contents: pd.Series | None) -> tuple[pd.Index, 
     if single.all():
         raise InputError("votes: no observer with two votes, expected some to tell how inconsistent they are")
     counted = np.where(single[cell_observer], 0, n)
+    origin = np.bincount(cell_observer, minlength=len(observers)) >= LEAST_IMAGES
+    origin |= not origin.any()
     sizes = len(images), len(observers), len(names)
-    cells = _Cells(cell_image, cell_observer, content[cell_image], n, counted, mean, within, single, *sizes)
+    cells = _Cells(cell_image, cell_observer, content[cell_image], n, counted, mean, within, single, origin, *sizes)
     return pd.Index(images, name="image"), observers, names, cells
 
 
@@ -204,8 +209,8 @@ def _location(cells: _Cells, total: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     shares = cells.table(weight / per_image[cells.image])
     weighted_mean = cells.per_image(weight * cells.mean) / per_image
     system = np.diag(cells.per_observer(weight)) - (cells.table(weight).T @ shares).toarray()
-    # Only differences of biases are determined; the added constant makes their mean 0.
-    system += np.trace(system) / cells.observers**2
+    # Only differences of biases are determined; the added constant makes the mean of those of the origin 0.
+    system += np.trace(system) / cells.observers**2 * np.outer(cells.origin, cells.origin)
     right = cells.per_observer(weight * (cells.mean - weighted_mean[cells.image]))
     bias = linalg.solve(system, right, assume_a="pos")
     return weighted_mean - shares @ bias, bias, (per_image, shares, system)
@@ -215,7 +220,7 @@ def _location_covariance(cells: _Cells, total: np.ndarray) -> tuple:
     """Covariance (observers, observers) of the biases, shares, shares @ covariance, and variance of the qualities."""
     _, _, (per_image, shares, system) = _location(cells, total)
     covariance = linalg.inv(system)
-    covariance -= covariance.mean()  # the added constant's own part
+    covariance -= covariance[np.ix_(cells.origin, cells.origin)].mean()  # the added constant's own part
     carried = shares @ covariance
     return covariance, carried, 1 / per_image + np.asarray((shares.multiply(carried)).sum(1)).ravel()
 

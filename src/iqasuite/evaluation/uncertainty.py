@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import t as students_t
 
+LEAST_CONTENTS = 3  # two contents drawn anew are half of the time one of them twice: no interval
+
 
 def content_weights(contents: Sequence, n: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each image is in each of `n` cluster-bootstrap resamples.
@@ -44,10 +46,16 @@ def drawn_contents(n_contents: int, n: int = 1000, seed: int = 0) -> np.ndarray:
     return drawn
 
 
-def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of resampled values (n,); (nan, nan) where none is defined."""
+def interval(resampled: np.ndarray, n_contents: int) -> tuple[float, float]:
+    """95 % percentile interval of resampled values (n,); (nan, nan) where it would not be one.
+
+    Args:
+        resampled: the statistic in each resample, nan where it is not defined.
+        n_contents: number of contents that were resampled. Fewer than `LEAST_CONTENTS` give no interval, and neither do
+            resamples of which most are undefined: what is left of them says when it is defined, not where it lies.
+    """
     defined = resampled[np.isfinite(resampled)]
-    if len(defined) == 0:
+    if n_contents < LEAST_CONTENTS or len(defined) == 0 or 2 * len(defined) < len(resampled):
         return float("nan"), float("nan")
     low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
@@ -65,13 +73,13 @@ def bootstrap_by_content(
             narrow and rough; say how many there were wherever you show it.
 
     Returns:
-        (low, high).
+        (low, high); nan as `interval`.
     """
-    weights = content_weights(contents, n, seed)
+    weights, n_contents = content_weights(contents, n, seed), len(np.unique(np.asarray(contents, dtype=str)))
     if callable(statistic):
-        return interval(np.asarray(statistic(weights)))
+        return interval(np.asarray(statistic(weights)), n_contents)
     values = np.asarray(statistic, float)
-    return interval(weights @ values / weights.sum(1))
+    return interval(weights @ values / weights.sum(1), n_contents)
 
 
 def over_trainings(values: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -156,7 +164,7 @@ def paired_test(drawn: np.ndarray, n_contents: int) -> float:
 
 def tested(drawn: np.ndarray, n_contents: int) -> tuple[float, float, float, float]:
     """A difference (entry 0 of its draws), its 95 % interval (low, high) and the p of `paired_test`."""
-    return float(drawn[0]), *interval(drawn[1:]), paired_test(drawn, n_contents)
+    return float(drawn[0]), *interval(drawn[1:], n_contents), paired_test(drawn, n_contents)
 
 
 def over_splits(values: Sequence[float], test_to_train: float) -> tuple[float, float, float]:

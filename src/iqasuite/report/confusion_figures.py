@@ -105,8 +105,9 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
     for row, column in np.ndindex(values.shape):
         value = values.iloc[row, column]
-        dark = sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
-        text = f"{value:.2f}" if len(order) <= 8 else f"{value:.2f}".replace("0.", ".")
+        dark = np.isfinite(value) and sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
+        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        text = text if len(order) <= 8 else text.replace("0.", ".")
         ax.text(column, row, text, ha="center", va="center", fontsize=9 if len(order) <= 8 else 7,
                 color="white" if dark else "black", fontweight="bold" if row == column else "normal")  # fmt: skip
         if row == column:

@@ -327,22 +327,21 @@ def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0
     both = bt500.merge(p913[["observer", "r1"]], on="observer")
     fig = new_figure(9, 3.2)
     left, right = fig.subplots(1, 2)
-    ordered = p913.sort_values("r1")["r1"].to_numpy()
+    ordered = p913["r1"].dropna().sort_values().to_numpy()
+    lowest = ordered.min(initial=0.45) - 0.05
     left.scatter(np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3,
                  color=np.where(ordered >= threshold, BLUE, VERMILLION))  # fmt: skip
-    left.axhspan(min(0, ordered.min() - 0.05), threshold, color="#f2f2f2", zorder=0)
-    left.set(
-        xlabel="people, in order", ylabel="correlation with the mean of all", ylim=(min(0.4, ordered.min() - 0.05), 1)
-    )
+    left.axhspan(min(0, lowest), threshold, color="#f2f2f2", zorder=0)
+    left.set(xlabel="people, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
     left.set_title(f"P.913: {int((p913['flagged']).sum())} of {len(p913)} flagged")
     colours = np.where(both["flagged"], VERMILLION, BLUE)
     right.scatter(100 * both["share"], both["balance"].fillna(1), s=22, color=colours, zorder=3)
-    limit = max(12, 110 * both["share"].max())
+    limit = np.nanmax([12, 110 * both["share"].max()])
     right.fill_between([5, limit], 0, 0.3, color="#f2f2f2", zorder=0, linewidth=0)
     right.set(xlabel="votes far from the others (%)", ylabel="one-sidedness |P − Q| / (P + Q)", ylim=(-0.03, 1.05))
     right.set_xlim(0, limit)
     right.set_title(f"BT.500: {int(both['flagged'].sum())} of {len(both)} flagged")
-    for row in both[both["flagged"] | (both["r1"] < threshold)].head(8).itertuples():
+    for row in both[both["share"].notna() & (both["flagged"] | (both["r1"] < threshold))].head(8).itertuples():
         right.annotate(row.observer, (100 * row.share, 1 if np.isnan(row.balance) else row.balance), xytext=(4, 3),
                        textcoords="offset points", fontsize=7)  # fmt: skip
     return fig

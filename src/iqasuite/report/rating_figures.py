@@ -104,12 +104,13 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
     """Rank correlation of each observer with the mean of the others, with 95 % intervals.
 
     Args:
-        table: observer, srocc, low, high, as `agreement_with_others` returns it.
+        table: observer, n, srocc, low, high, as `agreement_with_others` returns it; who has no SROCC is marked with n.
     """
     table = table.sort_values("srocc", ascending=False)
     fig = new_figure(7, 0.7 + 0.27 * len(table))
     ax = fig.subplots()
-    rows_axis(ax, list(table["observer"]))
+    marks = np.where(table["srocc"].isna(), " (n = " + table["n"].astype(str) + ")", "")
+    rows_axis(ax, list(table["observer"] + marks))
     dots(ax, table["srocc"], np.arange(len(table)), table["low"], table["high"], BLUE)
     mean = table["srocc"].mean()
     ax.axvline(mean, color=GRAY, linestyle="--", linewidth=0.9)

@@ -205,16 +205,16 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of th
         aios: observer, bias: of `aio_bias`.
         of: what the biases of `people` are.
     """
-    both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio"))
+    both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
     fig = new_figure(4.6, 4.2)
     ax = fig.subplots()
-    reach = 1.15 * max(0.1, both[["bias", "bias_aio"]].abs().to_numpy().max())
+    reach = 1.15 * both[["bias", "bias_aio"]].abs().to_numpy().max(initial=0.1)
     ax.plot([-reach, reach], [-reach, reach], color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(0, color=LIGHT, linewidth=0.8)
     ax.axvline(0, color=LIGHT, linewidth=0.8)
     ax.scatter(both["bias"], both["bias_aio"], s=28, color=BLUE, zorder=3)
-    extremes = both.loc[[both["bias"].idxmin(), both["bias"].idxmax()]]
-    for _, row in (both if len(both) <= 8 else extremes).iterrows():
+    named = both if len(both) <= 8 else both.loc[[both["bias"].idxmin(), both["bias"].idxmax()]]
+    for _, row in named.iterrows():
         left = row["bias"] > 0.6 * reach or (len(both) > 8 and row["bias"] < 0)
         ax.annotate(row["observer"], (row["bias"], row["bias_aio"]), xytext=(-6 if left else 6, -3),
                     textcoords="offset points", fontsize=8, ha="right" if left else "left")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.people import natural_order
 
@@ -75,7 +76,7 @@ def _trainings(model: str, seeds: str) -> str:
 def observer_table(
     scores: pd.DataFrame, metric: str = "accuracy", digits: int = 2, intervals: bool = True
 ) -> pd.DataFrame:
-    """Observers (rows, the mean last) × methods (columns) as text.
+    """Observers (rows, the mean last) × methods (columns) as text; who has too few images to count is marked with n.
 
     Args:
         scores: scores frame of one dataset and part.
@@ -95,7 +96,9 @@ def observer_table(
     group = {"baseline": 1, "ceiling": 2}
     columns = sorted(text.columns, key=lambda m: group.get(m.partition(":")[0], 0))
     order = [*people, *(["mean"] if "mean" in text.index else [])]
-    return text.loc[order, columns].rename_axis(columns=None).reset_index()
+    few = rows[(rows["n"] < LEAST_IMAGES) & (rows["observer"] != "mean")].groupby("observer")["n"].max()
+    marked = {name: f"{name} (n = {n}, not in the mean)" for name, n in few.items()}
+    return text.loc[order, columns].rename(index=marked).rename_axis(columns=None).reset_index()
 
 
 def _texts(rows: pd.DataFrame, digits: int, intervals: bool) -> pd.DataFrame:
