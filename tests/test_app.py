@@ -278,20 +278,78 @@ def test_metrics_of_a_pair_are_those_of_the_library(networks):
 
 
 def test_the_table_of_many_holds_scores_and_reasons(networks):
-    files = [("a.png", photograph()), ("=1+1.png", "no picture"), ("b.png", photograph(20, 20))]
+    files = [("a.png", photograph()), ("=1+1.png", "@no picture"), ("b.png", photograph(20, 20))]
     *_, last = answers.many(networks, "small", iter(files))
     link = re.search(r'href="data:text/csv;base64,([^"]+)"', last)[1]
     rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
     assert [row["file"] for row in rows] == ["a.png", "'=1+1.png", "b.png"]
     score = networks.judge("small", photograph()).score
     assert float(rows[0]["score"]) == pytest.approx(score, rel=1e-3) and rows[0]["scale"] == "continuous"
-    assert rows[1]["problem"] == "no picture" and "20×20" in rows[2]["problem"] and rows[2]["score"] == ""
+    assert rows[1]["problem"] == "'@no picture" and "20×20" in rows[2]["problem"] and rows[2]["score"] == ""
 
 
 def test_examples_are_the_same_each_time(tmp_path):
     first, second = (examples_in(tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in first.values()] == [path.read_bytes() for path in second.values()]
     assert read_image(first["coffee blur.png"]).shape == read_image(first["coffee original.png"]).shape
+
+
+HERE = "http://127.0.0.1:7860"
+WRITES = [  # headers of a browser or a program, and whether they may write
+    ({}, True), ({"origin": HERE, "sec-fetch-site": "same-origin"}, True), ({"origin": HERE}, True),
+    ({"sec-fetch-site": "same-origin"}, True), ({"origin": HERE.upper()}, True), ({"sec-fetch-site": "none"}, True),
+    ({"origin": "https://example.org", "sec-fetch-site": "cross-site"}, False), ({"origin": "null"}, False),
+    ({"origin": "https://example.org"}, False), ({"sec-fetch-site": "cross-site"}, False), ({"origin": ""}, False),
+    ({"origin": "http://127.0.0.1:8888", "sec-fetch-site": "same-site"}, False), ({"origin": "http://[::1"}, False),
+    ({"origin": "http://127.0.0.1"}, False), ({"origin": f"{HERE}.example.org"}, False), ({"origin": "file://"}, False),
+    ({"origin": "https://example.org", "x-forwarded-host": "example.org"}, False),
+    ({"origin": HERE, "sec-fetch-site": "cross-site"}, False), ({"origin": "http://localhost:7860"}, False),
+]  # fmt: skip
+
+
+def client(host: str, share: bool = False, base: str = HERE):
+    """A client of an app that answers everything, behind the page's middleware."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route, WebSocketRoute
+    from starlette.testclient import TestClient
+
+    from iqasuite.app import _middleware
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    routes = [Route("/{path:path}", lambda request: PlainTextResponse("done"), methods=methods)]
+    routes.append(WebSocketRoute("/{path:path}", lambda socket: socket.accept()))
+    return TestClient(Starlette(routes=routes, middleware=_middleware(host, share)), base_url=base)
+
+
+@pytest.mark.parametrize(("headers", "allowed"), WRITES)
+def test_only_the_page_itself_and_programs_write(headers, allowed):
+    asked = client("127.0.0.1")
+    files = {"files": ("a.png", b"x")}
+    assert asked.post("/gradio_api/upload", files=files, headers=headers).status_code == (200 if allowed else 403)
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert asked.request(method, "/gradio_api/run/judge", headers=headers).is_success == allowed
+    assert asked.get("/", headers=headers).text == "done"  # a link from elsewhere may lead here
+
+
+def test_the_page_that_others_reach_knows_its_own_name():
+    lan = client("0.0.0.0", base="http://10.0.0.5:7860")
+    for origin, status in (("http://10.0.0.5:7860", 200), ("http://10.0.0.6:7860", 403), ("http://10.0.0.5", 403)):
+        assert lan.post("/gradio_api/upload", headers={"origin": origin}).status_code == status
+    public = {"origin": "https://abc.gradio.live", "sec-fetch-site": "same-origin"}
+    shared = client("127.0.0.1", share=True, base="https://abc.gradio.live")
+    assert shared.post("/gradio_api/upload", headers=public).status_code == 200
+    through = client("127.0.0.1", share=True)  # a tunnel that asks in its own name
+    assert through.post("/gradio_api/upload", headers=public).status_code == 403
+    assert through.post("/gradio_api/upload", headers={**public, "x-forwarded-host": "abc.gradio.live"}).is_success
+    assert lan.post("/gradio_api/upload", headers={**public, "x-forwarded-host": "abc.gradio.live"}).status_code == 403
+
+
+def test_no_socket_is_opened():
+    from starlette.websockets import WebSocketDisconnect
+
+    with pytest.raises(WebSocketDisconnect), client("127.0.0.1").websocket_connect("/config"):
+        pass
 
 
 def test_a_taken_port_is_left_alone():

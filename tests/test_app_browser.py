@@ -201,6 +201,17 @@ def sent(address: str, path: Path) -> dict:
     return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
 
 
+def test_other_pages_cannot_upload_here(address, picture):
+    files = {"files": ("a.jpg", picture.read_bytes())}
+    for headers, status in (
+        ({"origin": "https://example.org"}, 403),
+        ({"origin": "http://localhost:1", "sec-fetch-site": "same-site"}, 403),
+        ({"origin": address, "sec-fetch-site": "same-origin"}, 200),
+    ):
+        answer = requests.post(f"{address}/gradio_api/upload", files=files, headers=headers, timeout=HANGS)
+        assert answer.status_code == status, headers
+
+
 def answered(address: str, name: str, *given) -> tuple[str, list | None]:
     """The last event of a call and its data."""
     call = f"{address}/gradio_api/call/{name}"

@@ -28,6 +28,15 @@ def test_csv_and_json_lines_come_back():
     assert [row["image"] for row in read][:4] == NAMES[:4] and read[5] == {"image": "e.png", "error": "lost"}
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "-5.2"])
+def test_text_is_no_formula_and_numbers_stay_numbers(name):
+    row = {"score": -0.25, "n": -3, name: 1.5, "error": f"{name}: lost", "image": name}
+    columns = {"score": ">8", "n": ">3", name: ">5", "error": "<0", "image": "<0"}
+    (read,) = csv.DictReader(io.StringIO("\n".join(lines([row], columns, "csv")), newline=""))
+    assert read == {"image": f"'{name}", "score": "-0.25", "n": "-3", f"'{name}": "1.5", "error": f"'{name}: lost"}
+    assert json.loads(*lines([row], columns, "jsonl"))["image"] == name  # programs get the name itself
+
+
 def test_nan_is_no_json():
     (text,) = lines([{"score": math.nan, "image": "a"}], COLUMNS, "jsonl")
     assert json.loads(text) == {"image": "a", "score": None}

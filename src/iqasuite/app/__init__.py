@@ -110,4 +110,4 @@ def _middleware(host: str, share: bool) -> list:
     from iqasuite.app.page import Doorkeeper
 
     local = [Middleware(TrustedHostMiddleware, allowed_hosts=list(_LOCAL))] if host in _LOCAL and not share else []
-    return [*local, Middleware(Doorkeeper)]
+    return [*local, Middleware(Doorkeeper, forwarded=share)]

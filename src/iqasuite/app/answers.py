@@ -19,6 +19,7 @@ from iqasuite.catalogue import Entry
 from iqasuite.errors import InputError
 from iqasuite.evaluation.full_reference import load_full_reference, predict_pairs
 from iqasuite.evaluation.judging import Judge, Judgement, Map
+from iqasuite.scoring.tables import no_formula
 
 _log = logging.getLogger(__name__)
 PAIR_METRICS = ("ms_ssim", "ssim", "psnr", "vif", "gmsd", "haarpsi")  # of those that a large picture can wait for
@@ -217,9 +218,9 @@ def _csv_link(entry: Entry, rows: Sequence[Sequence[str]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("file", "model", "scale", "low", "high", "score", "category", "problem"))
-    for name, *rest in rows:
-        safe = f"'{name}" if name[:1] in "=+-@" else name  # spreadsheets would take it for a formula
-        writer.writerow((safe, entry.name, entry.scale, f"{entry.low:g}", f"{entry.high:g}", *rest))
+    model = (no_formula(entry.name), no_formula(entry.scale), f"{entry.low:g}", f"{entry.high:g}")
+    for name, score, category, problem in rows:
+        writer.writerow((no_formula(name), *model, score, category, no_formula(problem)))
     content = base64.b64encode(file.getvalue().encode()).decode()
     return f'<a class="iqa-download" download="scores.csv" href="data:text/csv;base64,{content}">Download as CSV</a>'
 

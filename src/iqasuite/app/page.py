@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from iqasuite.app import answers
@@ -34,6 +36,7 @@ _OPEN = ("/", "/config", "/favicon.ico", "/robots.txt", "/theme.css", "/manifest
 _OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=")
 _OPEN_CALLS = ("info", "app_id", "theme.css", "startup-events", "heartbeat", "upload", "upload_progress", "queue",
                "run", "call", "cancel", "reset")  # fmt: skip
+_READING = ("GET", "HEAD", "OPTIONS")  # which change nothing
 _HEADERS = {
     "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
     "referrer-policy": "no-referrer",
@@ -53,15 +56,25 @@ class Page(gr.Blocks):
 
 
 class Doorkeeper:
-    """Lets through what the page needs, and tells browsers to load nothing from elsewhere (an ASGI middleware)."""
+    """Lets through what the page needs, and tells browsers to load nothing from elsewhere (an ASGI middleware).
 
-    def __init__(self, app: ASGIApp):
-        self.app = app
+    Args:
+        app: behind it.
+        forwarded: whether a tunnel stands before it, which says in a header what host it was asked for.
+    """
+
+    def __init__(self, app: ASGIApp, forwarded: bool = False):
+        self.app, self.forwarded = app, forwarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # the page has none
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] == "http" and not _is_open(scope["path"]):
-            await send({"type": "http.response.start", "status": 404, "headers": []})
-            await send({"type": "http.response.body", "body": b"not here"})
+            await _refuse(send, 404, b"not here")
+            return
+        if scope["type"] == "http" and scope["method"] not in _READING and not self._own(Headers(scope=scope)):
+            await _refuse(send, 403, b"not from another page")
             return
 
         async def with_headers(message) -> None:
@@ -71,6 +84,26 @@ class Doorkeeper:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+    def _own(self, headers: Headers) -> bool:
+        """Whether a request comes from the page itself or from a program: browsers say where theirs come from."""
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return False
+        hosts = headers.getlist("host") + (headers.getlist("x-forwarded-host") if self.forwarded else [])
+        return all(_host(origin) in map(str.lower, hosts) for origin in headers.getlist("origin"))
+
+
+def _host(origin: str) -> str:
+    """Host and port of an origin as a Host header has them; "null", of pages without one, is no host."""
+    try:
+        return urlsplit(origin).netloc.lower() or "null"
+    except ValueError:
+        return "null"
+
+
+async def _refuse(send: Send, status: int, why: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": why})
 
 
 def build(folder: Path) -> gr.Blocks:

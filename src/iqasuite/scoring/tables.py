@@ -51,7 +51,7 @@ def lines(rows: Iterable[Row], columns: Mapping[str, str], form: str) -> Iterato
     names = list(columns)
     reordered = [names[-1], *names[:-1]]
     if form == "csv":
-        yield _csv_line(reordered)
+        yield _csv_line([no_formula(name) for name in reordered])
         yield from (_csv_line([_plain(row.get(name)) for name in reordered]) for row in rows)
     elif form == "jsonl":
         yield from (json.dumps({name: _value(row[name]) for name in reordered if name in row}, ensure_ascii=False)
@@ -88,6 +88,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)
 
 
+def no_formula(text: str) -> str:
+    """Text as a cell of CSV that a spreadsheet does not take for a formula: an apostrophe before `=`, `+`, `-`, `@`."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
+
+
 def _table_line(row: Row, columns: Mapping[str, str]) -> str:
     *aligned, (last, _) = columns.items()
     cells = [f"{_cell(row.get(name)):{side[0]}{max(int(side[1:]), len(name))}}" for name, side in aligned]
@@ -102,14 +107,15 @@ def _cell(value: float | int | str | None) -> str:
 
 def _csv_line(cells: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)  # cells with line breaks are quoted for its sake
-    return line.getvalue().removesuffix("\n")
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # cells with line breaks are quoted for its sake
+    return line.getvalue().removesuffix("\r\n")
 
 
 def _plain(value: float | int | str | None) -> str:
     if isinstance(value, float):
         return f"{value:.8g}" if math.isfinite(value) else ""
-    return "" if value is None else str(value).encode("utf-8", "backslashreplace").decode()
+    text = "" if value is None else str(value).encode("utf-8", "backslashreplace").decode()
+    return no_formula(text) if isinstance(value, str) else text
 
 
 def _value(value: float | int | str | None) -> float | int | str | None:
