@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
+
+TAKEN = r"((con|prn|aux|nul|com\d|lpt\d)?(\..*)?|_.*-[0-9a-f]{8})"  # by Windows, or by `safe_name` itself
 
 
 def project_root() -> Path:
@@ -40,6 +44,25 @@ def results_root(suite: str) -> Path:
 def work_root(suite: str) -> Path:
     """Folder of a suite's weights, predictions and checkpoints, never committed."""
     return project_root() / "work" / suite
+
+
+def safe_name(text: str, longest: int = 100) -> str:
+    """A text, such as an observer's name, as a file's name without ending on any system, never of another folder.
+
+    Args:
+        text: any text; letters of all scripts, digits and ` .,'+@()=-_` stay.
+        longest: bytes that a name may have.
+
+    Returns:
+        The text itself where it is such a name; else what is left of it, with the beginning of its SHA-256, so that
+        different texts keep different names.
+    """
+    name = re.sub(r"[^\w .,'+@()=-]", "_", text)
+    name = name.encode()[:longest].decode(errors="ignore").strip(" .")
+    if name != text or re.fullmatch(TAKEN, name, re.IGNORECASE):
+        digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return f"_{name}-{digits}"
+    return name
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> Path:

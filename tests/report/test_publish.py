@@ -1,5 +1,7 @@
 """Weights made ready to be given away: small, whole, with what they reach on what they never saw."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,17 @@ def test_one_network_keeps_its_card(made):
     path = publish("small", "mobile_*", "phone")[0]
     _, card = load_weights(path)
     assert path == made / "weights" / "phone.safetensors" and card["title"] == "A network"
+
+
+def test_aios_of_people_with_odd_names_stay_in_the_folder_of_their_set(made):
+    work = made / "work" / "small"
+    for old, odd in (("Ann", "../../Ann"), ("Bob", "..\n")):
+        for path in ((work / "weights" / f"aio_{old}_0.json"), (work / "predictions" / f"aio_{old}_0.csv")):
+            raw = json.dumps(odd)[1:-1] if path.suffix == ".json" else f'"{odd}"'
+            path.write_text(path.read_text().replace(f'"{old}"', f'"{raw}"').replace(f",{old},", f",{raw},"))
+    paths = publish("small", "aio_*_0", "people")
+    assert {path.parent for path in paths} == {made / "weights" / "people"} and all(path.is_file() for path in paths)
+    assert {entry.observer for entry in observers_of("people")} == {"../../Ann", "..\n"}
 
 
 @pytest.mark.parametrize("pattern, message", [("none*", "0 files"), ("*_0", "3 files, 2 of them")])

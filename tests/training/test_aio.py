@@ -164,13 +164,23 @@ def test_set_dropout_reaches_all_of_the_network(rated, network):
 def test_interrupted_stages_are_not_trained_again(rated, network, split, tmp_path):
     models = [network(), network()]
     stored = stem_tokens(models[0], rated, SIZE)
+    folder = tmp_path / "of" / "run"
     first, again = (
-        train_observer(model, stored, rated, split, 0, "mild", Plan("iterative"), SHORT, checkpoints=tmp_path)
+        train_observer(model, stored, rated, split, 0, "mild", Plan("iterative"), SHORT, checkpoints=folder)
         for model in models
     )
-    assert sorted(path.stem for path in tmp_path.glob("*.pt")) == sorted(stage.name for stage in first)
+    assert sorted(path.stem for path in folder.glob("*.pt")) == sorted(stage.name for stage in first)
     assert [stage.result.seconds for stage in again] == [stage.result.seconds for stage in first]
     assert same(*(model.state_dict() for model in models))
+
+
+def test_checkpoints_of_somebody_with_an_odd_name_stay_in_their_folder(rated, network, split, tmp_path):
+    rated.votes = rated.votes.replace({"observer": {"mild": "../../mi\nld"}})
+    model, folder = network(), tmp_path / "of" / "run"
+    stored = stem_tokens(model, rated, SIZE)
+    stages = train_observer(model, stored, rated, split, 0, "../../mi\nld", Plan(), SHORT, checkpoints=folder)
+    files = [*tmp_path.rglob("*.pt")]
+    assert len(files) == len(stages) and {path.parent for path in files} == {folder}
 
 
 def test_wrong_names_are_refused(rated, network, split):

@@ -12,7 +12,7 @@ from iqasuite.evaluation.metrics import accuracy, mae, qwk, srocc
 from iqasuite.evaluation.people import natural_order
 from iqasuite.evaluation.predictions import hard_predictions, read_table
 from iqasuite.models.weights import load_weights, read_card, save_weights
-from iqasuite.paths import project_root, work_root
+from iqasuite.paths import project_root, safe_name, work_root
 
 AIO_LIMITS = (
     "One person's habits on a few photographs and the distortions of that set: on other pictures it is a guess. It "
@@ -27,7 +27,7 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
         suite: whose `work/<suite>/weights/` they are in.
         pattern: of the files' names without ending, such as "aios_0_*". One that matches AIOs of several people makes a
             set of AIOs.
-        name: of the file, or of the set's folder, in which files are named by observer.
+        name: of the file, or of the set's folder, in which files are named by observer (`paths.safe_name`).
         folder: in place of `weights/`.
 
     Returns:
@@ -50,7 +50,7 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
         return [_write(path, folder / f"{name}.safetensors", {}) for path in people]
     order = natural_order(list(people.values()))
     paths = sorted(people, key=lambda path: order.index(people[path]))
-    made = {path: folder / name / f"{people[path]}.safetensors" for path in paths}
+    made = {path: folder / name / f"{safe_name(people[path])}.safetensors" for path in paths}
     return [_write(path, to, _of_aio(suite, path, people[path])) for path, to in made.items()]
 
 

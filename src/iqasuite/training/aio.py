@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from iqasuite.data.dataset import Dataset
+from iqasuite.data.frames import LEAST_IMAGES
 from iqasuite.data.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models import create
 from iqasuite.models.weights import load_weights
+from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
@@ -33,7 +35,7 @@ EVERYBODY = "everybody"
 STRATEGIES, PROTOCOLS = ("scratch", "finetune", "iterative"), ("corrected", "faithful")
 # Votes of a person on the parts of a fold below which no AIO is trained where everybody has one trained: fewer do not
 # tell a person from the population, nor an AIO from a guess.
-LEAST_VOTES = {"train": 20, "val": 5, "test": 5}
+LEAST_VOTES = {"train": 20, "val": LEAST_IMAGES, "test": LEAST_IMAGES}
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         training = batches(of_session, images, True)
         # all of the validation part's votes, whatever their session: a stage more than one session's could support
         validation = batches(votes, val_images, False) if val_images else None
-        path = checkpoints / f"{name}.pt" if checkpoints else None
+        path = checkpoints / f"{safe_name(name)}.pt" if checkpoints else None
         result = fit(network, training, validation, create_loss(plan.loss), schedule, seed, path, log=log)
         return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
 

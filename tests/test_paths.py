@@ -1,0 +1,30 @@
+"""Names of observers as names of files: on every system, in no other folder, each text another one."""
+
+import pytest
+
+from iqasuite.paths import safe_name, write_atomic
+
+PLAIN = ["Obs1", "user 10", "Zoë", "O'Brien", "李四", "a.b", "run_Obs1", "confusion_A_on_B", "-x", "COM10"]
+ODD = [
+    "../x", "a/b", "a\\b", "CON", "con", "nul.txt", "Lpt1", "a\nb", "a\x00b", "", ".", "..", ".hidden", "a ", "a.",
+    " a", "C:x", "a|b", "<script>", "x" * 300, "é" * 300, "x" * 300 + "y", "\ud800", "a*", "a?", "a[b]", "~",
+    "a\u202eb", "a\tb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_name_that_files_may_have_stays(text):
+    assert safe_name(text) == text
+
+
+def test_other_texts_become_names_of_files_here_and_all_differ(tmp_path):
+    names = [safe_name(text) for text in [*ODD, *PLAIN, "a_b", "_a_b-0123abcd", safe_name("a/b")]]
+    assert (
+        len({name.lower() for name in names}) == len(names)
+        and names == [safe_name(text) for text in ODD] + names[len(ODD) :]
+    )
+    for name in names:
+        path = write_atomic(tmp_path / f"{name}.json", "x")
+        assert path.resolve().parent == tmp_path.resolve() and len(name.encode()) < 120
+        assert not set(name) & set('/\\:*?"<>|[]\n\t\0') and name.isprintable()
+    assert len(list(tmp_path.iterdir())) == len(names)
