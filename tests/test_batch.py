@@ -154,10 +154,11 @@ def test_processes_above_are_told_by_machine_number_and_start(monkeypatch):
 
 def test_what_a_run_prints_reaches_the_screen_now_and_then(monkeypatch, caplog):
     monkeypatch.setattr(batch, "SAID_EVERY", 0)
-    said = batch._Said("features")
+    said = batch._Said("features", bars=True)
     with caplog.at_level("INFO"):
         said.write("one\n\rtokens: 1 of 3\rtokens: 2 of 3")
         said.write("\n \n")
+        said.write("UserWarning: no bar\n")
     assert caplog.messages == ["features: tokens: 2 of 3"]
     monkeypatch.setattr(batch, "SAID_EVERY", 1000)
     said = batch._Said("features")

@@ -190,7 +190,7 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
             autosave_cell_every=0,
             start_timeout=1200,  # a busy machine starts a kernel slowly
             stdout_file=_Said(run.name),
-            stderr_file=_Said(run.name),
+            stderr_file=_Said(run.name, bars=True),
             extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as failure:
@@ -201,13 +201,18 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
 
 
 class _Said:
-    """What a notebook prints, on its way to the screen: the last line of it every now and then."""
+    """What a notebook prints, on its way to the screen: the last line of it every now and then.
 
-    def __init__(self, run: str) -> None:
-        self.run, self.next = run, time.monotonic() + SAID_EVERY / 3
+    `bars`: only what begins with a carriage return, as progress bars do; warnings are not for the screen.
+    """
+
+    def __init__(self, run: str, bars: bool = False) -> None:
+        self.run, self.bars, self.next = run, bars, time.monotonic() + SAID_EVERY / 3
 
     def write(self, text: str) -> None:
         lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+        if self.bars and "\r" not in text:
+            return
         if lines and time.monotonic() >= self.next:
             self.next = time.monotonic() + SAID_EVERY
             log.info("%s: %s", self.run, lines[-1].strip())

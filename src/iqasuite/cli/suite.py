@@ -55,6 +55,34 @@ def run_suite(
     raise typer.Exit(batch.run_suite(name, jobs, keep_going))
 
 
+@app.command("new")
+def new_suite(
+    study: Annotated[str, typer.Argument(metavar="FOLDER", help="With images and a CSV of ratings; or a set's name.")],
+    name: Annotated[str, typer.Option(help="Of the suite (default: that of the folder).")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Train for moments only, to see what there will be.")] = False,
+    only_write: Annotated[bool, typer.Option("--only-write", help="Write the suite, run nothing.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="Runs at one time (default: one a GPU, else one a core).")] = None,
+) -> None:
+    """A suite for a study of your own: written to notebooks/suites, fitted to the study, and run.
+
+    Votes in, gallery out. Says first about how long it takes on this machine. The same command goes on where it was
+    stopped.
+
+    \b
+    Example: iqasuite suite new studies/portraits
+    """
+    from iqasuite import batch
+    from iqasuite import study as studies
+
+    jobs = batch.default_jobs() if jobs is None else jobs
+    planned = studies.plan(study, name, quick, max(1, jobs))
+    path = studies.write(planned)
+    typer.echo(f"{path}: {len(planned.people)} people get an artificial observer" if planned.people else path)
+    typer.echo(f"about {studies.duration(planned.minutes)} on this machine; then: iqasuite suite run {planned.name}")
+    if not only_write:
+        raise typer.Exit(batch.run_suite(planned.name, jobs))
+
+
 @app.command("publish")
 def publish_weights(
     name: SuiteName,

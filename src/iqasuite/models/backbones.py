@@ -116,6 +116,17 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     return Backbone(layers, mean, std)
 
 
+def at_hand(name: str) -> bool:
+    """Whether the ImageNet weights of a torchvision classifier are here, in a weights folder or from its download."""
+    import torch.hub
+    import torchvision
+
+    if any((root / f"{name}.safetensors").is_file() for root in weights_roots()):
+        return True
+    url = torchvision.models.get_model_weights(name).DEFAULT.url
+    return (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
+
+
 def folded(network: Backbone | nn.Sequential) -> Backbone | nn.Sequential:
     """A copy for inference with batch norms folded into their convolutions: the same maps up to rounding, sooner.
 

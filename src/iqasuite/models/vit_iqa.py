@@ -299,6 +299,18 @@ class ViTIQA(nn.Module):
         return self.stem.grid(*x.shape[-2:])
 
     @property
+    def sharpness(self) -> SpectrumTokens:
+        """The part of the stem that reads the sharpness of patches.
+
+        Raises:
+            InputError: the stem is another one.
+        """
+        for part in self.stem.modules():
+            if isinstance(part, SpectrumTokens):
+                return part
+        raise InputError("vit_iqa: the stem has no part that reads sharpness, expected stem 'spectrum' or one with it")
+
+    @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel that inputs in [0, 1] must have been normalised with."""
         return tuple(self.mean.tolist()), tuple(self.std.tolist())
