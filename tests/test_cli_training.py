@@ -22,6 +22,7 @@ from iqasuite.scoring import seen
 from iqasuite.training.loop import TrainingError
 
 SIDE, CONTENTS = 48, 6
+NO_INTERVALS = "warning: no intervals: 1 contents, expected 3 or more\n"  # of a test part of one scene
 SMALL = ("--width", "0.25", "--epochs", "2", "--batch-size", "4", "--crop", "32", "--precision", "float32")
 
 
@@ -81,20 +82,22 @@ def test_train_score_evaluate(study, command, tmp_path):
     tested = ("--test-data", study, "--model", "out/w.safetensors", "--part", "test", "--split", "out/w_split.csv",
               "--precision", "float32")  # fmt: skip
     found = command("evaluate", *tested, "--format", "csv", "--predictions", "p.csv")
-    assert found.exit_code == 0 and found.stderr == ""
+    assert found.exit_code == 0 and found.stderr == NO_INTERVALS
     rows, p = numbers(found), pd.read_csv("p.csv")
     assert set(p["image"]) == set(splits.part(split, 0, "test")) and len(p) == card["n_test"]
     own = {metric: row for (model, metric), row in rows.items() if not model.startswith("baseline")}
     assert [metric for model, metric in rows if model == "baseline: sharpness (rank only)"] == ["srocc"]
     for model, metric, name in (("baseline: sharpness (rank only)", "srocc", "sharpness"),
                                 ("out/w.safetensors", "srocc above sharpness", "srocc above sharpness")):  # fmt: skip
-        assert [round(float(rows[model, metric][end]), 4) for end in ("value", "low", "high")] == beside[name]
+        assert [round(float(rows[model, metric]["value"]), 4)] == beside[name] and not rows[model, metric]["low"]
     assert float(own["mse"]["value"]) == pytest.approx(np.mean((p["prediction"] - p["target"]) ** 2))
     for metric in ("plcc", "srocc", "krcc"):
         expected = getattr(metrics, metric)(p["prediction"], p["target"])
         assert float(own[metric]["value"]) == pytest.approx(expected, abs=1e-6)
         assert card["scores"][f"{metric}, test"] == pytest.approx(float(own[metric]["value"]), abs=1e-4)
-    assert float(own["mse"]["low"]) <= float(own["mse"]["value"]) <= float(own["mse"]["high"])
+    assert not own["mse"]["low"] and not own["mse"]["high"] and not card["intervals_95"]
+    every = numbers(command("evaluate", *tested[:4], "--format", "csv"))["out/w.safetensors", "mse"]
+    assert float(every["low"]) <= float(every["value"]) <= float(every["high"])
     assert float(rows["baseline: mean", "mse"]["value"]) == pytest.approx(p["target"].var(ddof=0))
 
     scored = command("score", *(study / name for name in p["image"]), "--model", "out/w.safetensors", "--format", "csv",
@@ -103,7 +106,8 @@ def test_train_score_evaluate(study, command, tmp_path):
     np.testing.assert_allclose(values, p["prediction"], atol=1e-5)
 
     table = command("evaluate", *tested).stdout.splitlines()
-    assert table[0].startswith("out/w.safetensors on study, test part: ") and "few: the intervals are rough" in table[0]
+    assert table[0].startswith("out/w.safetensors on study, test part: ") and "4 images of 1 contents, " in table[0]
+    assert "6 contents (few: the intervals are rough)" in command("evaluate", *tested[:4]).stdout
     names = [line.split()[-1] for line in table[2:9]]
     assert names == ["mse", "rmse", "mae", "plcc", "plcc_logistic", "srocc", "krcc"] and not table[9]
     assert "rank baselines" in table[10] and table[11].split()[-2:] == ["rank", "baseline"]
@@ -130,7 +134,7 @@ def test_what_training_has_seen_is_counted(study, command, tmp_path):
     counted = "warning: w.safetensors has seen {} of the {} {}images of study in training; these scores are no test"
     assert warned().startswith(counted.format(len(learnt), 24, ""))
     part = ("--split", "w_split.csv", "--part")
-    assert warned(*part, "test") == ""
+    assert warned(*part, "test") == NO_INTERVALS
     of_val = len(seen_by(first, "val"))
     assert warned(*part, "val").startswith(counted.format(of_val, of_val, "val "))
 
@@ -158,7 +162,7 @@ def test_what_training_has_seen_is_counted(study, command, tmp_path):
     (tmp_path / "w.json").write_text(json.dumps(old))
     assert warned().startswith(counted.format(len(learnt), 24, ""))
     (tmp_path / "w_split.csv").rename(tmp_path / "moved.csv")
-    assert warned("--split", "moved.csv", "--part", "test") == ""
+    assert warned("--split", "moved.csv", "--part", "test") == NO_INTERVALS
     assert "may have seen these images" in warned() and "may have seen" in warned("--split", "t_split.csv")
     assert command("evaluate", "--test-data", "other", "--model", "w.safetensors").stderr == ""
 
@@ -257,7 +261,8 @@ def test_models_that_compare(study, command):
     ("changed", "word"),
     [({"--output": "w.pth"}, "expected .safetensors"), ({"--output": "there.safetensors"}, "there already"),
      ({"--model": "resnet"}, "expected one of mobile_nr"), ({"--ranking": "order"}, "expected one of plcc"),
-     ({"--crop": "99"}, "shown at 56×48"), ({"--data": "no_such_set"}, "'no_such_set': unknown"),
+     ({"--crop": "99"}, "--crop 99: images are shown at 56×48 pixels (c0_0.png has 56×48); expected a crop of at most"),
+     ({"--data": "no_such_set"}, "'no_such_set': unknown"),
      ({"--start": "none"}, "'none'"), ({"--learning-rate": "0"}, "lr 0.0"),
      ({"--model": "trcnn_faithful"}, "unknown argument width")],
 )  # fmt: skip
@@ -269,6 +274,88 @@ def test_one_line_says_what_is_wrong(study, command, tmp_path, changed, word):
     assert found.exit_code == 2 and word in found.stderr.splitlines()[-1], found.output
     assert found.stderr.splitlines()[-1].startswith("error: ")
     assert not list(tmp_path.glob("w*"))
+
+
+FEW = ["c0_1.png", "c1_2.png", "c2_3.png", "c3_1.png"]
+
+
+def copied(study, folder, to=None, sizes=None, votes=None):
+    """The study in another folder: images of other sizes, by name or all of one; rows of its table left out."""
+    shutil.copytree(study, folder)
+    for path in folder.glob("*.png"):
+        size = (sizes or {}).get(path.name, to)
+        if size:
+            Image.open(path).resize(size).save(path)
+    if votes is not None:
+        votes(pd.read_csv(folder / "votes.csv")).to_csv(folder / "votes.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(("size", "side"), [((48, 40), 32), ((70, 130), 64), ((230, 240), 224)])
+def test_crops_that_nobody_asked_for_fit_the_images(study, command, tmp_path, size, side):
+    own = copied(study, tmp_path / "own", size)
+    quick = ("--width", "0.25", "--epochs", "1", "--batch-size", "8", "--precision", "float32")
+    done = command("train", "--data", own, "--output", "w.safetensors", *quick)
+    assert done.exit_code == 0, done.output
+    said = f"in training crops of {side}" + (" (the default 224 is larger than the images)" if side < 224 else "\n")
+    assert said in done.stdout and json.loads((tmp_path / "w.json").read_text())["training_crop"] == side
+
+
+def test_images_too_small_for_any_crop(study, command, tmp_path):
+    own = copied(study, tmp_path / "own", (30, 20), {"c2_1.png": (24, 16)})
+    found = command("train", "--data", own, "--output", "w.safetensors", "--width", "0.25")
+    line = "error: study: images are shown at 30×20 pixels (c2_1.png has 24×16); expected 32 or more a side"
+    assert found.exit_code == 2 and found.stderr.splitlines()[-1] == line
+    quick = ("--crop", "0", "--width", "0.25", "--epochs", "1", "--batch-size", "8")
+    assert command("train", "--data", own, "--output", "w.safetensors", *quick).stderr.splitlines()[-1] == line
+    done = command("train", "--data", study, "--output", "w.safetensors", *quick)
+    assert done.exit_code == 0 and "in training whole" in done.stdout, done.output
+    assert json.loads((tmp_path / "w.json").read_text())["training_crop"] is None
+
+
+def test_copies_of_several_sizes_are_compared_at_the_display_size(study, command, tmp_path):
+    sizes = {f"c{content}_{k}.png": (28, 24) for content in range(3) for k in (2, 3)}
+    own = copied(study, tmp_path / "own", sizes=sizes)
+    found = command("evaluate", "--test-data", own, "--model", "psnr", "--predictions", "p.csv", "--format", "csv")
+    assert found.exit_code == 0 and numbers(found)["psnr", "srocc"]["n"] == "18", found.output
+    dataset, rows = sets.load(str(own)), pd.read_csv("p.csv").set_index("image")["prediction"]
+    assert dataset.display_size == (48, 56)
+    for name in ("c0_2.png", "c4_3.png"):
+        pair = [dataset.read(image, (48, 56)).astype(float) for image in (name, f"{name[:2]}_0.png")]
+        noise = np.mean((pair[0] - pair[1]) ** 2)
+        assert rows[name] == pytest.approx(10 * np.log10(255**2 / noise), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kept", "arguments", "line"),
+    [(lambda v: v[v["content"].isin(["c0", "c1"])], (), "no intervals: 2 contents, expected 3 or more"),
+     (lambda v: v[v["image"].isin(FEW[:2])], (), "plcc, plcc_logistic, srocc, krcc (2 images, expected 3 or more)"),
+     (lambda v: v[v["image"].isin(FEW[:3])], (), "not known: plcc_logistic (3 images, expected 4 or more)"),
+     (lambda v: v.assign(vote=3), (), "srocc, krcc (all 24 targets are 3)"),
+     (lambda v: v[(v["observer"] == "Bob") | v["image"].isin(FEW[:2])], ("--observer", "Ann"), "krcc (2 images")],
+)  # fmt: skip
+def test_evaluate_says_why_a_number_is_not_known(study, command, tmp_path, kept, arguments, line):
+    own = copied(study, tmp_path / "own", votes=lambda votes: kept(votes).assign(reference=""))
+    scale = {"name": "ACR", "low": 1, "high": 5}
+    save_weights(models.create("mobile_nr", width=0.25), tmp_path / "weights" / "w.safetensors", {"scale": scale})
+    found = command("evaluate", "--test-data", own, "--model", "w", *arguments)
+    said = [text for text in found.stderr.splitlines() if line in text]
+    assert found.exit_code == 0 and len(said) == 1 and said[0].startswith("warning: "), found.output
+    assert "nan" not in found.stdout and "–" in found.stdout
+
+
+def test_what_no_test_part_can_tell_is_a_dash_and_left_out_of_the_card(study, command, tmp_path):
+    def two_of_each_scene(votes):
+        return votes[(votes["observer"] == "Bob") | votes["image"].str.contains("_[12].png")]
+
+    own = copied(study, tmp_path / "own", votes=two_of_each_scene)
+    done = command("train", "--data", own, "--output", "w.safetensors", "--observer", "Ann", *SMALL)
+    assert done.exit_code == 0 and "nan" not in done.stdout, done.output
+    assert "test srocc          –" in done.stdout and "its intervals are not known, which takes 3" in done.stdout
+    text = (tmp_path / "w.json").read_text(encoding="utf-8")
+    card = json.loads(text)
+    assert "NaN" not in text and "srocc, test" not in card["scores"] and "accuracy, test" in card["scores"]
+    assert card["n_test"] == 2 and card["rank_baselines"] == {"srocc, test": {"n": 2}} and not card["intervals_95"]
 
 
 def test_nothing_to_resume(study, command):

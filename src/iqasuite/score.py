@@ -28,10 +28,14 @@ COLUMNS = {"score": ">10", "spread": ">8", "reference": "<16", "error": "<0", "i
 
 @dataclass(frozen=True)
 class Task:
-    """An image to be scored, and the image that it is compared with; None for a model that needs none."""
+    """An image to be scored, and the image that it is compared with; None for a model that needs none.
+
+    `read` gives the pixels of either file, such as a set's images at its display size; None = as they are.
+    """
 
     image: Path
     reference: Path | None = None
+    read: Callable[[Path], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,7 @@ def read_pair(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """
     from iqasuite.data.loading import read_image, stored_as
 
-    reference, image = read_image(task.reference), read_image(task.image)
+    reference, image = map(task.read or read_image, (task.reference, task.image))
     if reference.shape != image.shape:
         sizes = [f"{x.shape[1]}×{x.shape[0]}" for x in (image, reference)]
         raise InputError(f"{task.image}: {sizes[0]} pixels, {task.reference.name} {sizes[1]}; expected one size")

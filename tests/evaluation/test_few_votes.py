@@ -1,4 +1,4 @@
-"""People with few votes: in every table with their n, said nothing of, and without weight in a mean over people."""
+"""People with few votes: in every table with their n, and without weight in a mean over people."""
 
 import logging
 
@@ -40,7 +40,9 @@ def test_the_mean_over_people_is_of_those_with_enough_images(simulate, data, n, 
     others = score_frame(predictions[predictions["observer"] != "user4"], data.contents, n_boot=50)
     without = others[others["observer"] == "mean"].reset_index(drop=True)
     few = n < LEAST_IMAGES
-    assert person[MEASURES].isna().all(axis=None) == few and (f"user4 ({n} of part test)" in caplog.text) == few
+    assert person.set_index("metric").loc[["accuracy", "mae"], "value"].notna().all()  # their own, beside their n
+    assert np.isnan(person.set_index("metric").loc["srocc", "value"]) == (n < 3)
+    assert (f"user4 ({n} of part test)" in caplog.text) == few
     if few:
         pd.testing.assert_frame_equal(mean, without)
     else:
@@ -51,7 +53,9 @@ def test_without_anybody_who_counts_there_is_no_mean(simulate, data):
     few = simulate.aios(data)
     few = few[few["image"].isin(["i000", "i050", "i100"])]
     found = score_frame(few, data.contents, n_boot=20)
-    assert found[MEASURES].isna().all(axis=None) and (found.query("observer == 'mean'")["n"] == 0).all()
+    mean = found[found["observer"] == "mean"]
+    assert len(mean) and mean[MEASURES].isna().all(axis=None) and (mean["n"] == 0).all()
+    assert found[found["metric"] == "accuracy"]["value"].notna().sum() == 4
 
 
 def test_of_two_contents_there_is_no_interval(simulate, data):

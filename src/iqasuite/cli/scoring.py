@@ -285,7 +285,9 @@ def evaluate(
     Errors and correlations have 95 % intervals and stand beside a trivial rule, the mean of these very images; below
     them is the SROCC of four statistics of the image, such as its sharpness, that took no training. MSE is on the set's
     own scale, to which the model's scale is stretched, end to end. Intervals are over contents, which are resampled as
-    wholes. Models that compare are asked about the images that have a reference, and have no MSE.
+    wholes. Models that compare are asked about the images that have a reference, both at the display size of a set that
+    has one, and have no MSE. What cannot be known, such as an interval from two contents, is a dash, and a line says
+    why.
 
     Where the model has seen some of the images in training, as far as its card says, a warning counts them.
 
@@ -319,6 +321,8 @@ def evaluate(
         _warn(why)
     both = evaluating.pd.concat([found, evaluating.baseline_rows(found, rows["target"])], ignore_index=True)
     scores = evaluating.scores(both, rows, same_scale=judge is not None)
+    if why := evaluating.unknown(scores, found, rows):
+        _warn(why)
     ranked = evaluating.above_statistics(data, found, rows)
     if predictions is not None:
         from iqasuite.paths import write_atomic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,8 +21,10 @@ from iqasuite.data.file_facts import image_size
 from iqasuite.errors import InputError
 from iqasuite.evaluation.judging import LONGEST, Judge
 from iqasuite.evaluation.rank_baselines import on_card
+from iqasuite.evaluation.uncertainty import LEAST_CONTENTS
 from iqasuite.models import accepts, create
 from iqasuite.models.weights import load_weights
+from iqasuite.report.tables import with_interval
 from iqasuite.scoring import evaluating, seen
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import Result, TrainingError
@@ -36,12 +38,14 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "TrainingError", "check", "run"]
 ARCHITECTURES = ("mobile_nr", "trcnn", "trcnn_faithful")
 LARGEST = 500  # pixels of the shorter side, unless asked for more
+CROP, CROP_STEP = 224, 32  # side of the training crops, and what it is a multiple of where images are smaller
 IN_CARD = ("mse", "plcc", "plcc_logistic", "srocc", "krcc", "accuracy", "qwk")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of `iqasuite train`, see there; `arguments` are the network's own, "" = the mean opinion."""
+    """The options of `iqasuite train`, see there; `arguments` are the network's own, observer "" = the mean opinion,
+    crop None = not given, 0 = whole images."""
 
     data: str
     output: Path
@@ -108,8 +112,8 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
     split = split_of(dataset, rated, settings.seed)
     train, val, test = (evaluating.in_part(rated, split, 0, part) for part in ("train", "val", "test"))
     height, width = shown_size(dataset, settings.shown_at)
-    if settings.crop and settings.crop > min(height, width):
-        raise InputError(f"--crop {settings.crop}: images are shown at {width}×{height} pixels; expected at most that")
+    smaller = settings.crop is None and min(height, width) < CROP
+    settings = replace(settings, crop=training_crop(dataset, settings.crop, (height, width)))
     model = network(settings)
     start = catalogue.find(settings.start) if settings.start else None
     no_test = seen.warning(start, dataset, test["image"].tolist(), "test", split) if start else ""
@@ -120,6 +124,7 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
         for name, rows in (("train", train), ("val", val), ("test", test))
     )
     crops = f"crops of {settings.crop}" if settings.crop else "whole"
+    crops += f" (the default {CROP} is larger than the images)" if smaller else ""
     say(f"{dataset.name}: {counts}; shown at {width}×{height} pixels, in training {crops}")
     schedule = Schedule(settings.epochs, settings.learning_rate, warmup=min(1.0, settings.epochs / 10),
                         precision="auto" if settings.precision == "auto" else "no")  # fmt: skip
@@ -135,13 +140,13 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
     scores, ranked = tested(model, dataset, train, test, min(height, width), facts, settings)
     few = test["content"].nunique()
     if few < evaluating.FEW:
-        say(f"the test part has {few} contents: its intervals are rough")
+        rough = "rough" if few >= LEAST_CONTENTS else f"not known, which takes {LEAST_CONTENTS}"
+        say(f"the test part has {few} contents: its intervals are {rough}")
     for row in evaluating.beside_baseline(scores):
-        interval = f"[{row['low']:.4f}, {row['high']:.4f}]"
-        say(f"test {row['metric']:14} {row['value']:8.4f} {interval:20} baseline {row['baseline']:.4f}, n {row['n']:,}")
+        found = with_interval(row["value"], row["low"], row["high"], 4)
+        say(f"test {row['metric']:14} {found:27} baseline {with_interval(row['baseline'], digits=4)}, n {row['n']:,}")
     for row in evaluating.beside_model(ranked):
-        interval = f"[{row['low']:.4f}, {row['high']:.4f}]"
-        say(f"test {row['rank baseline']:21} SROCC {row['value']:.4f} {interval}")
+        say(f"test {row['rank baseline']:21} SROCC {with_interval(row['value'], row['low'], row['high'], 4)}")
     splits.save_split(split, settings.output.with_name(f"{settings.output.stem}_split.csv"))
     path = save_quality(model, settings.output, dataset, min(height, width), facts | in_card(scores, ranked))
     settings.checkpoint.unlink(missing_ok=True)
@@ -180,6 +185,30 @@ def shown_size(dataset: Dataset, shorter: int | None) -> tuple[int, int]:
     side = shorter or min(height, width, LARGEST)
     factor = side / min(height, width)
     return max(side, round(height * factor)), max(side, round(width * factor))
+
+
+def training_crop(dataset: Dataset, crop: int | None, shown: tuple[int, int]) -> int | None:
+    """Side of the training crops; None = whole images.
+
+    Args:
+        dataset: whose images.
+        crop: as asked for, 0 = whole images; None = `CROP`, or the largest multiple of `CROP_STEP` that images hold.
+        shown: (height, width) at which they are shown.
+
+    Raises:
+        InputError: a crop that was asked for is larger than the images, or these are smaller than `CROP_STEP`.
+    """
+    height, width = shown
+    side = min(height, width)
+    if side < CROP_STEP or (crop or 0) > side:
+        sizes = {image: image_size(dataset.path(image)) for image in dataset.images["image"]}
+        smallest = min(sizes, key=lambda image: min(sizes[image]))
+        found = f"images are shown at {width}×{height} pixels ({smallest} has {'×'.join(map(str, sizes[smallest]))})"
+        expected = f"{CROP_STEP} or more a side" if side < CROP_STEP else f"a crop of at most {side}"
+        raise InputError(f"{dataset.name if side < CROP_STEP else f'--crop {crop}'}: {found}; expected {expected}")
+    if crop is None:
+        return min(CROP, side // CROP_STEP * CROP_STEP)
+    return crop or None
 
 
 def targets(dataset: Dataset, observer: str) -> dict[str, np.ndarray]:

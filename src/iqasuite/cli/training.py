@@ -26,7 +26,13 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
     learning_rate: Annotated[float, typer.Option(help="Highest, at the start.")] = 1e-3,
-    crop: Annotated[int, typer.Option(min=0, help="Side of random training crops in pixels; 0 = whole images.")] = 224,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Side of random training crops in pixels; 0 = whole images; default: 224, or what images hold.",
+        ),
+    ] = None,
     shown_at: Annotated[
         int | None,
         typer.Option(min=32, help="Shorter side in pixels at which images are shown; default: their own, at most 500."),
@@ -67,7 +73,7 @@ def train(
     given = {"base": base, "width": width}
     settings = program.Settings(
         data=data, output=output, model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        crop=crop or None, shown_at=shown_at, arguments={k: v for k, v in given.items() if v is not None},
+        crop=crop, shown_at=shown_at, arguments={k: v for k, v in given.items() if v is not None},
         pretrained=pretrained, ranking=ranking, observer=observer or "", seed=seed, start=start,
         checkpoint=checkpoint or output.with_suffix(".checkpoint"), missing=missing, precision=precision,
     )  # fmt: skip

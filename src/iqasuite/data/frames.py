@@ -20,8 +20,8 @@ SCORES = (
     *("dataset", "model", "protocol", "observer", "part", "n", "metric", "value", "low", "high", "seeds", "folds"),
 )
 VOTE_SCALE = (1, 5)
-# Rated images below which nothing is said of a person: what is measured of them is nan, beside its n, and they do not
-# count in a mean over people. Three votes are not to weigh as much as three hundred.
+# Rated images below which a person does not count in a mean over people: three votes are not to weigh as much as three
+# hundred. Their own scores stand beside their n; what compares people with each other is nan for them.
 LEAST_IMAGES = 5
 PARTS = ("train", "val", "test")
 

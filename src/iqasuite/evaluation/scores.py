@@ -38,10 +38,10 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
 
     Returns:
         Scores frame. Observers are scored with the metrics of `metrics.evaluate_votes`; models of MOS (observer "")
-        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Of a person with fewer than `LEAST_IMAGES` images every
-        metric is nan; the log names them. Rows with observer "mean" are the mean over the people for whom the metric is
-        defined, their `n` the votes of all people with so many images. With few contents (below about ten) the
-        intervals are rough, below three they are nan.
+        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over the people with
+        `LEAST_IMAGES` images or more for whom the metric is defined, their `n` the votes of all people with so many
+        images; the log names the others. With few contents (below about ten) the intervals are rough, below three they
+        are nan.
 
     Raises:
         InputError: an image without content, an image predicted twice.
@@ -61,18 +61,18 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
             own = group[group["observer"] == observer]
             found = _over_seeds(own, contents, names, drawn)
             n = own["image"].nunique()
-            if observer != "" and n < LEAST_IMAGES:
-                few[observer] = f"{observer} ({n} of part {fixed['part']})"
-                found = {metric: np.full_like(values, np.nan) for metric, values in found.items()}
-            elif observer != "":
-                counted.append(observer)
             rows += _rows(fixed, observer, n, found, own, contents)
+            if observer == "":
+                continue
+            if n >= LEAST_IMAGES:
+                counted.append(observer)
+            else:
+                few[observer] = f"{observer} ({n} of part {fixed['part']})"
             for metric, values in found.items():
-                if observer != "":
-                    people.setdefault(metric, []).append(values)
+                people.setdefault(metric, []).append(values if n >= LEAST_IMAGES else np.full_like(values, np.nan))
         votes = int(group["observer"].isin(counted).sum() / group["seed"].nunique())
         rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group, contents)
-    if few:
+    if few and predictions["observer"].nunique() > 1:
         _log.warning("scores: people with fewer than %d rated images are not in the mean: %s", LEAST_IMAGES,
                      ", ".join(few.values()))  # fmt: skip
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "score_frame")

@@ -13,9 +13,11 @@ from iqasuite.data.dataset import Dataset, first_votes
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, majority
 from iqasuite.evaluation.judging import Judge
+from iqasuite.evaluation.metrics import LEAST, why_unknown
 from iqasuite.evaluation.predictions import predictions_frame
 from iqasuite.evaluation.rank_baselines import rank_scores, rank_statistics, short_name
 from iqasuite.evaluation.scores import score_frame
+from iqasuite.evaluation.uncertainty import LEAST_CONTENTS
 from iqasuite.scoring.stream import judged_by
 from iqasuite.training.quality import scores_of
 
@@ -105,7 +107,8 @@ def compared_rows(name: str, dataset: Dataset, rows: pd.DataFrame, part: str,
                   watch: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> pd.DataFrame:  # fmt: skip
     """Predictions frame of a metric or full-reference network, turned so that higher = better, on its own scale.
 
-    Images without a reference are left out.
+    Images without a reference are left out. Where the set has a display size, both images of a pair are brought to it:
+    there people saw them, and copies of several sizes can be compared with one reference.
 
     Raises:
         InputError: fewer than two images have a reference; one that cannot be compared.
@@ -120,7 +123,12 @@ def compared_rows(name: str, dataset: Dataset, rows: pd.DataFrame, part: str,
         raise InputError(
             f"{dataset.name}: its images are parts of files, which {name} cannot compare; expected whole ones"
         )
-    tasks = [Task(dataset.path(i), dataset.path(r)) for i, r in zip(rows["image"], rows["reference"], strict=True)]
+
+    def read(path: Path) -> np.ndarray:
+        return dataset.read(path.relative_to(dataset.root).as_posix(), dataset.display_size)
+
+    pairs = zip(rows["image"], rows["reference"], strict=True)
+    tasks = [Task(dataset.path(image), dataset.path(reference), read) for image, reference in pairs]
     results = list(watch(scored(scorer_for([name]), tasks), len(tasks)))
     for result in results:
         if result.error:
@@ -159,6 +167,27 @@ def scores(predictions: pd.DataFrame, rows: pd.DataFrame, same_scale: bool = Tru
     found = found[found["metric"].isin(wanted)]
     order = found["metric"].map({metric: i for i, metric in enumerate(wanted)})
     return found.assign(order=order).sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
+
+
+def unknown(scores: pd.DataFrame, predictions: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """Which numbers of a model are not known and why, in one line; "" where all are.
+
+    Args:
+        scores: of `scores`, for the model and its baseline.
+        predictions: of the model alone.
+        rows: of `rated`, for the contents.
+    """
+    own = scores[~scores["model"].str.startswith("baseline: ")]
+    names = own.loc[own["value"].isna(), "metric"].tolist()
+    n, n_contents = len(predictions), rows["content"].nunique()
+    if not names:
+        few = own["low"].isna().any() and n_contents < LEAST_CONTENTS
+        return f"no intervals: {n_contents} contents, expected {LEAST_CONTENTS} or more" if few else ""
+    values = {name: predictions[name[:-1]].to_numpy() for name in ("predictions", "targets")}
+    reason = why_unknown(*values.values(), LEAST if "srocc" in names else 4)
+    for name, found in values.items():
+        reason = reason or (f"all {n} {name} are {found[0]:g}" if (found == found[0]).all() else "")
+    return f"not known: {', '.join(names)} ({reason or 'no logistic could be fitted'})"
 
 
 def beside_baseline(scores: pd.DataFrame) -> list[dict]:
@@ -203,7 +232,7 @@ def heading(dataset: Dataset, model: str, rows: pd.DataFrame, observer: str, par
     simulated = ", simulated people" if dataset.simulated else ""
     which = "all images" if part == "all" else f"{part} part"
     contents = rows["content"].nunique()
-    rough = " (few: the intervals are rough)" if contents < FEW else ""
+    rough = " (few: the intervals are rough)" if LEAST_CONTENTS <= contents < FEW else ""
     counts = f"{len(rows):,} images of {contents:,} contents{rough}"
     return f"{model} on {dataset.name}, {which}: {counts}, {target}{simulated}"
 
