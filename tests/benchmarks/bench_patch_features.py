@@ -29,8 +29,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch.utils.flop_counter import FlopCounterMode
 
 from iqasuite.data import demo
-from iqasuite.data.cache import shown
 from iqasuite.data.dataset import Dataset
+from iqasuite.data.loading import read_image, resized
 from iqasuite.data.patches import cut, patch_boxes
 from iqasuite.data.views import normalise
 from iqasuite.models.backbones import Backbone, backbone
@@ -52,7 +52,7 @@ def network(name: str) -> tuple[Backbone, str]:
 @torch.no_grad()
 def calibrated(net: Backbone) -> Backbone:
     """Batch norms with the statistics of photographs: without, random maps grow or vanish from layer to layer."""
-    photographs = np.stack([shown(demo.photograph(name), (224, 224)) for name in demo.PHOTOGRAPHS])
+    photographs = np.stack([resized(read_image(demo.photograph(name)), (224, 224)) for name in demo.PHOTOGRAPHS])
     net.train()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -66,7 +66,7 @@ def plain(net: Backbone, dataset: Dataset, images: list[str]) -> int:
     """What anybody would write: each patch by itself, float32."""
     count = 0
     for image in images:
-        pixels = shown(dataset.path(image), SHOWN)
+        pixels = dataset.read(image, SHOWN)
         for patch in cut(pixels, patch_boxes(*SHOWN)):
             x = normalise(torch.from_numpy(patch).permute(2, 0, 1)[None], net.mean, net.std)
             net.layers(x).mean((2, 3)).numpy()

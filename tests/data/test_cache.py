@@ -1,4 +1,6 @@
 import errno
+import hashlib
+import json
 import os
 import pickle
 import shutil
@@ -10,6 +12,8 @@ from PIL import Image
 
 from iqasuite.data import cache
 from iqasuite.data.cache import open_cache
+from iqasuite.data.dataset import file_hash
+from iqasuite.data.loading import FITS, read_image, resized
 from iqasuite.errors import InputError
 
 
@@ -33,14 +37,58 @@ def contents(root):
     return sorted(path.suffix for path in root.iterdir()) if root.exists() else []
 
 
-def test_pixels_are_those_of_a_plain_resize(files, root):
-    images = open_cache(files, (24, 32), root)
+def test_stretched_pixels_are_those_of_a_plain_resize(files, root):
+    images = open_cache(files, (24, 32), root, "stretch")
     assert len(images) == 12 and images.shape == (12, 24, 32, 3)
     batch = images[[7, 0, 7]]
     assert batch.shape == (3, 24, 32, 3) and batch.dtype == np.uint8 and type(batch) is np.ndarray
     for row, i in enumerate([7, 0, 7]):
         expected = np.asarray(Image.open(files[i]).resize((32, 24), Image.Resampling.BICUBIC))
         np.testing.assert_array_equal(batch[row], expected)
+
+
+def test_each_fit_has_pixels_and_a_name_of_its_own(files, root):
+    by_fit = {fit: open_cache(files, (24, 32), root, fit) for fit in FITS}
+    assert len({images.path for images in by_fit.values()}) == len(FITS)
+    for fit, images in by_fit.items():
+        np.testing.assert_array_equal(images[[3]][0], resized(read_image(files[3]), (24, 32), fit))
+    assert open_cache(files, (24, 32), root).path == by_fit["crop"].path  # the default
+
+
+def test_sets_of_one_aspect_are_found_under_the_name_that_they_had_when_all_were_stretched(files, root):
+    for path in files:
+        Image.open(path).resize((64, 48)).save(path)
+    described = [2, 24, 32, [file_hash(path) for path in files]]
+    name = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
+    assert {open_cache(files, (24, 32), root, fit).path.stem for fit in FITS} == {name}
+    Image.open(files[0]).resize((64, 64)).save(files[0])
+    described[-1][0] = file_hash(files[0])
+    name = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
+    assert name not in {open_cache(files, (24, 32), root, fit).path.stem for fit in ("crop", "letterbox")}
+
+
+def test_an_upright_photograph_is_cropped_upright(tmp_path, root):
+    """Its header has the sides as the camera lay."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=turned())
+    seen = open_cache([tmp_path / "a.png"], (30, 20), root, "letterbox")
+    assert (seen[[0]][0] != 128).any(axis=(1, 2)).all()  # nothing is padded: it stands
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def test_versions_are_fitted_as_their_references(tmp_path, root):
+    pixels = np.random.default_rng(0).integers(0, 256, (51, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    Image.fromarray(pixels).resize((1000, 1020)).save(tmp_path / "whole.png")
+    alone = open_cache([tmp_path / "small.png"], (100, 100), root)
+    paired = open_cache([tmp_path / "small.png"], (100, 100), root, versions_of=[tmp_path / "whole.png"])
+    np.testing.assert_array_equal(paired[[0]][0], resized(pixels, (100, 100), "crop", (1020, 1000)))
+    assert paired.path != alone.path and not np.array_equal(paired[[0]], alone[[0]])
 
 
 def test_batches_are_copies(files, root):
@@ -100,7 +148,7 @@ def test_bad_image_leaves_nothing(files, root):
 
 def test_full_disk_and_interrupt_leave_nothing(files, root, monkeypatch):
     def stops(error):
-        def decoded(paths, size):
+        def decoded(paths, size, *_):
             yield np.zeros((*size, 3), np.uint8)
             raise error
 

@@ -34,7 +34,7 @@ def test_frames(demo_set):
     pairs = images[images["reference"] != ""]
     assert len(pairs) == 13 * 25 and set(pairs["reference"]) <= set(images["image"])
     jpeg = images[images["distortion"] == "jpeg"].set_index("image")
-    assert (demo_set.nuisance[jpeg.index] == jpeg["level"]).all()
+    assert (demo_set.nuisances["jpeg_quality"][jpeg.index] == jpeg["level"]).all()
     assert read_image(demo_set.path(images["image"][0])).shape == (256, 256, 3)
 
 

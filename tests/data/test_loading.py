@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from iqasuite.data.loading import read_image
+from iqasuite.data.loading import FITS, read_image, resized
 from iqasuite.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -114,3 +114,74 @@ def test_transparency_lies_on_white(tmp_path, mode):
 def test_one_pixel(tmp_path):
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "dot.png")
     assert read_image(tmp_path / "dot.png").tolist() == [[[1, 2, 3]]]
+
+
+def stretched(image, size):
+    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def disc(height, width, radius):
+    y, x = np.mgrid[:height, :width]
+    inside = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 < radius**2
+    return np.where(inside, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+@pytest.mark.parametrize(("fit", "scale"), [("crop", 2.0), ("letterbox", 0.75)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_circle_stays_a_circle_in_every_fit(fit, scale, turned):
+    image, size = disc(400, 200, 60), (300, 400)
+    if turned:
+        image, size = image.transpose(1, 0, 2), size[::-1]
+    seen = resized(image, size, fit)[..., 0] < 64
+    assert seen.any(1).sum() == pytest.approx(seen.any(0).sum(), abs=1) == pytest.approx(120 * scale, abs=3)
+    rows, columns = np.nonzero(seen)
+    assert (rows.mean(), columns.mean()) == pytest.approx(((size[0] - 1) / 2, (size[1] - 1) / 2), abs=0.6)
+
+
+def test_what_a_fit_keeps():
+    image = np.random.default_rng(0).integers(0, 256, (40, 20, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resized(image, (20, 20)), image[10:30])  # the default is the centre
+    np.testing.assert_array_equal(resized(image, (40, 30), "letterbox")[:, 5:25], image)
+    assert (resized(image, (40, 30), "letterbox")[:, [*range(5), *range(25, 30)]] == 128).all()
+    covered = stretched(image, (120, 60))  # scaled first and cropped then, the result differs by rounding alone
+    assert np.abs(resized(image, (60, 60)).astype(int) - covered[30:90]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "shape", [(480, 640), (481, 640), (479, 640), (480, 641), (480, 639), (240, 320), (27, 36), (241, 320)]
+)
+@pytest.mark.parametrize("fit", FITS)
+def test_images_of_the_aspect_are_resized_as_before(shape, fit):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resized(image, (480, 640), fit), stretched(image, (480, 640)))
+
+
+@pytest.mark.parametrize("shape", [(482, 640), (478, 640), (480, 642), (640, 480), (243, 320)])
+def test_more_than_a_pixel_is_another_aspect(shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    plain, *others = (resized(image, (480, 640), fit) for fit in ("stretch", "crop", "letterbox"))
+    np.testing.assert_array_equal(plain, stretched(image, (480, 640)))
+    assert not any(np.array_equal(plain, other) for other in others)
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (1, 1), (1, 2), (3, 60_000), (60_000, 3)])
+@pytest.mark.parametrize("size", [(480, 640), (32, 36), (1, 1), (1000, 3)])
+@pytest.mark.parametrize("fit", FITS)
+def test_extreme_shapes_have_the_size_asked_for(shape, size, fit):
+    seen = resized(np.full((*shape, 3), 200, np.uint8), size, fit)
+    assert seen.shape == (*size, 3) and set(np.unique(seen)) <= {128, 200} and (seen == 200).any()
+
+
+@pytest.mark.parametrize("fit", ["crop", "letterbox"])
+def test_a_version_shows_the_same_part_as_its_reference(fit):
+    """Also where it was stored small, and its sides were rounded to another aspect, or to that of the size."""
+    reference = disc(1020, 1000, 400)
+    for small in ((51, 50), (512, 500)):
+        version = stretched(reference, small)
+        pair = [resized(image, (100, 100), fit, reference.shape[:2]) for image in (reference, version)]
+        alone = resized(version, (100, 100), fit)
+        errors = [np.abs(image.astype(float) - pair[0]).mean() for image in (pair[1], alone)]
+        assert errors[0] <= errors[1]
+    assert errors[0] < 0.5
+    with pytest.raises(InputError, match="fit='squeeze': expected one of crop, letterbox, stretch"):
+        resized(reference, (100, 100), "squeeze")

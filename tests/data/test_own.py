@@ -65,7 +65,7 @@ def test_by_its_folder_through_load(folder):
     laid_out(folder, "image,mos\na.png,3.5\nb.png,2\n", "a.png", "b.png")
     data = dataset.load(str(folder))
     assert "_My_images_2_-" in data.name and data.votes.empty and data.images["n_votes"].tolist() == [0, 0]
-    assert data.nuisance.empty and data.nuisance_name == "" and data.display_size == (32, 36)
+    assert data.nuisances.empty and data.fit == "crop" and data.display_size == (32, 36)
 
 
 def test_names_that_mean_several_images_are_absent(folder):
@@ -223,6 +223,84 @@ def test_images_of_several_sizes_are_said(folder, caplog):
     with caplog.at_level(logging.WARNING):
         assert own.load(folder).display_size == (32, 36)
     assert "images of 2 sizes, 2 of 36×32 (width×height)" in caplog.text and "dataset.yaml" in caplog.text
+    assert "1 of 3 images have another shape than 36×32" in caplog.text and "fit: letterbox" in caplog.text
+    assert "cropped to their centre (56 % of the image at least)" in caplog.text  # of 20×10, 11.25×10
+    assert own.load(folder).read("a.png", (32, 36)).max() == 0
+    caplog.clear()
+    (folder / "dataset.yaml").write_text("fit: letterbox\ndisplay_size: [20, 40]\n")
+    data = own.load(folder)
+    assert data.fit == "letterbox" and data.read("a.png", data.display_size).max() == 0
+    assert (data.read("b.png", data.display_size)[:, [0, -1]] == 128).all()
+    assert "2 of 3 images have another shape than 40×20" in caplog.text and "fit: crop" in caplog.text
+
+
+def test_images_of_one_shape_in_several_sizes_are_not_said_to_be_fitted(folder, caplog):
+    laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\n", "a.png", "b.png")
+    Image.new("RGB", (18, 16)).save(folder / "a.png")
+    own.load(folder)
+    assert "images of 2 sizes" in caplog.text and "another shape" not in caplog.text
+
+
+SHOTS = "observer,image,vote,source,codec,bit rate\n" + "".join(
+    f"{person},{image}.png,{vote},{source},{codec},{rate}\n"
+    for vote, person in enumerate("PQ", 2)
+    for image, source, codec, rate in (("a", "boat", "x265", "1.5"), ("b", "dock", "", ""), ("c", "dock", "NA", "inf"))
+)
+
+
+def test_declared_nuisances(folder):
+    """Numbers with gaps, categories with gaps, a column that is the content besides."""
+    laid_out(folder, SHOTS, "a.png", "b.png", "c.png", facts="nuisance: [Bit_rate, codec, source]\n")
+    data = own.load(folder)
+    assert list(data.nuisances) == ["bit rate", "codec", "source"]
+    assert data.nuisances["codec"].tolist() == ["x265", "", "NA"]
+    np.testing.assert_array_equal(data.nuisances["bit rate"], [1.5, np.nan, np.nan])
+    assert data.images["content"].tolist() == data.nuisances["source"].tolist() == ["boat", "dock", "dock"]
+    assert data.nuisances.index.tolist() == data.images["image"].tolist() and data.observers() == ["P", "Q"]
+
+
+def test_nuisances_of_other_tables(folder):
+    """Beside votes in columns, where none is a person; where all rows are numbered; where another column is content."""
+    text = "image,P,Q,no,size,src,scene\na.png,1,2,1,90,m,boat\nb.png,3,4,2,70,n,dock\n"
+    laid_out(folder, text, "a.png", "b.png", facts="nuisance: ['no', size, src]\n")
+    data = own.load(folder)
+    assert data.nuisances.to_numpy().tolist() == [[1, 90, "m"], [2, 70, "n"]] and data.observers() == ["P", "Q"]
+    assert data.images["content"].tolist() == ["boat", "dock"]
+    laid_out(
+        folder, "image,mos,n_votes,level,qp\na.png,1,9,2,30\nb.png,3,8,1,20\n", facts="nuisance: [qp, n_votes, level]"
+    )
+    data = own.load(folder)
+    assert data.nuisances.to_numpy().tolist() == [[30, 9, 2], [20, 8, 1]]
+    assert data.images["n_votes"].tolist() == [9, 8] and data.images["level"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ("generator", "line 1: nuisance 'generator' is no column of observer, image, vote"),
+        ("[codec, bit rate, bit-rate]", "nuisances 'bit rate' and 'bit-rate' are one column"),
+        ("vote", "nuisance 'vote' is the column vote"),
+        ("image", "nuisance 'image' is the column image"),
+        ("[a, b, c, d, e, f]", "nuisance has 6 columns; expected 5 at most"),
+        ("[codec, codec]", "expected names of different columns"),
+        ("[1]", "expected names of different columns"),
+        ("{codec: 1}", "expected the name of a column, or a list of them"),
+        ("", "nuisance is None"),
+        ("mood", "line 5, column mood: 'fine' for 'a.png', before 'good'; expected the same in all its rows"),
+        ("nothing", "column nothing: no value for any image"),
+        ("infinite", "column infinite: no value for any image"),
+    ],
+)
+def test_nuisances_that_are_none(folder, declared, words):
+    columns = {"mood": "good bad fine", "nothing": "  ", "infinite": "inf inf inf"}.get(declared)
+    rows = SHOTS.splitlines()
+    if columns is not None:  # another value in each row of a person, the other way round for the next
+        cells = [declared, *columns.split(" "), *columns.split(" ")[::-1]]
+        rows = [f"{','.join(row.split(',')[:4])},{cell}" for row, cell in zip(rows, cells, strict=True)]
+    elif "bit" not in declared and "codec" not in declared:
+        rows = [",".join(row.split(",")[:4]) for row in rows]
+    laid_out(folder, "\n".join(rows) + "\n", "a.png", "b.png", "c.png", facts=f"nuisance: {declared}\n")
+    assert words in refusal(folder)
 
 
 def test_an_unreadable_header_does_not_hide_the_others(folder, caplog):

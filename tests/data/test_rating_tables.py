@@ -11,7 +11,7 @@ from iqasuite.errors import InputError
 def read(tmp_path, content: str | bytes, **stated):
     path = tmp_path / "ratings.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return rated(*read_table(path), stated, path)
+    return rated(*read_table(path)[:2], stated, path)
 
 
 def refusal(tmp_path, content: str | bytes, **stated) -> str:

@@ -32,8 +32,7 @@ def people(biases, inconsistencies, contents=20, each=10, seed=0, low=1.0, high=
         votes=votes,
         quality=pd.Series(quality, index=images),
         contents=pd.Series(content, index=images),
-        nuisance=pd.Series(quality + rng.normal(0, 0.4, len(quality)), index=images),
-        nuisance_name="height",
+        nuisances=pd.DataFrame({"height": quality + rng.normal(0, 0.4, len(quality))}, index=images),
         observers=lambda: names,
     )
 

@@ -100,9 +100,9 @@ def test_nothing_of_the_test_part_is_looked_at(simulate, data):
 
 def test_images_without_nuisance_get_the_shares_of_their_like(simulate, data):
     partly = simulate.people([0.0, 0.3], [0.3, 0.3])
-    partly.nuisance.iloc[::2] = np.nan
+    partly.nuisances.iloc[::2] = np.nan
     found = baseline_predictions(partly, simulate.split(partly), 0).query("model == 'baseline: thresholds on height'")
-    without = found[found["image"].isin(partly.nuisance.index[::2]) & (found["observer"] == "user1")]
+    without = found[found["image"].isin(partly.nuisances.index[::2]) & (found["observer"] == "user1")]
     assert without["p1"].nunique() == 1 and np.isfinite(found[P].to_numpy()).all()
 
 
@@ -148,3 +148,51 @@ def test_lab_set_reaches_its_known_figures(lab_folder):
     }
     for model, figures in expected.items():
         np.testing.assert_allclose(mean.loc[model, ["accuracy", "qwk"]].to_numpy(float), figures, atol=0.02)
+
+
+def people_of_two_codecs(simulate):
+    """Whose votes the codec decides, and the person: one likes what the other does not."""
+    data = simulate.people([0.0, 0.0, 0.0], [0.3, 0.3, 0.3])
+    codec = pd.Series(np.where(np.arange(len(data.images)) % 2, "new", "old"), index=data.images["image"])
+    likes = {"user1": "new", "user2": "old"}
+    votes = data.votes["image"].map(codec) == data.votes["observer"].map(likes)
+    data.votes["vote"] = np.where(data.votes["observer"] == "user3", 3, np.where(votes, 5, 2))
+    data.nuisances = data.nuisances.assign(codec=codec.reindex(data.nuisances.index))
+    return data
+
+
+def test_each_nuisance_has_a_row_and_categories_are_told_apart_for_each_person(simulate):
+    data = people_of_two_codecs(simulate)
+    found = baseline_predictions(data, simulate.split(data), 0)
+    names = baselines.nuisance_baselines(data.nuisances)
+    assert names == {"height": "baseline: thresholds on height", "codec": "baseline: votes by codec"}
+    assert set(names.values()) < set(found["model"])
+    by_codec = found[found["model"] == names["codec"]]
+    assert (by_codec[P].to_numpy().argmax(1) + 1 == by_codec["target"]).all() and (by_codec["p3"] < 1).any()
+    np.testing.assert_allclose(by_codec[P].sum(axis=1), 1)
+
+
+def test_an_unseen_category_gets_the_persons_shares_and_a_rare_one_is_drawn_to_them(simulate):
+    data = people_of_two_codecs(simulate)
+    folds = simulate.split(data)
+    test = folds.query("fold == 0 and part == 'test'")["image"].tolist()
+    train = folds.query("fold == 0 and part == 'train'")["image"].tolist()
+    data.nuisances.loc[test[0], "codec"] = "nobody's"
+    data.nuisances.loc[[test[1], train[0]], "codec"] = ""  # without a value: a category as others are
+    found = baseline_predictions(data, folds, 0, observers=["user1"]).set_index(["model", "image"])[P]
+    majority, by_codec = found.loc[baselines.MAJORITY], found.loc["baseline: votes by codec"]
+    np.testing.assert_allclose(by_codec.loc[test[0]], majority.loc[test[0]])
+    vote = data.votes.query("observer == 'user1' and image == @train[0]")["vote"].item()
+    expected = (5 * majority.loc[test[1]] + np.eye(5)[vote - 1]) / 6
+    np.testing.assert_allclose(by_codec.loc[test[1]], expected)
+
+
+def test_nothing_of_the_test_part_is_in_the_categories(simulate):
+    data = people_of_two_codecs(simulate)
+    folds = simulate.split(data)
+    before = baseline_predictions(data, folds, 0)
+    test = set(folds.query("fold == 0 and part == 'test'")["image"])
+    data.votes["vote"] = data.votes["vote"].where(~data.votes["image"].isin(test), 1)
+    after = baseline_predictions(data, folds, 0)
+    chosen = before["model"] == "baseline: votes by codec"
+    assert chosen.any() and (before.loc[chosen, P] == after.loc[chosen, P]).all(axis=None)

@@ -37,19 +37,19 @@ def test_rules_find_steps_and_miss_what_majority_misses():
         {"image": score.index, "content": score.index, "reference": "", "distortion": "", "level": 0.0}
     )
     images = images.assign(mos=3.0, mos_std=np.nan, n_votes=1)
-    data = Dataset("steps", Path("."), images, votes, Scale(1, 5), nuisance=score, nuisance_name="score")
+    data = Dataset("steps", Path("."), images, votes, Scale(1, 5))
     part = np.where(np.arange(400) % 10 < 4, "test", "train")
     split = images[["image", "content"]].assign(fold=0, part=part)
-    found = rules_on_split(data, split, n_boot=200).pivot(index="observer", columns="model", values="value")
+    found = rules_on_split(data, score, split, n_boot=200).pivot(index="observer", columns="model", values="value")
     assert (found[MOST_OFTEN_RIGHT] > 0.93).all() and (found[MOST_PROBABLE] > 0.9).all()
     assert (found["baseline: majority"] < 0.5).all() and list(found.index) == ["mild", "strict"]
     with pytest.raises(InputError, match="fold 3"):
-        rules_on_split(data, split, fold=3)
+        rules_on_split(data, score, split, fold=3)
 
 
 def test_published_figures_of_the_playlists(playlists_folder):
     data = load("aio_playlists", playlists_folder)
-    found = rules_on_split(data, data.official_split, n_boot=100)
+    found = rules_on_split(data, data.nuisances["jpeg_quality"], data.official_split, n_boot=100)
     right = found[found["model"] == MOST_OFTEN_RIGHT]["value"].to_numpy()
     np.testing.assert_allclose(right, [0.687, 0.640, 0.637, 0.650, 0.600], atol=0.005)
     assert (found["n"] == 300).all()

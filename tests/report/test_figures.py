@@ -82,8 +82,8 @@ def test_rating_figures(rng, people):
 
 
 def test_nuisance_counts_images_that_give_nothing_away(rng):
-    nuisance = pd.Series([10.0, 50.0, np.nan, 90.0], index=list("abcd"))
-    fig = drawn(figures.nuisance_plot(nuisance, "jpeg_quality", pd.Series([1.0, 2.0, 3.0, 4.0], index=list("abcd"))))
+    nuisances = pd.DataFrame({"jpeg_quality": [10.0, 50.0, np.nan, 90.0]}, index=list("abcd"))
+    fig = drawn(figures.nuisance_plot(nuisances, pd.Series([1.0, 2.0, 3.0, 4.0], index=list("abcd"))))
     assert "3 images, SROCC 1.000; 1 images give nothing away" in texts(fig) and "JPEG quality" in texts(fig)
 
 
@@ -104,8 +104,17 @@ def test_score_figures(metric):
 
 def test_specificity_and_bias():
     rows = [
-        {"observer": o, "metric": m, "against": a, "gain": 0.1, "low": 0, "high": 0.2, "p_holm": p, "p_least": 1e-4,
-         "n_contents": 20}
+        {
+            "observer": o,
+            "metric": m,
+            "against": a,
+            "gain": 0.1,
+            "low": 0,
+            "high": 0.2,
+            "p_holm": p,
+            "p_least": 1e-4,
+            "n_contents": 20,
+        }
         for o, p in zip(PEOPLE[:3], (0.01, 0.2, 0.04), strict=True)
         for m in ("accuracy", "mae")
         for a in ("mean of others", "best other")
@@ -347,3 +356,17 @@ def test_spread_of_votes_shows_pictures_and_means_of_groups():
     for mean in means:
         x, y = mean.get_offsets()[0]
         assert y - x == pytest.approx(1)
+
+
+def test_nuisances_of_both_kinds_have_a_panel_each(rng):
+    names = [f"i{k}" for k in range(60)]
+    codec = ["$x_1^2$", "", *(f"codec {k} of a very long name" for k in range(23))] * 3
+    nuisances = pd.DataFrame({"bit_rate": rng.normal(size=60), "codec": codec[:60]}, index=names)
+    fig = drawn(figures.nuisance_plot(nuisances, pd.Series(rng.uniform(1, 5, 60), index=names)))
+    rate, codecs = fig.axes
+    assert rate.get_xlabel() == "bit rate" and "60 images, SROCC" in rate.get_title()
+    labels = [label.get_text() for label in codecs.get_xticklabels()]
+    assert len(labels) == 20 and "25 categories of which the 20 most frequent" in codecs.get_title()
+    assert r"\$x_1^2\$" in labels and "(empty)" in labels and max(map(len, labels)) <= 20
+    means = codecs.lines[0].get_ydata()
+    assert (np.diff(means) >= 0).all()

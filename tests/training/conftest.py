@@ -53,9 +53,9 @@ def rated(rated_folder, tmp_path, monkeypatch):
     votes = validate(pd.DataFrame(rows, columns=columns), "votes")
     facts = {"image": names, "content": [name[:3] for name in names], "reference": "", "distortion": "blur"}
     images = pd.DataFrame(facts | {"level": quality}).merge(mean_votes(votes[votes["session"] < 3]), on="image")
-    nuisance = pd.Series(0.0, index=names)
+    nuisances = pd.DataFrame({"none": 0.0}, index=names)
     images = validate(images, "images")
-    return Dataset("rated", rated_folder, images, votes, Scale(1, 5), (SIDE, SIDE), nuisance, "none",
+    return Dataset("rated", rated_folder, images, votes, Scale(1, 5), (SIDE, SIDE), nuisances=nuisances,
                    simulated=True)  # fmt: skip
 
 

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from iqasuite.data.cache import shown
+from iqasuite.data.dataset import file_hash
 from iqasuite.data.views import grid_crops, normalise
 from iqasuite.errors import InputError
 from iqasuite.paths import cache_root
 from iqasuite.training import inputs
-from iqasuite.training.inputs import PixelInputs, StoredInputs, inputs_for, stem_tokens, trunk_features
+from iqasuite.training.inputs import PixelInputs, StoredInputs, _key, inputs_for, stem_tokens, trunk_features
 from iqasuite.training.losses import soft_labels
 
 SIZE = (64, 64)
 
 
 def pixels_of(model, data, images):
-    views = np.stack([shown(data.path(image), SIZE) for image in images])
+    views = np.stack([data.read(image, SIZE) for image in images])
     return normalise(torch.from_numpy(views).permute(0, 3, 1, 2), model.mean, model.std)
 
 
@@ -44,7 +44,7 @@ def test_features_of_the_trunk_and_the_head_make_the_whole_model(rated, network,
     features = stored.stored(images)
     assert (stored.part, stored.views) == ("head", views**2) == ("head", features.shape[1])
     assert stored.network(model) is model.trunk.mlp_head
-    pixels = torch.from_numpy(np.stack([shown(rated.path(image), SIZE) for image in images])).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack([rated.read(image, SIZE) for image in images])).permute(0, 3, 1, 2)
     crops = grid_crops(pixels, crop, views) if crop else pixels[:, None]
     with torch.inference_mode():
         whole = model(normalise(crops.flatten(0, 1), model.mean, model.std))
@@ -113,18 +113,33 @@ def test_nothing_half_written_when_an_image_cannot_be_read(rated, network, tmp_p
 
 
 def test_nothing_half_written_when_interrupted(rated, network, monkeypatch):
-    model, seen = network(), []
+    model, seen, read = network(), [], rated.read
 
     def interrupted(*_):
         seen.append(1)
         if len(seen) == 5:
             raise KeyboardInterrupt
-        return shown(*_)
+        return read(*_)
 
-    monkeypatch.setattr(inputs, "shown", interrupted)
+    monkeypatch.setattr(rated, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stem_tokens(model, rated, SIZE)
     assert stored_files() == []
+
+
+def test_tokens_of_another_fit_are_others_only_where_an_image_has_another_aspect(rated, network):
+    """The names of before for images of the size's aspect, so what is stored already stays valid."""
+    model, images = network(), rated.images["image"].tolist()
+    for rated.fit in ("crop", "letterbox"):
+        stem_tokens(model, rated, SIZE)
+    assert stored_files() == [f"{_key('stem', model.stem, [SIZE, *map(file_hash, rated.paths().values())])}.npy"]
+    wide = (SIZE[0], 2 * SIZE[1])
+    of_fit = [stem_tokens(model, rated, wide).stored(images) for rated.fit in ("crop", "letterbox")]
+    assert len(stored_files()) == 3 and not torch.equal(*of_fit)
+    pixels = [PixelInputs(rated, wide).cache for rated.fit in ("crop", "letterbox")]
+    assert pixels[0].path != pixels[1].path
+    for rated.fit, cached in zip(("crop", "letterbox"), pixels, strict=True):
+        assert np.array_equal(cached[[0]][0], rated.read(images[0], wide))
 
 
 @pytest.mark.parametrize("training", [True, False])

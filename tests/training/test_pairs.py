@@ -231,6 +231,22 @@ def test_pairs_and_preferences_of_a_data_set(noisy, tmp_path):
     assert np.array_equal(reference[1], noisy.references[1]) and np.array_equal(b[1], noisy.distorted[7])
 
 
+def test_both_images_of_a_pair_show_the_same_part(noisy, tmp_path):
+    dataset = written_set(tmp_path, noisy)
+    for row in range(8):  # stored at half the size of their references
+        Image.open(tmp_path / f"R{row // 4}.png").resize((SIDE // 2, SIDE // 2)).save(tmp_path / f"d{row}.png")
+    for dataset.fit in ("crop", "letterbox"):
+        reference, version = pairs_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache").pairs([0])
+        assert np.array_equal(reference[0], dataset.read("R0.png", (SIDE, 2 * SIDE)))
+        assert (
+            np.corrcoef(reference.ravel(), version.ravel())[0, 1]
+            > np.corrcoef(reference.ravel(), np.roll(version, 4, axis=1).ravel())[0, 1]
+        )
+        padded = (reference == 128).all(axis=(0, 1, 3))
+        assert np.array_equal(padded, (version == 128).all(axis=(0, 1, 3)))
+        assert padded.sum() == (SIDE if dataset.fit == "letterbox" else 0)
+
+
 @pytest.mark.parametrize(
     ("make", "changes", "word"),
     [(preferences_of, {"pairs": None}, "no comparisons"), (pairs_of, {"regions": {"a": ("b", (0, 0, 1, 1))}}, "parts")],

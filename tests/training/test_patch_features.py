@@ -9,10 +9,9 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from iqasuite.data.cache import shown
 from iqasuite.data.card import Scale
 from iqasuite.data.dataset import Dataset
-from iqasuite.data.loading import read_image
+from iqasuite.data.loading import read_image, resized
 from iqasuite.data.patches import cut, patch_boxes, scan_order
 from iqasuite.data.views import normalise
 from iqasuite.errors import InputError
@@ -86,9 +85,24 @@ def test_store_is_what_one_patch_at_a_time_gives(network, files, tmp_path):
 
 def test_images_are_brought_to_the_size_at_which_they_are_shown(network, files, tmp_path):
     features = extract(files, network, root=tmp_path / "store", shown_at=(40, 60), **SMALL)
-    expected = direct(network, shown(files["i2"], (40, 60)))
+    expected = direct(network, resized(read_image(files["i2"]), (40, 60)))
     np.testing.assert_allclose(features["i2"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     assert {features.grid(image) for image in features} == {(2, 3)}
+
+
+def test_each_fit_has_features_of_its_own(network, files, tmp_path, forwards):
+    """But images of the aspect at which they are shown are the same in both, and are not computed a second time."""
+    images = pd.DataFrame({"image": [path.name for path in files.values()], "mos": 1.0})
+    sets = [
+        Dataset("s", files["i0"].parent, images, pd.DataFrame(), Scale(1, 5), fit=fit) for fit in ("crop", "letterbox")
+    ]
+    for data in sets:
+        features = extract(data, network, root=tmp_path / "store", shown_at=(48, 48), **SMALL)
+        expected = direct(network, data.read("i2.png", (48, 48)))
+        np.testing.assert_allclose(features["i2.png"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        assert features.path == extract(data, network, root=tmp_path / "store", shown_at=(48, 48), **SMALL).path
+    n_patches, squares = np.prod(features.grid("i2.png")), 2  # of the images of SHAPES
+    assert sum(forwards) == (2 * len(files) - squares) * n_patches
 
 
 def test_patches_that_lie_wholly_in_a_part(network, files, tmp_path):

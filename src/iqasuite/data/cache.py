@@ -1,7 +1,8 @@
 """Images decoded and resized once, kept as a uint8 memory map that batches are cut from.
 
-A cache holds one list of files at one size. Its name is a SHA-256 of the files' contents and the size, so it is found
-again wherever the files lie, and never stale. Memory does not grow with the number of images: the system pages it.
+A cache holds one list of files at one size. Its name is a SHA-256 of the files' contents, the size and how images of
+another aspect are brought to it, so it is found again wherever the files lie, and never stale. Memory does not grow
+with the number of images: the system pages it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from iqasuite.data.dataset import file_hash
-from iqasuite.data.loading import read_image, resized
+from iqasuite.data.loading import fitted, image_size, read_image, resized
 from iqasuite.errors import InputError
 from iqasuite.paths import cache_root, write_atomic
 
@@ -53,15 +54,23 @@ class ImageCache:
         return ImageCache, (self.path, self.shape)
 
 
-def open_cache(paths: Sequence[Path | str], size: tuple[int, int], root: Path | str | None = None) -> ImageCache:
+def open_cache(
+    paths: Sequence[Path | str],
+    size: tuple[int, int],
+    root: Path | str | None = None,
+    fit: str = "crop",
+    versions_of: Sequence[Path | str] | None = None,
+) -> ImageCache:
     """The cache of these files at this size, built first where it is absent or damaged.
 
-    Images are decoded by `read_image` and resized straight to `size` (bicubic, anti-aliased), whatever their shape.
+    Images are decoded by `read_image` and resized straight to `size` (bicubic, anti-aliased).
 
     Args:
         paths: image files, in the order of the indices.
         size: (height, width) in pixels.
         root: folder of caches; None = `images` in the cache folder.
+        fit: what is done with images of another aspect, as of `loading.resized`.
+        versions_of: for each file the reference of which it is a version, so that both show the same part of the scene.
 
     Raises:
         InputError: no files, a size below 1, a file that is missing or no image, too little disk space. Nothing
@@ -72,20 +81,39 @@ def open_cache(paths: Sequence[Path | str], size: tuple[int, int], root: Path | 
     height, width = size
     if not paths or height < 1 or width < 1:
         raise InputError(f"cache of {len(paths)} images at size {size}: expected one or more, at 1×1 or larger")
+    shapes = _shapes(paths if versions_of is None else [Path(path) for path in versions_of], fit)
     hashes = _file_hashes(paths, root / "hashes.json")
-    key = hashlib.sha256(json.dumps([_LAYOUT, height, width, hashes]).encode()).hexdigest()[:32]
+    described = [shown_as(name, shape, size, fit) for name, shape in zip(hashes, shapes, strict=True)]
+    key = hashlib.sha256(json.dumps([_LAYOUT, height, width, described]).encode()).hexdigest()[:32]
     pixels, sums = root / f"{key}.u8", root / f"{key}.json"
     shape = (len(paths), height, width, 3)
     if not _is_whole(pixels, sums, shape):
         _log.info("caching %d images at %d×%d in %s", *shape[:3], pixels)
-        _build(paths, pixels, sums, shape)
+        _build(paths, pixels, sums, shape, fit, shapes)
     return ImageCache(pixels, shape)
+
+
+def shown_as(file_hash: str, shape: tuple[int, int], size: tuple[int, int], fit: str) -> str:
+    """A file's hash, and how its shape (height, width) is fitted into `size` where it has another aspect.
+
+    Images of that aspect have the names that they had when all were stretched: their pixels are the same.
+    """
+    how = fitted(shape, size, fit)
+    return file_hash if how == "stretch" else f"{file_hash} {how} {shape[0]}x{shape[1]}"
+
+
+def _shapes(paths: list[Path], fit: str) -> list[tuple[int, int]]:
+    """(height, width) of each file, from its header; what they are does not matter to images that are stretched."""
+    if fit == "stretch":
+        return [(1, 1)] * len(paths)
+    of_file = {path: image_size(path)[::-1] for path in dict.fromkeys(paths)}
+    return [of_file[path] for path in paths]
 
 
 def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
     """SHA-256 of each file; those seen before with the same size and time of change are not read again."""
     try:
-        index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         index = {}
     known, hashes = len(index), []
@@ -106,7 +134,7 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
 def _is_whole(pixels: Path, sums: Path, shape: tuple[int, int, int, int]) -> bool:
     """Whether the file has its length and a sample of its images their checksums."""
     try:
-        expected = json.loads(sums.read_text())["crc32"]
+        expected = json.loads(sums.read_text(encoding="utf-8"))["crc32"]
         if len(expected) != shape[0] or pixels.stat().st_size != int(np.prod(shape)):
             raise ValueError("of another length")
         images = np.memmap(pixels, dtype=np.uint8, mode="r", shape=shape)
@@ -121,7 +149,8 @@ def _is_whole(pixels: Path, sums: Path, shape: tuple[int, int, int, int]) -> boo
     return True
 
 
-def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, int, int]) -> None:
+def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, int, int], fit: str,
+           shapes: list[tuple[int, int]]) -> None:  # fmt: skip
     """Write both files under temporary names, then rename: pixels first, so that checksums mean they are there."""
     pixels.parent.mkdir(parents=True, exist_ok=True)
     needed, free = int(np.prod(shape)), shutil.disk_usage(pixels.parent).free
@@ -134,7 +163,7 @@ def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, i
     try:
         checksums = []
         with os.fdopen(handle, "wb") as file:  # written, not mapped: a full disk is then an error, not a crash
-            for image in _decoded(paths, shape[1:3]):
+            for image in _decoded(paths, shape[1:3], fit, shapes):
                 file.write(image)
                 checksums.append(zlib.crc32(image))
             file.flush()
@@ -148,18 +177,10 @@ def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, i
     write_atomic(sums, json.dumps({"shape": shape, "crc32": checksums}))
 
 
-def _decoded(paths: list[Path], size: tuple[int, int]) -> Iterator[np.ndarray]:
+def _decoded(paths: list[Path], size: tuple[int, int], fit: str, shapes: list[tuple[int, int]]) -> Iterator[np.ndarray]:
     """Every image at `size`, in order; decoded in threads, a few at a time so that memory stays small."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), 2 * workers):
-            yield from pool.map(lambda path: shown(path, size), paths[start : start + 2 * workers])
-
-
-def shown(path: Path | str, size: tuple[int, int]) -> np.ndarray:
-    """An image file as it is shown at `size` (height, width): uint8 (height, width, 3), bicubic, anti-aliased.
-
-    Raises:
-        InputError: the file is missing or no image.
-    """
-    return resized(read_image(path), size)
+            now = slice(start, start + 2 * workers)
+            yield from pool.map(lambda path, of: resized(read_image(path), size, fit, of), paths[now], shapes[now])

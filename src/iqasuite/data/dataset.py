@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.data.card import Scale as Scale  # part of what a data set is
-from iqasuite.data.loading import read_image, resized
+from iqasuite.data.loading import image_size, read_image, resized
+from iqasuite.data.spreadsheets import composed
 from iqasuite.errors import InputError
 
 
@@ -25,9 +26,10 @@ class Dataset:
         votes: votes frame; without rows where only scores are published.
         scale: the set's own scale and direction.
         display_size: (height, width) in pixels at which people saw the images; None = as they are.
-        nuisance: what the file itself gives away (float, index `image`), for the baseline that uses nothing else; empty
-            where nothing is known.
-        nuisance_name: what that is: "jpeg_quality", "height".
+        fit: how images of another aspect are brought to a size, "crop" or "letterbox" (`loading.resized`).
+        nuisances: what the file itself gives away (index `image`), for the baselines that use nothing else: one column
+            each, such as "jpeg_quality", "height" or "codec"; numbers (nan where unknown) or text. No columns where
+            nothing is known.
         sources: content -> source photograph; contents of one source must share a part of a split.
         absent: names that belong to the official set and are not here.
         simulated: the observers are made by code.
@@ -49,8 +51,8 @@ class Dataset:
     votes: pd.DataFrame
     scale: Scale
     display_size: tuple[int, int] | None = None
-    nuisance: pd.Series = field(default_factory=lambda: pd.Series(dtype=float, index=pd.Index([], name="image")))
-    nuisance_name: str = ""
+    fit: str = "crop"
+    nuisances: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(index=pd.Index([], name="image")))
     sources: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     simulated: bool = False
@@ -80,7 +82,7 @@ class Dataset:
 
         Args:
             image: name.
-            size: (height, width) to which it is brought (`resized`); None = its own.
+            size: (height, width) to which it is brought (`resized`, by the set's `fit`); None = its own.
 
         Raises:
             InputError: as `read_image`; the set has no images.
@@ -90,7 +92,19 @@ class Dataset:
             height, width = pixels.shape[:2]
             top, left, bottom, right = self.regions[image][1]
             pixels = pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-        return pixels if size is None else resized(pixels, size)
+        return pixels if size is None else resized(pixels, size, self.fit)
+
+    def shape(self, image: str) -> tuple[int, int]:
+        """(height, width) of the image that `read` gives at its own size, from the file's header.
+
+        Raises:
+            InputError: as `image_size`; the set has no images.
+        """
+        width, height = image_size(self.path(image))
+        if image in self.regions:
+            top, left, bottom, right = self.regions[image][1]
+            return round(bottom * height) - round(top * height), round(right * width) - round(left * width)
+        return height, width
 
     def paths(self) -> dict[str, Path]:
         """Image -> file, for all images; of images that are parts of one file, the same file."""
@@ -101,11 +115,16 @@ class Dataset:
         return sorted(self.votes["observer"].unique(), key=lambda name: (len(name), name))
 
     def check_observer(self, observer: str) -> str:
-        """The same name, or InputError with the known ones where nobody of that name voted."""
-        known = self.observers()
-        if observer not in known:
-            raise InputError(f"observer {observer!r} of {self.name}: unknown, expected one of {', '.join(known)}")
-        return observer
+        """The same name as it is in the votes, or InputError with the known ones where nobody of that name voted.
+
+        Letters and accents may be apart, as macOS types them.
+        """
+        known = {composed(name): name for name in self.observers()}
+        if composed(observer) not in known:
+            raise InputError(
+                f"observer {observer!r} of {self.name}: unknown, expected one of {', '.join(known.values())}"
+            )
+        return known[composed(observer)]
 
     def hash(self) -> str:
         """SHA-256 over the images' names and files and over the votes, or the scores where there are none.

@@ -158,8 +158,7 @@ def load(root: Path | str | None = None) -> Dataset:
         votes=read_playlists(root / "playlists", known_images=images["image"]),
         scale=Scale(1, 5),
         display_size=(SIZE, SIZE),
-        nuisance=pd.Series(quality.to_numpy(), index=pd.Index(images["image"]), name="jpeg_quality"),
-        nuisance_name="jpeg_quality",
+        nuisances=pd.DataFrame({"jpeg_quality": quality.to_numpy()}, index=pd.Index(images["image"])),
         sources={name: name.rsplit("-", 1)[0] for name in images["content"].unique()},
         simulated=True,
         licence="photographs as in scikit-image and scikit-learn (CC0, public domain, CC BY); ratings simulated",
@@ -192,7 +191,7 @@ def _fill(root: Path, seed: int) -> None:
     listed = sorted(path for path in root.rglob("*") if path.is_file())
     hashes = {path.relative_to(root).as_posix(): file_hash(path) for path in listed}
     manifest = {"set": "demo", "recipe": _fingerprint(seed), "seed": seed, "files": hashes}
-    (root / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (root / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def ratings(made: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -245,7 +244,7 @@ def _is_current(root: Path, seed: int) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        manifest = json.loads((root / "manifest.json").read_text())
+        manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
         if manifest["set"] == "demo":
             return manifest["recipe"] == _fingerprint(seed)
     except (OSError, ValueError, KeyError, TypeError):

@@ -38,7 +38,7 @@ def thumbnails(paths: Sequence[Path | str], root: Path | str | None = None) -> n
     Raises:
         InputError: as `open_cache`.
     """
-    cache = open_cache(paths, (_SIZE, _SIZE), root)
+    cache = open_cache(paths, (_SIZE, _SIZE), root, "stretch")
     gray = np.empty((len(cache), _SIZE, _SIZE), np.uint8)
     for start in range(0, len(cache), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(cache)))

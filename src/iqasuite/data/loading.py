@@ -21,6 +21,8 @@ from iqasuite.errors import InputError
 _log = logging.getLogger(__name__)
 _warnings = DecoderWarnings()
 T = TypeVar("T")
+FITS = ("crop", "letterbox", "stretch")  # what is done with images of another aspect than that at which they are shown
+_PADDING = 128  # gray of what a letterboxed image leaves free
 
 _EXPECTED = "expected an image: PNG, JPEG, WebP, AVIF, TIFF, BMP"
 _TURNS = {
@@ -106,11 +108,65 @@ def stored_as(path: Path | str) -> str:
     return _from_file(Path(path), _storage)
 
 
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image uint8 (H, W, 3) brought to `size` (height, width): bicubic, anti-aliased; the same where it has it."""
-    if image.shape[:2] == tuple(size):
+def fitted(shape: tuple[int, int], size: tuple[int, int], fit: str = "crop") -> str:
+    """How an image of this shape is brought to `size`: `fit`, or "stretch" where it has the aspect of `size` anyway.
+
+    Sides are whole pixels, so aspects are the same where a pixel more or less on a side of either makes them so.
+
+    Args:
+        shape, size: (height, width) in pixels.
+        fit: one of `FITS`.
+
+    Raises:
+        InputError: another fit.
+    """
+    if fit not in FITS:
+        raise InputError(f"fit={fit!r}: expected one of {', '.join(FITS)}")
+    same_aspect = abs(shape[0] * size[1] - shape[1] * size[0]) <= max(*shape, *size)
+    return "stretch" if same_aspect else fit
+
+
+def resized(
+    image: np.ndarray, size: tuple[int, int], fit: str = "crop", shape: tuple[int, int] | None = None
+) -> np.ndarray:
+    """An image brought to a size, in which what is round stays round: bicubic, anti-aliased; the same where it has it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: (height, width) in pixels.
+        fit: "crop" scales the image to cover `size` and keeps its centre; "letterbox" scales it to lie within and fills
+            the rest with mid-gray (128); "stretch" squeezes it. No matter where the aspects are the same (`fitted`).
+        shape: (height, width) of the image of which this is a version, such as the reference: cropped or letterboxed
+            are the same shares of both. None = its own.
+
+    Returns:
+        uint8, shape (*size, 3).
+
+    Raises:
+        InputError: another fit.
+    """
+    shape = image.shape[:2] if shape is None else shape
+    fit = fitted(shape, size, fit)
+    if image.shape[:2] == tuple(size) and fit == "stretch":
         return image
-    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    # of the image's height and width what a crop keeps; of `size`'s width and height what a letterboxed image takes
+    shares = [min(1.0, shape[1 - i] * size[i] / (shape[i] * size[1 - i])) for i in (0, 1)]
+    if fit == "letterbox":
+        height, width = (max(1, round(size[i] * shares[1 - i])) for i in (0, 1))
+        whole = np.full((*size, 3), _PADDING, np.uint8)
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        whole[top : top + height, left : left + width] = _scaled(image, (height, width))
+        return whole
+    if fit == "crop":  # before scaling: of a long strip nothing is enlarged but what is seen
+        margins = [side * (1 - share) / 2 for side, share in zip(image.shape[:2], shares, strict=True)]
+        return _scaled(image, size, (margins[1], margins[0], image.shape[1] - margins[1], image.shape[0] - margins[0]))
+    return _scaled(image, size)
+
+
+def _scaled(
+    image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC, box))
 
 
 def _from_file(path: Path, use: Callable[[Image.Image], T]) -> T:

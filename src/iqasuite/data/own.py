@@ -26,7 +26,8 @@ from iqasuite.data.endings import IMAGES as IMAGE_ENDINGS
 from iqasuite.data.file_facts import image_size
 from iqasuite.data.frames import IMAGES, validate
 from iqasuite.data.image_names import Located, inside, located
-from iqasuite.data.rating_tables import ABOUT_IMAGE, number_cells, rated, read_table
+from iqasuite.data.loading import fitted
+from iqasuite.data.rating_tables import ABOUT_IMAGE, is_blank, number_cells, rated, read_table
 from iqasuite.data.spreadsheets import is_left_behind
 from iqasuite.errors import InputError
 from iqasuite.yaml_files import is_file_name, read_yaml, shown
@@ -34,7 +35,10 @@ from iqasuite.yaml_files import is_file_name, read_yaml, shown
 _log = logging.getLogger(__name__)
 
 FACTS = "dataset.yaml"
-_KEYS = {"name": str, "scale": dict, "licence": str, "citation": str, "display_size": list, "ratings": str}
+_COLUMNS = (str, list)  # one, or several
+_KEYS = {"name": str, "scale": dict, "licence": str, "citation": str, "display_size": list, "fit": str,
+         "ratings": str, "nuisance": _COLUMNS}  # fmt: skip
+_MOST_NUISANCES = 5  # each is a row of every table of methods
 _SCALE_KEYS = {"low": float, "high": float, "higher_is_better": bool, "name": str}
 
 
@@ -43,7 +47,8 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 
     The CSV is the only one that lies in the folder itself, or the one that `dataset.yaml` names. Images are found by
     their path below the folder, or by a name that only one file has (`image_names.located`).
-    `dataset.yaml` may have name, licence, citation, display_size: [height, width], ratings: <file>.csv and
+    `dataset.yaml` may have name, licence, citation, display_size: [height, width], fit: crop or letterbox (for images
+    of another shape), ratings: <file>.csv, nuisance: columns of the CSV that may give quality away, and
     scale: {low, high, higher_is_better, name}; a scale that is not stated is told from the values, which is logged.
 
     `mos`, `mos_std` and `n_votes` are on the set's own scale, turned so that higher = better (low + high − value), from
@@ -57,7 +62,8 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 
     Raises:
         InputError: no, several or wrong tables; a value that is none of its column, outside the scale or given twice;
-            images absent or outside the folder. The message names the file, the line and the column.
+            images absent or outside the folder; a nuisance that is no column, is empty, or differs between rows of one
+            image. The message names the file, the line and the column.
     """
     folder = Path(folder)
     if missing not in ("error", "drop"):
@@ -66,14 +72,16 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
         raise InputError(f"{folder}: no such folder; expected one with images and a CSV of ratings")
     facts = _facts(folder)
     path = _table_path(folder, facts.get("ratings"))
-    table, given = read_table(path)
+    table, given, cells = read_table(path, facts.get("nuisance", ()))
     scores, votes, scale = rated(table, given, facts.get("scale", {}), path)
     unrated = table["image"].nunique() - len(scores)
     if unrated:
         _log.info("%s: %d images without any vote; left out", path, unrated)
     table = table[table["image"].isin(scores.index)]
     about = [column for column in ABOUT_IMAGE if column in table.columns]
-    _check_the_same(table, about, given, path)
+    cells = cells.loc[table.index]
+    _check_the_same(table[about], given, path)
+    _check_the_same(cells.assign(image=table["image"]), {}, path)
     rows = table[about].drop_duplicates("image")
     named = rows.get("reference", pd.Series("", index=rows.index))
     images, references = located(rows["image"], named, _files(folder), folder, path)
@@ -89,7 +97,9 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
         images=validate(images[list(IMAGES)], "images", str(path)),
         votes=_here(votes, found, path),
         scale=scale,
-        display_size=facts.get("display_size") or _commonest_size(folder, images["image"]),
+        display_size=_display_size(folder, images["image"], facts.get("display_size"), facts.get("fit", "crop")),
+        fit=facts.get("fit", "crop"),
+        nuisances=_nuisances(cells, table["image"].map(found), path),
         sources={content: content for content in images["content"].unique()},
         absent=absent,
         licence=facts.get("licence", ""),
@@ -119,6 +129,10 @@ def _facts(folder: Path) -> dict[str, Any]:
         if len(size) != 2 or any(type(side) is not int or not 1 <= side <= 2**15 for side in size):
             raise InputError(f"{path}: display_size is {shown(size)}; expected [height, width] in pixels")
         facts["display_size"] = tuple(size)
+    if facts.get("fit", "crop") not in ("crop", "letterbox"):
+        raise InputError(f"{path}: fit is {shown(facts['fit'])}; expected crop or letterbox")
+    if "nuisance" in facts:
+        facts["nuisance"] = _columns_named(facts["nuisance"], path)
     if "name" in facts and not is_file_name(facts["name"]):
         raise InputError(f"{path}: name is {shown(facts['name'])}; expected letters, digits, and _ . - within")
     if len(facts.get("ratings", "").encode()) > 200:
@@ -128,7 +142,17 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _check_keys(found: Any, keys: dict[str, type], where: str) -> None:
+def _columns_named(found: str | list, path: Path) -> list[str]:
+    """The names of the nuisances' columns."""
+    names = [found] if isinstance(found, str) else found
+    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(map(str, names))) < len(names):
+        raise InputError(f"{path}: nuisance is {shown(found)}; expected names of different columns")
+    if len(names) > _MOST_NUISANCES:
+        raise InputError(f"{path}: nuisance has {len(names)} columns; expected {_MOST_NUISANCES} at most")
+    return names
+
+
+def _check_keys(found: Any, keys: dict[str, Any], where: str) -> None:
     if not isinstance(found, dict):
         raise InputError(f"{where}: {type(found).__name__}; expected keys {', '.join(keys)}")
     for key, value in found.items():
@@ -136,7 +160,8 @@ def _check_keys(found: Any, keys: dict[str, type], where: str) -> None:
             raise InputError(f"{where}: key {key!r} unknown; expected one of {', '.join(keys)}")
         right = isinstance(value, keys[key]) or (keys[key] is float and type(value) is int)
         if not right:
-            expected = {dict: "keys with values", list: "a list", float: "a number", bool: "true or false", str: "text"}
+            expected = {dict: "keys with values", list: "a list", float: "a number", bool: "true or false", str: "text",
+                        _COLUMNS: "the name of a column, or a list of them"}  # fmt: skip
             raise InputError(f"{where}: {key} is {shown(value)}; expected {expected[keys[key]]}")
 
 
@@ -186,8 +211,8 @@ def _files(folder: Path) -> list[PurePosixPath]:
     return sorted(found)
 
 
-def _commonest_size(folder: Path, images: Iterable[str]) -> tuple[int, int]:
-    """(height, width) of most images; of equally frequent sizes the larger."""
+def _display_size(folder: Path, images: Iterable[str], stated: tuple[int, int] | None, fit: str) -> tuple[int, int]:
+    """(height, width) that is stated, or that of most images; of equally frequent sizes the larger."""
     sizes = []
     for image in images:
         try:
@@ -195,17 +220,35 @@ def _commonest_size(folder: Path, images: Iterable[str]) -> tuple[int, int]:
             sizes.append((height, width))
         except InputError as error:  # whoever reads the pixels, or checks the set, will hear of it
             _log.warning("%s", error)
-    if not sizes:
+    if not sizes and stated is None:
         raise InputError(f"{folder}: none of its images can be read; expected PNG, JPEG, …")
     counts = Counter(sizes)
-    height, width = max(counts, key=lambda size: (counts[size], size))
-    if len(counts) > 1:
+    height, width = stated or max(counts, key=lambda size: (counts[size], size))
+    if stated is None and len(counts) > 1:
         _log.warning(
             "%s: images of %d sizes, %d of %d×%d (width×height), which all are brought to for networks; "
             "display_size: [height, width] in %s says another",
             *(folder, len(counts), counts[height, width], width, height, FACTS),
         )
+    _say_what_is_fitted(folder, counts, (height, width), fit)
     return int(height), int(width)
+
+
+def _say_what_is_fitted(folder: Path, counts: Counter, size: tuple[int, int], fit: str) -> None:
+    """How networks are shown the images of another shape, and what says another way."""
+    others = [shape for shape in counts if fitted(shape, size) != "stretch"]
+    if not others:
+        return
+    height, width = size
+    seen = min(min(h * width / (w * height), w * height / (h * width)) for h, w in others)
+    how, instead = {
+        "crop": (f"cropped to their centre ({100 * seen:.0f} % of the image at least)", "letterbox pads them"),
+        "letterbox": ("letterboxed with gray", "crop cuts them"),
+    }[fit]
+    _log.warning(
+        "%s: %d of %d images have another shape than %d×%d (width×height) and are %s for networks; fit: %s in %s",
+        *(folder, sum(counts[shape] for shape in others), counts.total(), width, height, how, instead, FACTS),
+    )
 
 
 def _report_absent(found: Located, folder: Path, path: Path, missing: str, what: str = "images") -> None:
@@ -253,17 +296,39 @@ def _images(
     return rows.reset_index(drop=True)
 
 
-def _check_the_same(table: pd.DataFrame, about: list[str], given: dict[str, str], path: Path) -> None:
+def _check_the_same(table: pd.DataFrame, given: dict[str, str], path: Path) -> None:
     """One image, one description, however many rows."""
-    for column in about[1:]:
+    for column in table.columns.drop("image"):
         first = table.groupby("image")[column].transform("first")
         differs = table.index[table[column] != first]
         if len(differs):
             line = differs[0]
             raise InputError(
-                f"{path}, line {line}, column {given[column]}: {table.at[line, column]!r} for "
+                f"{path}, line {line}, column {given.get(column, column)}: {table.at[line, column]!r} for "
                 f"{table.at[line, 'image']!r}, before {first[line]!r}; expected the same in all its rows"
             )
+
+
+def _nuisances(cells: pd.DataFrame, images: pd.Series, path: Path) -> pd.DataFrame:
+    """What is known of each image that is here: numbers where all cells with a value are, else categories.
+
+    Args:
+        cells: as text, index = line.
+        images: line -> file; nan where it is absent.
+    """
+    of_image = cells.assign(image=images).dropna(subset="image").drop_duplicates("image").set_index("image")
+    for column, values in of_image.items():
+        filled = ~is_blank(values)
+        numbers = pd.to_numeric(values[filled].str.replace(",", ".", n=1, regex=False), errors="coerce")
+        finite = np.isfinite(numbers)  # what is not, as the PSNR of references, is no number to rank by
+        if numbers.isna().any():
+            _log.info("%s: nuisance %s: %d categories", path, column, values.nunique())
+        elif finite.any():
+            of_image[column] = numbers.where(finite).reindex(values.index).astype(float)
+            _log.info("%s: nuisance %s: numbers, of %d images", path, column, finite.sum())
+        else:
+            raise InputError(f"{path}, column {column}: no value for any image; expected a nuisance's")
+    return of_image
 
 
 def _levels(rows: pd.DataFrame, given: dict[str, str], path: Path) -> pd.Series:

@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from PIL import Image
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -31,11 +30,14 @@ from iqasuite.data import more_distortions, splits
 from iqasuite.data.cache import ImageCache
 from iqasuite.data.dataset import Dataset, file_hash
 from iqasuite.data.frames import validate
-from iqasuite.data.loading import read_image
+from iqasuite.data.loading import read_image, resized
 from iqasuite.errors import InputError
 from iqasuite.paths import cache_root
 
 _log = logging.getLogger(__name__)
+# How a table is read: "NA" and "007" are names like any other.
+_AS_WRITTEN = {"dtype": dict.fromkeys(("image", "content", "reference"), str), "keep_default_na": False,
+               "na_values": [""]}  # fmt: skip
 _LAYOUT = 1  # raise it when the code below, or of a distortion, makes other pixels from the same settings
 # Contrast, gradients, wavelets and saliency, four of the five with colour; 95 ms a pair of 288² on one core.
 CONSENSUS = ("ms_ssim", "gmsd", "mdsi", "haarpsi", "vsi")
@@ -185,14 +187,8 @@ def lab_pairs(dataset: Dataset, side: int | None = None) -> Iterator[tuple[str, 
             held, reference = row.reference, dataset.read(row.reference)
             height, width = reference.shape[:2]
             factor = 1 if side is None else side / min(height, width)
-            reference = _resized(reference, (round(height * factor), round(width * factor)))
-        yield row.image, reference, _resized(dataset.read(row.image), reference.shape[:2]), row.mos
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] == size:
-        return image
-    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+            reference = resized(reference, (round(height * factor), round(width * factor)), "stretch")
+        yield row.image, reference, resized(dataset.read(row.image), reference.shape[:2], "stretch"), row.mos
 
 
 def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -295,7 +291,7 @@ def _rows(name: str, kind: str, place: int, values: np.ndarray) -> list[tuple]:
 def _is_whole(path: Path, size: int) -> bool:
     """Whether the folder is there and its maps have the lengths that its table says."""
     try:
-        table = pd.read_csv(path / "table.csv")
+        table = pd.read_csv(path / "table.csv", **_AS_WRITTEN)
         n_references = table["reference"].nunique()
         lengths = [(path / name).stat().st_size for name in ("references.u8", "distorted.u8")]
     except FileNotFoundError:
@@ -310,7 +306,7 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _opened(path: Path, size: int) -> PseudoLabelled:
-    table = pd.read_csv(path / "table.csv", dtype={"image": str, "content": str, "reference": str})
+    table = pd.read_csv(path / "table.csv", **_AS_WRITTEN)
     named = ["image", "content", "reference", "distortion", "level"]
     metrics = table.drop(columns=named)
     images = table[named].assign(mos=consensus(metrics), mos_std=np.nan, n_votes=0)

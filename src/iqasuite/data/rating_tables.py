@@ -68,15 +68,21 @@ _DISCRETE = 20  # different values, at most
 _STATE_IT = "dataset.yaml (scale: {low: %g, high: %g, higher_is_better: %s})"
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_table(path: Path, nuisances: Sequence[str] = ()) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame]:
     """Any of the three tables.
+
+    Args:
+        path: a CSV file.
+        nuisances: columns that belong to no table, or have a part in it besides (content, level).
 
     Returns:
         Cells as text without blanks around them, under our names of the columns (observers keep theirs), index = line;
-        and our name of each column -> the file's. Votes in rows have a column vote, scores a column mos.
+        our name of each column -> the file's; and the cells of the nuisances under the file's names. Votes in rows have
+        a column vote, scores a column mos.
 
     Raises:
-        InputError: not CSV, no rows, columns of none or of several of the tables, no name of an image.
+        InputError: not CSV, no rows, columns of none or of several of the tables, no name of an image, a nuisance that
+            is no column or one of ratings.
     """
     header, rows = read_rows(path, "a table of ratings")
     if not header:
@@ -88,7 +94,18 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if not cells:
         raise InputError(f"{path}, line 2: no ratings; expected at least one row under the header")
     raw = pd.DataFrame(cells, index=lines, columns=range(len(header)), dtype=object)
+    places = [_place(name, header, path) for name in nuisances]
+    for i, name in enumerate(nuisances):
+        if places[i] in places[:i]:
+            first = nuisances[places.index(places[i])]
+            raise InputError(
+                f"{path}, line 1: nuisances {first!r} and {name!r} are one column; expected different ones"
+            )
+    apart = raw[places].set_axis([header[i] for i in places], axis=1)
+    raw = raw.drop(columns=[i for i in places if not _has_a_part(i, places, header)])
     for i, name in enumerate(header):  # spreadsheets leave empty columns behind, pandas and others numbers of rows
+        if i in places:
+            continue
         nameless = re.fullmatch(r"(unnamed:\d+)?", _plain(name))
         if not name and (raw[i] == "").all():
             raw = raw.drop(columns=i)
@@ -107,7 +124,34 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     empty_names = raw.index[raw["image"] == ""]
     if len(empty_names):
         raise InputError(f"{path}, line {empty_names[0]}, column {given['image']}: empty; expected an image")
-    return raw, given
+    return raw, given, apart
+
+
+def _place(name: str, header: Sequence[str], path: Path) -> int:
+    """Where in the header a declared nuisance is."""
+    found = [i for i, column in enumerate(header) if column == name]
+    found = found or [i for i, column in enumerate(header) if _plain(column) == _plain(name)]
+    if len(found) != 1:
+        number = "no column" if not found else f"{len(found)} columns"
+        raise InputError(f"{path}, line 1: nuisance {name!r} is {number} of {', '.join(header)}; expected one")
+    meaning = _SYNONYMS.get(_plain(header[found[0]]))
+    if meaning in ("image", "observer", "vote", "mos"):
+        raise InputError(f"{path}, line 1: nuisance {name!r} is the column {meaning}; expected what is known of images")
+    return found[0]
+
+
+def _has_a_part(i: int, places: Sequence[int], header: Sequence[str]) -> bool:
+    """Whether a nuisance is a column of its table besides: what it is called means one that no other column is."""
+    others = {_SYNONYMS.get(_plain(name)) for k, name in enumerate(header) if k not in places}
+    others |= {_SYNONYMS.get(_plain(header[k])) for k in places[: places.index(i)]}
+    of_scores, of_votes = ("mos_std", "n_votes") if "mos" in others else (), "observer" in others or "vote" in others
+    taken = {*ABOUT_IMAGE, *of_scores, *(_OF_VOTES if of_votes else ())}
+    return _SYNONYMS.get(_plain(header[i])) in taken - others
+
+
+def is_blank(cells: pd.Series) -> pd.Series:
+    """Which cells say that there is no value."""
+    return cells.str.lower().isin(_NOT_RATED)
 
 
 def _plain(name: str) -> str:
@@ -150,12 +194,13 @@ def _columns(header: Sequence[str], path: Path) -> list[str]:
     for name, column in zip(header, known, strict=True):
         if column not in allowed:
             raise InputError(
-                f"{path}, line 1: column {name!r} does not belong to a table of {table}; expected it taken out"
+                f"{path}, line 1: column {name!r} does not belong to a table of {table}; expected it taken out, or "
+                "nuisance: in dataset.yaml to name it"
             )
         if not column and (_SUMMARY.fullmatch(_plain(name)) or _NO_PERSON.fullmatch(_plain(name))):
             raise InputError(
-                f"{path}, line 1: column {name!r} looks like no person's votes; expected it taken out, or another "
-                "name where it is"
+                f"{path}, line 1: column {name!r} looks like no person's votes; expected it taken out, nuisance: in "
+                "dataset.yaml to name it, or another name where it is"
             )
     columns = [column or name for name, column in zip(header, known, strict=True)]
     for i, column in enumerate(columns):
@@ -190,7 +235,7 @@ def _optional_numbers(
     """A column of numbers 0 or more that may be absent or have empty cells (nan)."""
     numbers = pd.Series(np.nan, index=table.index)
     if column in table.columns:
-        cells = table.loc[~table[column].str.lower().isin(_NOT_RATED), column]
+        cells = table.loc[~is_blank(table[column]), column]
         filled = number_cells(cells, given[column], path, expected)
         below = filled.index[filled < 0]
         if len(below):
@@ -291,7 +336,7 @@ def _stacked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path}, line {twice[0]}: image {name!r} a second time (first in line {first}); expected one row"
         )
-    row, person = np.nonzero(~table[people].apply(lambda column: column.str.lower().isin(_NOT_RATED)).to_numpy())
+    row, person = np.nonzero(~table[people].apply(is_blank).to_numpy())
     if not len(row):
         raise InputError(f"{path}: no votes in the columns {', '.join(people)}; expected numbers")
     nobody = [name for i, name in enumerate(people) if i not in set(person)]

@@ -23,9 +23,18 @@ MOS_PERSONAL = "baseline: MOS model, personal thresholds"
 CEILING = "ceiling: mean of the other people"
 
 
+_SHRINK = 5.0  # votes: so much the shares of all of a person's votes weigh beside those on images of one category
+
+
 def thresholds_on(nuisance_name: str) -> str:
-    """Name of the baseline that sees only what the file gives away, such as "baseline: thresholds on height"."""
+    """Name of the baseline that sees only a number which the file gives away: "baseline: thresholds on height"."""
     return f"baseline: thresholds on {nuisance_name}"
+
+
+def nuisance_baselines(nuisances: pd.DataFrame) -> dict[str, str]:
+    """Column of `Dataset.nuisances` -> name of its baseline: `thresholds_on` it, or "baseline: votes by codec"."""
+    numbers = set(nuisances.select_dtypes("number"))
+    return {name: thresholds_on(name) if name in numbers else f"baseline: votes by {name}" for name in nuisances}
 
 
 def vote_shares(votes: np.ndarray) -> np.ndarray:
@@ -131,6 +140,18 @@ def _fit_and_predict(score: pd.Series, train: pd.Series, test: pd.Series) -> tup
     return test, p
 
 
+def _votes_by_category(category: pd.Series, train: pd.Series, test: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """The person's training votes on images of each test vote's category, as `_fit_and_predict` returns them.
+
+    The shares of all training votes count as `_SHRINK` votes more, so a category with few votes says little, and one
+    without any says what the person says anyway.
+    """
+    old, new = category.reindex(train.index), category.reindex(test.index)
+    counts = pd.get_dummies(train.to_numpy()).reindex(columns=range(1, 6), fill_value=0).groupby(old.to_numpy()).sum()
+    own = counts.reindex(new.to_numpy()).fillna(0).to_numpy(float) + _SHRINK * vote_shares(train.to_numpy())
+    return test, own / own.sum(axis=1, keepdims=True)
+
+
 def others_mean(votes: pd.DataFrame, observer: str) -> pd.Series:
     """Mean vote of everybody but `observer` on each image, index image; images that only they rated are left out."""
     return votes[votes["observer"] != observer].groupby("image")["vote"].mean()
@@ -154,12 +175,13 @@ def baseline_predictions(
 ) -> pd.DataFrame:
     """Every baseline and the ceiling, for every observer, on the test part of one fold.
 
-    Majority class, monotone thresholds on the nuisance (where one is known), and the mean of the other people with
+    Majority class, one rule for each nuisance that is known (monotone thresholds on a number, or the person's votes by
+    category, shrunk towards all of the person's votes), and the mean of the other people with
     personal thresholds (the ceiling: about what is knowable); with `mos_predictions` also one model of MOS for
     everybody, rounded and with personal thresholds.
 
     Args:
-        dataset: images, votes, nuisance. An observer's first vote on an image counts, repetitions do not.
+        dataset: images, votes, nuisances. An observer's first vote on an image counts, repetitions do not.
         split: split frame; train and val parts of `fold` are fitted on.
         fold: which fold.
         mos_predictions: predictions frame of a model of MOS (observer ""), with this fold's test images and those of
@@ -193,8 +215,9 @@ def baseline_predictions(
             MAJORITY: (test, majority(train.to_numpy(), len(test))),
             CEILING: _fit_and_predict(others_mean(votes, observer), train, test),
         }
-        if len(dataset.nuisance):
-            methods[thresholds_on(dataset.nuisance_name)] = _fit_and_predict(dataset.nuisance, train, test)
+        for nuisance, name in nuisance_baselines(dataset.nuisances).items():
+            rule = _fit_and_predict if name == thresholds_on(nuisance) else _votes_by_category
+            methods[name] = rule(dataset.nuisances[nuisance], train, test)
         if mos is not None:
             absent = sorted(set(test.index) - set(mos.index))
             if absent:

@@ -46,15 +46,16 @@ def expected_votes(votes: pd.DataFrame, score: pd.Series) -> pd.Series:
 
 
 def rules_on_split(
-    dataset: Dataset, split: pd.DataFrame, fold: int = 0, n_boot: int = 1000, seed: int = 0
+    dataset: Dataset, score: pd.Series, split: pd.DataFrame, fold: int = 0, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """How often simple rules on the nuisance are right about each person on the test part of a split.
+    """How often simple rules on one score are right about each person on the test part of a split.
 
     Three rules, fitted to the person's first votes on the train and val parts: the most frequent vote; the most
     probable vote of an ordinal probit; and the monotone votes that are most often right (`AccuracyThresholds`).
 
     Args:
-        dataset: its votes and nuisance.
+        dataset: its votes.
+        score: index image, such as a numeric nuisance of the set; images without a finite one are left out.
         split: split frame, such as the set's official one.
         fold: which fold.
         n_boot, seed: of the intervals, by content.
@@ -64,26 +65,26 @@ def rules_on_split(
         where n is below `LEAST_IMAGES`.
 
     Raises:
-        InputError: the set has no nuisance, or the fold is not in the split.
+        InputError: the fold is not in the split.
     """
     parts = split[split["fold"] == fold].set_index("image")["part"]
-    if parts.empty or dataset.nuisance.empty:
-        raise InputError(f"{dataset.name}, fold {fold}: expected a fold of the split and a set with a nuisance")
+    if parts.empty:
+        raise InputError(f"{dataset.name}, fold {fold}: not in the split; expected one of its folds")
     votes = first_votes(dataset.votes)
-    votes = votes.assign(score=votes["image"].map(dataset.nuisance), part=votes["image"].map(parts))
+    votes = votes.assign(score=votes["image"].map(score), part=votes["image"].map(parts))
     votes = votes.dropna(subset=["score", "part"])
     contents = dataset.images.set_index("image")["content"]
     rows = []
     for observer in natural_order(votes["observer"]):
         own = votes[votes["observer"] == observer]
         test = own["part"].to_numpy() == "test"
-        score, vote = own["score"].to_numpy(float), own["vote"].to_numpy(int)
+        at, vote = own["score"].to_numpy(float), own["vote"].to_numpy(int)
         if test.all() or not test.any():
             continue
         predicted = {
             MAJORITY: majority(vote[~test], test.sum()).argmax(1) + 1,
-            MOST_PROBABLE: MonotoneThresholds().fit(score[~test], vote[~test]).predict(score[test]),
-            MOST_OFTEN_RIGHT: AccuracyThresholds().fit(score[~test], vote[~test]).predict(score[test]),
+            MOST_PROBABLE: MonotoneThresholds().fit(at[~test], vote[~test]).predict(at[test]),
+            MOST_OFTEN_RIGHT: AccuracyThresholds().fit(at[~test], vote[~test]).predict(at[test]),
         }
         groups = content_of(own["image"][test], contents)
         for model, votes_of_rule in predicted.items():

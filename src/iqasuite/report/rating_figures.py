@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 
-from iqasuite.evaluation.metrics import VOTES, srocc
+from iqasuite.evaluation.metrics import LEAST, VOTES, srocc
 from iqasuite.evaluation.people import natural_order
 from iqasuite.report.style import (
     BLUE,
@@ -21,6 +23,9 @@ from iqasuite.report.style import (
     small_multiples,
     styled,
 )
+
+_NUISANCES = {"height": "height of the encoded image (px)", "jpeg_quality": "JPEG quality setting of the file"}
+_CATEGORIES = 20  # of a nuisance that are drawn
 
 
 @styled
@@ -145,24 +150,46 @@ def retest_plot(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def nuisance_plot(nuisance: pd.Series, nuisance_name: str, mos: pd.Series) -> Figure:
-    """Mean opinion score over what the file itself gives away, one dot an image.
+def nuisance_plot(nuisances: pd.DataFrame, mos: pd.Series) -> Figure:
+    """Mean opinion score over what the file itself gives away, one dot an image, one panel a nuisance.
 
     Args:
-        nuisance: index image; nan where the file gives nothing away (those are only counted).
-        nuisance_name: such as "height".
+        nuisances: of `Dataset`, index image; nan where the file gives nothing away (those are only counted). Of
+            categories the most frequent are drawn, from the worst to the best, with their means.
         mos: index image.
     """
-    known = nuisance.dropna().index.intersection(mos.dropna().index)
-    x, y = nuisance[known].to_numpy(float), mos[known].to_numpy(float)
-    fig = new_figure(7, 3.4)
-    ax = fig.subplots()
-    ax.scatter(x, y, s=14, color=BLUE, alpha=0.6, linewidth=0)
-    known_names = {"height": "height of the encoded image (px)", "jpeg_quality": "JPEG quality setting of the file"}
-    label = known_names.get(nuisance_name, nuisance_name.replace("_", " "))
-    ax.set(xlabel=label, ylabel="mean opinion score", ylim=(0.9, 5.1), yticks=VOTES)
-    ax.grid(True)
-    without = len(mos) - len(known)
-    title = f"{len(known)} images, SROCC {srocc(x, y):.3f}" if len(known) > 1 else f"{len(known)} images"
-    ax.set_title(title + (f"; {without} images give nothing away" if without else ""))
+    fig = new_figure(7, 3.4 * nuisances.shape[1])
+    for ax, name in zip(fig.subplots(nuisances.shape[1], squeeze=False)[:, 0], nuisances, strict=True):
+        known = pd.DataFrame({"x": nuisances[name].reindex(mos.index), "mos": mos}).dropna()
+        draw = _numbers if is_numeric_dtype(nuisances[name]) else _categories
+        title = draw(ax, known["x"], known["mos"].to_numpy(float))
+        label = _NUISANCES.get(name, name.replace("_", " "))
+        ax.set(xlabel=_plain(label), ylabel="mean opinion score", ylim=(0.9, 5.1), yticks=VOTES)
+        ax.grid(True)
+        without = len(mos) - len(known)
+        ax.set_title(f"{len(known)} images{title}" + (f"; {without} images give nothing away" if without else ""))
     return fig
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is taken for a formula."""
+    return text.replace("$", r"\$")
+
+
+def _numbers(ax: Axes, values: pd.Series, mos: np.ndarray) -> str:
+    x = values.to_numpy(float)
+    ax.scatter(x, mos, s=14, color=BLUE, alpha=0.6, linewidth=0)
+    return f", SROCC {srocc(x, mos):.3f}" if len(x) >= LEAST else ""
+
+
+def _categories(ax: Axes, values: pd.Series, mos: np.ndarray) -> str:
+    frequent = values.value_counts(sort=True).index[:_CATEGORIES]
+    means = pd.Series(mos, index=values.index).groupby(values).mean()[frequent].sort_values()
+    place = values.map({name: k for k, name in enumerate(means.index)}).to_numpy(float)
+    ax.scatter(place, mos, s=14, color=BLUE, alpha=0.4, linewidth=0)
+    ax.plot(range(len(means)), means, "_", color=VERMILLION, markersize=14, markeredgewidth=2)
+    names = [_plain(name if len(name) <= 20 else f"{name[:19]}…") or "(empty)" for name in means.index]
+    turned = {"rotation": 30, "ha": "right"} if len(means) > 6 else {}
+    ax.set_xticks(range(len(means)), names, **turned)
+    n = values.nunique()
+    return f", {n} categories" + (f" of which the {_CATEGORIES} most frequent are drawn" if n > _CATEGORIES else "")

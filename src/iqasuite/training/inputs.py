@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from iqasuite.data.cache import open_cache, shown
+from iqasuite.data.cache import open_cache, shown_as
 from iqasuite.data.dataset import Dataset, file_hash
 from iqasuite.data.views import grid_crops, normalise
 from iqasuite.errors import InputError
@@ -32,7 +32,7 @@ class PixelInputs:
     """Images from the decode-once cache: random crops to train on, a fixed grid of crops to validate on.
 
     Args:
-        dataset: its images are brought to `size`.
+        dataset: its images are brought to `size`, those of another aspect by its `fit`.
         size: (height, width) in pixels at which they are shown.
         crop: side of the crops in pixels; None = whole images.
         views: crops a side of the fixed grid; 0 = whole images where nothing is trained.
@@ -40,7 +40,7 @@ class PixelInputs:
 
     def __init__(self, dataset: Dataset, size: tuple[int, int], crop: int | None = None, views: int = 1):
         self.images = {image: i for i, image in enumerate(dataset.images["image"])}
-        self.cache = open_cache([dataset.path(image) for image in self.images], size)
+        self.cache = open_cache([dataset.path(image) for image in self.images], size, fit=dataset.fit)
         self.crop, self.views = crop, views
 
     def network(self, model: nn.Module) -> nn.Module:
@@ -133,11 +133,15 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
     images = dataset.images["image"].tolist()
 
     def tokens_of(image: str) -> np.ndarray:
-        pixels = torch.from_numpy(shown(dataset.path(image), size)).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(dataset.read(image, size)).permute(2, 0, 1)[None]
         x = normalise(pixels.to(model.mean.device), model.mean, model.std)
         return model.stem(x).float().cpu().numpy()
 
-    key = _key("stem", model.stem, [size, *(file_hash(dataset.path(image)) for image in images)])
+    def described(image: str) -> str:
+        part = list(dataset.regions[image][1]) if image in dataset.regions else ""
+        return f"{shown_as(file_hash(dataset.path(image)), dataset.shape(image), size, dataset.fit)}{part}"
+
+    key = _key("stem", model.stem, [size, *map(described, images)])
     return StoredInputs(_stored(key, model.stem, images, tokens_of), images, "trunk", drop)
 
 

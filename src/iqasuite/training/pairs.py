@@ -67,7 +67,7 @@ def pairs_of(dataset: Dataset, size: tuple[int, int], root: Path | str | None = 
 
     Args:
         dataset: with `reference` filled for some images; the others are left out.
-        size: (height, width) that all are brought to; the set's own leaves them as they are.
+        size: (height, width) that all are brought to, by the set's `fit`; the set's own leaves them as they are.
         root: folder of caches; None = the usual one.
 
     Raises:
@@ -78,10 +78,12 @@ def pairs_of(dataset: Dataset, size: tuple[int, int], root: Path | str | None = 
         raise InputError(f"{dataset.name}: no image has a reference; expected a set with full-reference pairs")
     reference_of, references = pd.factorize(images["reference"])
     _check_whole_files(dataset)
+    originals = [dataset.path(name) for name in references]
+    versions = [dataset.path(name) for name in images["image"]]
     return ImagePairs(
         images=images,
-        references=open_cache([dataset.path(name) for name in references], size, root),
-        distorted=open_cache([dataset.path(name) for name in images["image"]], size, root),
+        references=open_cache(originals, size, root, dataset.fit),
+        distorted=open_cache(versions, size, root, dataset.fit, [originals[i] for i in reference_of]),
         reference_of=reference_of,
     )
 
@@ -120,7 +122,7 @@ def preferences_of(dataset: Dataset, size: tuple[int, int], root: Path | str | N
     _check_whole_files(dataset)
     named = dataset.pairs[["reference", "image_a", "image_b"]].to_numpy()
     rows, names = pd.factorize(named.ravel())
-    pixels = open_cache([dataset.path(name) for name in names], size, root)
+    pixels = open_cache([dataset.path(name) for name in names], size, root, dataset.fit)
     return Preferences(dataset.pairs.reset_index(drop=True), pixels, rows.reshape(named.shape))
 
 

@@ -23,6 +23,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from iqasuite.data.cache import shown_as
 from iqasuite.data.dataset import Dataset, file_hash
 from iqasuite.data.loading import image_size, read_image, resized
 from iqasuite.data.patches import padded, patch_boxes, patch_grid, scan_order
@@ -148,7 +149,8 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
         taps: layers whose maps are pooled, side by side (-1 = the last).
         pooling: "average" (global average pooling) or "moments" (mean and standard deviation of each map).
         images: some of the source's images, or references of a data set; None = its images.
-        shown_at: (height, width) to which every image is brought first (bicubic, anti-aliased); None = its own size.
+        shown_at: (height, width) to which every image is brought first (`loading.resized`, by the set's `fit`); None =
+            its own size.
         pretrained: ImageNet weights, not random ones; where `network` is a name.
         precision: "bf16", "float32", or "auto": bf16 where the machine has it.
         device: None = the GPU where there is one.
@@ -240,6 +242,7 @@ class _Images:
         if isinstance(source, Dataset):
             self.names = list(source.images["image"] if images is None else images)
             files, self._regions, self._read = source.path, source.regions, source.read
+            self._shape, self._fit = source.shape, source.fit
         else:
             table = source if isinstance(source, Mapping) else {str(path): path for path in source}
             given = source if isinstance(source, Mapping) else [str(path) for path in source]
@@ -248,6 +251,7 @@ class _Images:
             if unknown:
                 raise InputError(f"image {unknown[0]!r}: not among the {len(table)} images given")
             files, self._regions, self._read = table.__getitem__, {}, lambda name: read_image(table[name])
+            self._shape, self._fit = lambda name: image_size(table[name])[::-1], "crop"
         if not self.names or len(set(self.names)) != len(self.names):
             raise InputError(f"{len(self.names)} images: expected one or more, each once")
         if shown_at is not None and min(shown_at) < 1:
@@ -256,32 +260,30 @@ class _Images:
         self._shown_at, self._sizes = shown_at, {}
 
     def contents(self) -> list[str]:
-        """What each image is: SHA-256 of its file, and its part of it where it is one."""
+        """What each image is: SHA-256 of its file, its part of it where it is one, and how it is brought to size."""
         with ThreadPoolExecutor() as pool:
-            hashes = pool.map(file_hash, self._paths.values())
-            return [
-                f"{h}{list(self._regions[n][1]) if n in self._regions else ''}"
-                for n, h in zip(self.names, hashes, strict=True)
-            ]
+            hashes = list(pool.map(file_hash, self._paths.values()))
+        if self._shown_at is not None:
+            shown = zip(hashes, self.names, strict=True)
+            hashes = [shown_as(h, self._shape(name), self._shown_at, self._fit) for h, name in shown]
+        return [
+            f"{h}{list(self._regions[n][1]) if n in self._regions else ''}"
+            for n, h in zip(self.names, hashes, strict=True)
+        ]
 
     def size(self, name: str) -> tuple[int, int]:
         """(height, width) at which the image is shown, without decoding it."""
         if self._shown_at is not None:
             return self._shown_at
         if name not in self._sizes:
-            width, height = image_size(self._paths[name])
-            if name in self._regions:
-                top, left, bottom, right = self._regions[name][1]
-                height = round(bottom * height) - round(top * height)
-                width = round(right * width) - round(left * width)
-            self._sizes[name] = height, width
+            self._sizes[name] = self._shape(name)
         return self._sizes[name]
 
     def pixels(self, name: str) -> np.ndarray:
         """The image as it is shown, uint8 (H, W, 3)."""
         image = self._read(name)
         if self._shown_at is not None:
-            image = resized(image, self._shown_at)
+            image = resized(image, self._shown_at, self._fit)
         if image.shape[:2] != self.size(name):
             raise InputError(f"{self._paths[name]}: {image.shape[:2]} pixels, but its header says {self.size(name)}")
         return image
@@ -398,7 +400,7 @@ def _make(
     plan, part, rows = folder / "plan.json", folder / "rows.part", folder / "rows.f16"
     (folder / "index.json").unlink(missing_ok=True)  # of a damaged store
     planned = json.dumps([contents[i] for i in missing])
-    if not (plan.is_file() and plan.read_text() == planned):
+    if not (plan.is_file() and plan.read_text(encoding="utf-8") == planned):
         part.unlink(missing_ok=True)
         write_atomic(plan, planned)
     done = part.stat().st_size // (2 * dim) // batch_size * batch_size if part.is_file() else 0

@@ -28,7 +28,7 @@ def test_names_ratings_and_no_pixels(tiny_playlists):
     data = dataset.load("aio_playlists", tiny_playlists)
     assert data.observers() == ["Obs1", "Obs2"] and set(data.set_aside["observer"]) == {"Obs4.0"}
     assert len(data.images) == 9 and sorted(data.votes["session"].unique()) == [1, 2, 4, 5]
-    assert data.nuisance.sort_index().tolist() == [5, 6, 7, 33, 34, 35, 76, 77, 78]
+    assert data.nuisances["jpeg_quality"].sort_index().tolist() == [5, 6, 7, 33, 34, 35, 76, 77, 78]
     first = data.images[data.images["content"] == "ILSVRC2013_train_00000"].iloc[0]
     assert first["mos"] == 1 and first["n_votes"] == 2  # session 4 repeats: the first vote counts
     assert len(splits.part(data.official_split, 0, "test")) == 3

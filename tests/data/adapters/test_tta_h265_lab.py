@@ -17,7 +17,7 @@ def test_tiny_set_in_the_official_layout(tiny_lab, caplog):
     assert data.images["image"].str.endswith(".png").all() and data.path(data.images["image"][0]).is_file()
     assert sorted(data.images["content"].unique()) == ["a.mkv_1frame", "b.mkv_1frame"]
     assert data.images["level"].tolist() == [3, 20, 40] * 2 and set(data.images["distortion"]) == {"h265"}
-    assert data.nuisance.tolist() == [40, 30, 20] * 2 and data.nuisance_name == "height"
+    assert data.nuisances["height"].tolist() == [40, 30, 20] * 2
     assert data.display_size == (2160, 2160) and not data.absent and data.sources["a.mkv_1frame"] == "a.mkv_1frame"
     first = data.images.iloc[0]
     assert first["mos"] == pytest.approx(14 / 3) and first["mos_std"] == pytest.approx(np.std([5, 5, 4], ddof=1))
@@ -92,6 +92,8 @@ def test_real_set(lab_folder):
         share = data.votes["vote"].value_counts(normalize=True).sort_index()
         assert share.round(2).tolist() == [0.24, 0.33, 0.25, 0.14, 0.04]
         assert (data.images["reference"] != "").sum() == 40
-        assert data.nuisance.corr(data.images.set_index("image")["mos"], "spearman") == pytest.approx(0.929, abs=5e-4)
+        assert data.nuisances["height"].corr(data.images.set_index("image")["mos"], "spearman") == pytest.approx(
+            0.929, abs=5e-4
+        )
         with pytest.raises(InputError, match="47 of 371 images absent"):
             lab.load(lab_folder)

@@ -59,14 +59,14 @@ def load(root: Path | str, missing: str = "error") -> Dataset:
     frame["reference"] = frame["reference"].where(
         frame["reference"] == "", frame["reference"] + "#" + frame["quadrant"]
     )
-    nuisance = frame.set_index("image")["part_of"].map(lab.nuisance)
+    nuisances = lab.nuisances.loc[frame["part_of"]].set_index(pd.Index(frame["image"]))
     return replace(
         lab,
         name=CARD.name,
         images=validate(frame.drop(columns=["stem", "quadrant", "part_of"]), "images", "ratings.db"),
         votes=votes,
         display_size=DISPLAY_SIZE,
-        nuisance=nuisance.rename("height"),
+        nuisances=nuisances,
         regions=regions,
         absent=[f"{stem}_{quadrant}" for stem in lab.absent for quadrant in QUADRANTS],
     )
