@@ -89,9 +89,10 @@ def kodak_folder(real_data) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests first, so that no worker is left with a long one at the end; the smoke suite leads."""
+    """Files with slow tests first, so that no worker is left with a long one at the end; whole batches lead."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.name != "test_smoke_suite.py", item.path not in slow))
+    batches = ("test_smoke_suite.py", "test_study.py")
+    items.sort(key=lambda item: (item.path.name not in batches, item.path not in slow))
 
 
 def skips(config: pytest.Config) -> Counter[str]:
