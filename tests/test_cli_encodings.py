@@ -1,10 +1,14 @@
 """Screens and systems whose letters are not those of Unicode: names are shown with replacements, files are UTF-8."""
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import iqasuite
 
 
 def run(*arguments, **environment):
@@ -31,3 +35,22 @@ def test_text_files_where_the_system_has_ascii(tmp_path):
     for arguments in (("models",), ("playlist", "check", path)):
         done = run(*arguments, LC_ALL="C")
         assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+
+
+def _opens_text(call: ast.Call) -> bool:
+    """Whether a call opens a file as text, in an encoding of the system's choice where it names none."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name in ("read_text", "write_text"):
+        return True
+    mode = [a.value for a in call.args if isinstance(a, ast.Constant) and str(a.value).strip("rwxatb+") == ""]
+    mode += [k.value.value for k in call.keywords if k.arg == "mode" and isinstance(k.value, ast.Constant)]
+    return name in ("open", "fdopen", "NamedTemporaryFile") and any(set("rwxa") & set(m) and "b" not in m for m in mode)
+
+
+def test_every_text_file_is_opened_in_an_encoding_that_is_named():
+    found = []
+    for path in sorted(Path(iqasuite.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _opens_text(node) and "encoding" not in {k.arg for k in node.keywords}:
+                found.append(f"{path.name}:{node.lineno}")
+    assert not found

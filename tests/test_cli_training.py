@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -230,6 +231,26 @@ def test_an_artificial_observer(study, command, tmp_path):
     assert "votes of Ann" in command(*own, "--observer", "Ann").stdout
     unknown = command("train", "--data", study, "--observer", "Cem", "--output", "x.safetensors")
     assert unknown.exit_code == 2 and "expected one of Ann, Bob" in unknown.output
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_with_its_accent_apart_is_that_name(study, command, tmp_path, form):
+    name, typed = "Zoë André", unicodedata.normalize(form, "Zoë André")
+    own = copied(
+        study, tmp_path / "own", votes=lambda v: v.assign(observer=v["observer"].replace("Ann", "Zoe\u0308 André"))
+    )
+    place = f"weights/people/{unicodedata.normalize('NFD', name)}.safetensors"  # as macOS names it
+    done = command("train", "--data", own, "--observer", typed, "--output", place, *SMALL)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / place).with_suffix(".json").read_text(encoding="utf-8"))["observer"] == name
+    scored = command("score", own / "c1_2.png", "--observer", f"people/{typed}", "--format", "csv")
+    assert scored.exit_code == 0 and "c1_2.png" in scored.stdout, scored.output
+    evaluate = ("evaluate", "--test-data", own, "--model", f"people/{unicodedata.normalize('NFD', name)}")
+    found = command(*evaluate, "--observer", typed, "--predictions", "p.csv")
+    assert found.exit_code == 0 and set(pd.read_csv("p.csv")["observer"]) == {name}, found.output
+    assert f"votes of {name}" in found.stdout
+    unknown = command(*evaluate, "--observer", "Zoe Andre")
+    assert unknown.exit_code == 2 and f"expected one of Bob, {name}" in unknown.stderr
 
 
 def test_fine_tuning_and_the_ranking_transformer(study, command, tmp_path):

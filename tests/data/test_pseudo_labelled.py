@@ -100,6 +100,15 @@ def test_splits_go_by_photograph(pairs):
         assert fold.groupby("content")["part"].nunique().eq(1).all() and set(fold["part"]) == {"train", "val", "test"}
 
 
+@pytest.mark.parametrize("name", ["NA", "null", "007", "1e5", "é"])
+def test_a_photograph_may_have_any_name(photographs, tmp_path, name):
+    path = tmp_path / f"{name}.png"
+    Image.open(photographs[0]).crop((0, 0, 96, 80)).save(path)
+    few = {"kinds": ("blur",), "size": 48, "root": tmp_path / "made"}
+    for _ in range(2):  # made, and found again
+        assert set(make([path], METRICS, **few).images["content"]) == {name}
+
+
 def test_a_damaged_set_is_made_again(photographs, tmp_path):
     few = {"kinds": ("blur",), "size": 48, "root": tmp_path}
     first = make(photographs[:1], METRICS, **few)

@@ -308,6 +308,7 @@ def evaluate(
     if observer is None:
         own = entry is not None and entry.card.get("dataset") == data.name and entry.observer in data.observers()
         observer = entry.observer if own else ""  # people of one name in two sets are not one person
+    observer = data.check_observer(observer) if observer else ""
     rows = evaluating.rated(data, observer)
     if the_split is not None:
         rows = evaluating.in_part(rows, the_split, fold, part)

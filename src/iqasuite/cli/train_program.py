@@ -108,6 +108,8 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
     dataset = sets.load(settings.data, missing=settings.missing)
     if dataset.regions:
         raise InputError(f"{dataset.name}: its images are parts of files; expected a set of whole ones to train on")
+    if settings.observer:
+        settings = replace(settings, observer=dataset.check_observer(settings.observer))
     rated = evaluating.rated(dataset, settings.observer)
     split = split_of(dataset, rated, settings.seed)
     train, val, test = (evaluating.in_part(rated, split, 0, part) for part in ("train", "val", "test"))

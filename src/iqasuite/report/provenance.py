@@ -121,7 +121,7 @@ def peak_memory_mib() -> float | None:
     """Largest resident memory of this process so far, in MiB; None where the system does not tell."""
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage would count what the parent had before this program was loaded
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8", errors="replace"))
         if found:
             return round(int(found[1]) / 1024, 1)
     try:
@@ -192,5 +192,6 @@ def _git(*arguments: str) -> str:
 
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", information.read_text()) if information.is_file() else None
+    text = information.read_text(encoding="utf-8", errors="replace") if information.is_file() else ""
+    found = re.search(r"model name\s*:\s*(.+)", text)
     return found[1].strip() if found else platform.processor() or platform.machine()

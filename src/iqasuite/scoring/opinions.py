@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from iqasuite import catalogue
 from iqasuite.catalogue import Entry
+from iqasuite.data.spreadsheets import composed
 from iqasuite.errors import InputError
 from iqasuite.scoring.stream import judged_by, picture
 from iqasuite.scoring.tables import Row
@@ -58,17 +59,17 @@ def chosen(models: Sequence[str], observers: Sequence[str]) -> list[Entry]:
 
 
 def _observers(name: str) -> list[Entry]:
-    group, _, person = name.rpartition("/")
+    group, _, person = composed(name).rpartition("/")
     if not group:
         sets = catalogue.sets()
         if len(sets) != 1:
             known = ", ".join(f"{known}/{person}" for known in sets) or "none: no set is in the weights folders"
             raise InputError(f"--observer {name}: {len(sets)} sets of artificial observers; expected {known}")
         group = sets[0]
-    people = catalogue.observers_of(group)
+    people = catalogue.observers_of(next((known for known in catalogue.sets() if composed(known) == group), group))
     if person == ALL:
         return people
-    found = [entry for entry in people if entry.observer == person]
+    found = [entry for entry in people if composed(entry.observer) == person]
     if not found:
         known = ", ".join([entry.observer for entry in people] + [ALL])
         raise InputError(f"--observer {name}: no such person in {group}; expected one of {known}")
