@@ -1,5 +1,7 @@
 """Every figure is drawn from small data and says what it should; how it looks is for eyes."""
 
+from dataclasses import replace
+
 import matplotlib
 import matplotlib.text
 import numpy as np
@@ -282,7 +284,9 @@ def test_people_figures(rng, people):
     assert "30 images" in texts(drawn(figures.recovered_quality_plot(model.quality, mos)))
     drawn(figures.pairwise_map(observers.pairwise_agreement(table)))
     drawn(figures.reliability_plot(observers.icc(table)))
-    assert "a = " in texts(drawn(figures.sos_plot(observers.sos_parameter(table, n_boot=20))))
+    fit = observers.sos_parameter(table, n_boot=20)
+    assert "a = " in texts(drawn(figures.sos_plot(fit)))
+    assert "nan" not in texts(drawn(figures.sos_plot(replace(fit, low=np.nan, high=np.nan))))
     assert "session 2 − 1" in texts(drawn(figures.drift_plot(observers.session_drift(table, n_boot=20))))
     assert "log of the response time" in texts(drawn(figures.position_plot(observers.position_effects(table))))
     times = observers.response_time(table, n_boot=20)

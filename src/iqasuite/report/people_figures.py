@@ -27,6 +27,7 @@ from iqasuite.report.style import (
     small_multiples,
     styled,
 )
+from iqasuite.report.tables import with_interval
 
 _EFFECTS = {
     "residual": "vote − expected vote\n(votes per 100 images)",
@@ -172,7 +173,7 @@ def sos_plot(fit: SosFit) -> Figure:
     ax.annotate("only 1 and 5 used (a = 1)", (3, 2), xytext=(0, 3), textcoords="offset points", ha="center",
                 color=GRAY, fontsize=8)  # fmt: skip
     ax.set(xlabel="mean vote (MOS)", ylabel="standard deviation of the votes", ylim=(0, 2.25), xticks=range(1, 6))
-    ax.set_title(f"a = {fit.a:.3f} [{fit.low:.3f}, {fit.high:.3f}], {fit.n} images, {fit.n_votes:,} votes")
+    ax.set_title(f"a = {with_interval(fit.a, fit.low, fit.high, 3)}, {fit.n} images, {fit.n_votes:,} votes")
     return fig
 
 
