@@ -234,6 +234,19 @@ def test_images_of_several_sizes_are_said(folder, caplog):
     assert "2 of 3 images have another shape than 40×20" in caplog.text and "fit: crop" in caplog.text
 
 
+def test_a_copy_stored_small_shows_the_part_that_its_reference_shows(folder):
+    """Although its sides were rounded to those of the display."""
+    laid_out(folder, "image,mos,reference\nsmall.png,1,whole.png\n", facts="display_size: [100, 100]\n")
+    pixels = np.random.default_rng(0).integers(0, 256, (34, 33, 3), dtype=np.uint8)
+    whole = Image.fromarray(pixels).resize((1000, 1020), Image.Resampling.BICUBIC)
+    whole.save(folder / "whole.png")
+    whole.resize((50, 51), Image.Resampling.BICUBIC).save(folder / "small.png")
+    data = own.load(folder)
+    reference = data.read("whole.png", (100, 100)).astype(float)
+    paired, alone = (data.read("small.png", (100, 100), of) for of in ("whole.png", None))
+    assert np.abs(paired - reference).mean() < np.abs(alone - reference).mean()
+
+
 def test_images_of_one_shape_in_several_sizes_are_not_said_to_be_fitted(folder, caplog):
     laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\n", "a.png", "b.png")
     Image.new("RGB", (18, 16)).save(folder / "a.png")

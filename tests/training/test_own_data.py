@@ -25,9 +25,9 @@ def test_from_a_csv_to_an_aio(tmp_path, network):
         for level, sigma in enumerate((0.1, 1, 2, 4, 8)):
             Image.fromarray(gaussian_blur(sharp, sigma)).save(tmp_path / f"s{content}_{level}.png")
             rows += [(name, f"s{content}_{level}.png", 9 - 2 * level, f"s{content}") for name in ("anna", "bert")]
-    rows += [("anna", "s0_0.png", 7, "s0")]  # in a second session
+    rows += [("anna", f"s0_{level}.png", (7, 5, 3, 1, 3)[level], "s0") for level in range(5)]  # in a second session
     table = pd.DataFrame(rows, columns=["subject", "file", "rating", "scene"])
-    table["session"] = [1] * 60 + [2]
+    table["session"] = [1] * 60 + [2] * 5
     (tmp_path / "dataset.yaml").write_text("name: blurred\nscale: {low: 1, high: 9}\n")
     table.rename(columns={"scene": "content"}).to_csv(tmp_path / "ratings.csv", index=False)
 

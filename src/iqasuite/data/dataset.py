@@ -77,12 +77,13 @@ class Dataset:
             raise InputError(f"{self.name}: {image!r} is a name only; expected a set with images (this has ratings)")
         return self.root / (self.regions[image][0] if image in self.regions else image)
 
-    def read(self, image: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    def read(self, image: str, size: tuple[int, int] | None = None, version_of: str | None = None) -> np.ndarray:
         """An image or reference as 8-bit RGB, shape (H, W, 3); the part of the file that it is, where it is one.
 
         Args:
             image: name.
             size: (height, width) to which it is brought (`resized`, by the set's `fit`); None = its own.
+            version_of: its reference, where it is compared with it: both then show the same part of the scene.
 
         Raises:
             InputError: as `read_image`; the set has no images.
@@ -92,7 +93,9 @@ class Dataset:
             height, width = pixels.shape[:2]
             top, left, bottom, right = self.regions[image][1]
             pixels = pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-        return pixels if size is None else resized(pixels, size, self.fit)
+        if size is None:
+            return pixels
+        return resized(pixels, size, self.fit, None if version_of is None else self.shape(version_of))
 
     def shape(self, image: str) -> tuple[int, int]:
         """(height, width) of the image that `read` gives at its own size, from the file's header.

@@ -241,13 +241,14 @@ def _say_what_is_fitted(folder: Path, counts: Counter, size: tuple[int, int], fi
         return
     height, width = size
     seen = min(min(h * width / (w * height), w * height / (h * width)) for h, w in others)
-    how, instead = {
-        "crop": (f"cropped to their centre ({100 * seen:.0f} % of the image at least)", "letterbox pads them"),
-        "letterbox": ("letterboxed with gray", "crop cuts them"),
+    how, other = {
+        "crop": (f"cropped to their centre ({100 * seen:.0f} % of the image at least)", "letterbox"),
+        "letterbox": ("letterboxed with gray", "crop"),
     }[fit]
     _log.warning(
-        "%s: %d of %d images have another shape than %d×%d (width×height) and are %s for networks; fit: %s in %s",
-        *(folder, sum(counts[shape] for shape in others), counts.total(), width, height, how, instead, FACTS),
+        "%s: %d of %d images have another shape than %d×%d (width×height) and are %s for networks; fit: %s in %s says "
+        "another way",
+        *(folder, sum(counts[shape] for shape in others), counts.total(), width, height, how, other, FACTS),
     )
 
 

@@ -88,7 +88,7 @@ def _of_aio(suite: str, path: Path, observer: str) -> dict:
         "trained_on": f"votes of {observer}{simulated} on {card['dataset']}, training and validation part of fold "
         f"{card['fold']}; before that, votes of everybody and pseudo-classes of JPEG quality",
         "scale": {"name": "ACR", "low": 1, "high": 5},
-        "preprocessing": {"shorter_side": card["view_size"], "crop": card["crop"], "views": card["views"]},
+        "preprocessing": {"shorter_side": int(np.min(card["view_size"])), "crop": card["crop"], "views": card["views"]},
         "scores": scores,
         "limits": AIO_LIMITS,
         "licence": "MIT",

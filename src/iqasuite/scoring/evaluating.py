@@ -124,11 +124,13 @@ def compared_rows(name: str, dataset: Dataset, rows: pd.DataFrame, part: str,
             f"{dataset.name}: its images are parts of files, which {name} cannot compare; expected whole ones"
         )
 
-    def read(path: Path) -> np.ndarray:
-        return dataset.read(path.relative_to(dataset.root).as_posix(), dataset.display_size)
+    references = dict(zip(rows["image"], rows["reference"], strict=True))
 
-    pairs = zip(rows["image"], rows["reference"], strict=True)
-    tasks = [Task(dataset.path(image), dataset.path(reference), read) for image, reference in pairs]
+    def read(path: Path) -> np.ndarray:
+        name = path.relative_to(dataset.root).as_posix()
+        return dataset.read(name, dataset.display_size, references.get(name))
+
+    tasks = [Task(dataset.path(image), dataset.path(reference), read) for image, reference in references.items()]
     results = list(watch(scored(scorer_for([name]), tasks), len(tasks)))
     for result in results:
         if result.error:
