@@ -127,7 +127,13 @@ def _runs(data: Dataset, n_folds: int, people: list[str], quick: bool) -> tuple[
         runs.append({"name": "ratings", "notebook": "01_look_at_the_ratings", "parameters": boot})
     if not data.has_pixels:
         return runs, _NOTEBOOK_S
-    runs.append({"name": "sheet", "notebook": "02_data_sets", "parameters": {"planted": 0 if quick else 10}})
+    runs.append(
+        {
+            "name": "sheet",
+            "notebook": "02_data_sets",
+            "parameters": {"planted": 0, "against": []} if quick else {"planted": 10},
+        }
+    )
     seconds = 0.0
     if people:
         network, seconds = _network(data)
