@@ -78,6 +78,10 @@ def test_statistics_are_of_images_as_they_were_seen_and_of_their_files(scenes):
     shown = ranks.rank_statistics(scenes, names)
     assert (shown["sharpness"] < table["sharpness"]).all()  # enlarged four times, they are softer
     assert (shown["bits per pixel"] == table["bits per pixel"]).all()
+    scenes.fit = "letterbox"
+    padded = ranks.rank_statistics(scenes, names).loc["s1_0.png", list(ranks.OF_PIXELS)]
+    assert padded.to_dict() == ranks.image_statistics(scenes.read("s1_0.png", (96, 96)))
+    assert padded["sharpness"] != shown.loc["s1_0.png", "sharpness"]
     scenes.regions["s0_0.png"] = ("s0_0.png", (0.0, 0.0, 0.5, 0.5))
     parts = ranks.rank_statistics(scenes, names)["bits per pixel"]
     assert parts.isna().tolist() == [True] + [False] * 11
