@@ -107,7 +107,10 @@ def test_declared_nuisances(repository, tmp_path, monkeypatch, name, overlap):
     assert "baseline: votes by codec | 1.000" in said and "accuracy, votes by codec 1.000" in said
     results = tmp_path / "results" / "interactive"
     table = pd.read_csv(results / "tables" / "01_look_at_the_ratings" / "nuisances.csv").set_index("nuisance")
-    assert table.loc["codec", "value"] > 0.99 and table.loc["codec", ["n", "categories"]].tolist() == [48, 4]
+    assert table.loc["codec", "value"] > 0.99 and table.loc["codec", ["n", "measure"]].tolist() == [
+        48,
+        "means of 4 categories, leave one out",
+    ]
     assert (results / "figures" / "01_look_at_the_ratings" / "nuisance.png").is_file()
     assert ("baseline: thresholds on rate" in said) == ("rate" in table.index) == (name == "both kinds")
     if name == "both kinds":

@@ -10,7 +10,7 @@ from iqasuite.evaluation.people import content_of
 from iqasuite.evaluation.resampled import srocc
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 
-OF_NUMBERS, OF_CATEGORIES = "rank correlation, squared", "category means, leave one out"
+OF_NUMBERS, OF_CATEGORIES = "rank correlation, squared", "means of {} categories, leave one out"
 
 
 def explained(
@@ -29,8 +29,8 @@ def explained(
         n_boot, seed: of the intervals, by content.
 
     Returns:
-        Rows nuisance, measure, n (images with a value), categories (nan for numbers), value, low, high (95 %); nan with
-        fewer than three images, or where all have one MOS.
+        Rows nuisance, measure, n (images with a value), value, low, high (95 %); nan with fewer than three images, or
+        where all have one MOS.
     """
     rows = []
     for name in nuisances:
@@ -42,9 +42,9 @@ def explained(
             groups = content_of(known.index, contents)
             ends = bootstrap_by_content(lambda weights, of=share, x=x, y=y: of(x, y, weights), groups, n_boot, seed)
             found = (float(share(x, y, np.ones((1, len(y))))[0]), *ends)
-        n_categories = np.nan if numeric else len(np.unique(x))
-        rows.append((name, OF_NUMBERS if numeric else OF_CATEGORIES, len(known), n_categories, *found))
-    return pd.DataFrame(rows, columns=["nuisance", "measure", "n", "categories", "value", "low", "high"])
+        measure = OF_NUMBERS if numeric else OF_CATEGORIES.format(len(np.unique(x)))
+        rows.append((name, measure, len(known), *found))
+    return pd.DataFrame(rows, columns=["nuisance", "measure", "n", "value", "low", "high"])
 
 
 def _of_numbers(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -55,9 +55,10 @@ def _of_numbers(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 def _of_categories(code: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """As `_of_numbers`, from numbers of the categories (n,); all copies of an image are left out of its own mean."""
-    total, member = weights * y, np.eye(code.max() + 1)[code]  # (b, n), (n, categories)
-    others = (weights @ member)[:, code] - weights
-    sums = (total @ member)[:, code] - total
+    order, total = np.argsort(code, kind="stable"), weights * y
+    starts = np.searchsorted(code[order], np.arange(code.max() + 1))
+    counts, sums = (np.add.reduceat(values[:, order], starts, axis=1)[:, code] for values in (weights, total))
+    others, sums = counts - weights, sums - total
     of_all = (total.sum(1, keepdims=True) - total) / np.maximum(weights.sum(1, keepdims=True) - weights, 1)
     predicted = np.where(others > 0, sums / np.maximum(others, 1), of_all)
     left, whole = ((weights * (y - guess) ** 2).sum(1) for guess in (predicted, of_all))
