@@ -72,6 +72,5 @@ def trainings_of(rows: pd.DataFrame, key: list[str], columns: list[str]) -> dict
     """Each column as a table (key × seeds); what not every seed has is averaged over those that have it."""
     tables = {name: rows.pivot_table(index=key, columns="seed", values=name) for name in columns}
     return {
-        name: table if table.notna().all(axis=None) else table.mean(axis=1).to_frame()
-        for name, table in tables.items()
+        name: table if table.notna().all(axis=None) else table.mean(axis=1).to_frame() for name, table in tables.items()
     }
