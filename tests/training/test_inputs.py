@@ -1,5 +1,7 @@
 """How images reach a network: what is stored equals what the frozen part would give, computed once, whole or not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -200,3 +202,17 @@ def test_pixels_are_cropped_at_random_in_training_and_on_a_grid_otherwise(rated,
     torch.testing.assert_close(x[4], pixels_of(model, rated, ["c00_4.png"])[0, :, :48, :48])
     x, _ = next(iter(pixels.batches(model, ["c00_2.png", "c00_4.png"], targets, 8, 0, True).epoch(0)))
     assert x.shape == (2, 3, 48, 48)
+
+
+def test_parts_of_files_are_shown_as_parts_or_refused(rated, network, float32):
+    model, part = network(), "c00_4.png#left"
+    images = rated.images[rated.images["image"] == "c00_4.png"].assign(image=part)
+    parts = replace(rated, images=images, regions={part: ("c00_4.png", (0.0, 0.0, 1.0, 0.5))}, fit="crop")
+    stored = stem_tokens(model, parts, SIZE)
+    with torch.inference_mode():
+        direct = model.stem(pixels_of(model, parts, [part]))
+        whole = model.stem(pixels_of(model, rated, ["c00_4.png"]))
+    torch.testing.assert_close(stored.stored([part])[:, 0], half(direct), atol=2e-3, rtol=2e-3)
+    assert not torch.allclose(direct, whole, atol=2e-2)
+    with pytest.raises(InputError, match="parts of files .* expected tune='trunk'"):
+        PixelInputs(parts, SIZE)

@@ -36,10 +36,18 @@ class PixelInputs:
         size: (height, width) in pixels at which they are shown.
         crop: side of the crops in pixels; None = whole images.
         views: crops a side of the fixed grid; 0 = whole images where nothing is trained.
+
+    Raises:
+        InputError: images that are parts of files.
     """
 
     def __init__(self, dataset: Dataset, size: tuple[int, int], crop: int | None = None, views: int = 1):
         self.images = {image: i for i, image in enumerate(dataset.images["image"])}
+        if dataset.regions:  # the cache would hold whole files in their place
+            raise InputError(
+                f"{dataset.name}: its images are parts of files, which are read for a frozen stem only; "
+                "expected tune='trunk'"
+            )
         self.cache = open_cache([dataset.path(image) for image in self.images], size, fit=dataset.fit)
         self.crop, self.views = crop, views
 
