@@ -291,9 +291,10 @@ def _hub_source(url: str, wait: float) -> _Source:
     The library finds the file; the bytes come through `_receive`, because the library starts again after Ctrl-C.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is imported
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # somebody else may have imported it before
     try:
         owner, repository, name = url.removeprefix("hf:").split("/", 2)
     except ValueError:
