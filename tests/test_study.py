@@ -68,7 +68,7 @@ def in_project(tmp_path, repository, monkeypatch):
 def test_a_suite_is_planned_that_fits_its_notebooks(own, in_project):
     planned = study.plan(str(own), quick=True)
     assert planned.name == "our_study" and planned.people == ("person 3", "person 4", "person 5")
-    assert planned.minutes > 0
+    assert planned.minutes > 0 and "&id" not in planned.text
     path = study.write(planned)
     suite = read_suite(path)
     parameters = check(suite)

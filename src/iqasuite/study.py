@@ -46,6 +46,13 @@ class Study:
         return suites_folder() / f"{self.name}.yaml"
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes what stands twice twice, as a person would."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def plan(study: str, name: str = "", quick: bool = False, jobs: int = 1) -> Study:
     """A suite fitted to a data set: ratings, sheet, a stem that learns from photographs, everybody, an AIO for each
     person who has rated enough, evaluation, attention; models of MOS alone where nobody has.
@@ -75,7 +82,9 @@ def plan(study: str, name: str = "", quick: bool = False, jobs: int = 1) -> Stud
         "runs": runs,
     }
     head = "# Written by `iqasuite suite new`. It is yours: change it as you like, what has changed runs again.\n"
-    text = head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    text = head + yaml.dump(
+        content, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
     return Study(name, text, tuple(people), seconds / jobs / 60)
 
 
