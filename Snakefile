@@ -3,9 +3,9 @@
 import os
 import sys
 
-from iqasuite import processes
-from iqasuite.batch import default_jobs, marker, parameter_texts, threads_of
-from iqasuite.suite import read_suite
+from iqasuite.experiments import processes
+from iqasuite.experiments.batch import default_jobs, marker, parameter_texts, threads_of
+from iqasuite.experiments.suite import read_suite
 
 SUITE = read_suite(config["suite"])
 RUNS = {run.name: run for run in SUITE.runs}

@@ -71,6 +71,14 @@ def _found(variable: str, default: str, name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def demo_set():
+    """The demo set."""
+    from iqasuite.datasets import demo  # here: most tests need no torch
+
+    return demo.load()
+
+
+@pytest.fixture(scope="session")
 def lab_folder(real_data) -> Path:
     """The lab set in its official layout."""
     return real_data("tta_h265_lab")

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from iqasuite.parameters import declared_parameters, fits
+from iqasuite.experiments.parameters import declared_parameters, fits
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

@@ -6,9 +6,9 @@ import re
 import pandas as pd
 import pytest
 
-from iqasuite.data.frames import read_frame
+from iqasuite.datasets.frames import read_frame
+from iqasuite.experiments.suite import known_suites
 from iqasuite.report.tables import method_table, to_markdown
-from iqasuite.suite import known_suites
 
 MARKED = re.compile(r"<!-- (results/\S+\.csv)(.*?) -->\n\n((?:\|.*\n)+)")
 

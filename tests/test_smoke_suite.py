@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from iqasuite.suite import known_suites, read_suite
+from iqasuite.experiments.suite import known_suites, read_suite
 
 COPIED = ("Snakefile", "notebooks", "playlists", "weights")
 OF_THE_STUDY = {"ratings", "sheet", "aio_{observer}_0", "evaluate", "attention"}

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from iqasuite.data import own
-from iqasuite.data.rating_tables import ABOUT_IMAGE
-from iqasuite.suite import check, read_suite
+from iqasuite.datasets import own
+from iqasuite.datasets.rating_tables import ABOUT_IMAGE
+from iqasuite.experiments.suite import check, read_suite
 from iqasuite.training.aio import LEAST_VOTES
 
 

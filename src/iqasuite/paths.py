@@ -8,6 +8,8 @@ import re
 import tempfile
 from pathlib import Path
 
+from iqasuite.errors import InputError
+
 TAKEN = r"((con|prn|aux|nul|com\d|lpt\d)?(\..*)?|_.*-[0-9a-f]{8})"  # by Windows, or by `safe_name` itself
 
 
@@ -86,3 +88,16 @@ def write_atomic(path: Path | str, content: bytes | str) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def file_hash(path: Path | str) -> str:
+    """SHA-256 of a file's content, hexadecimal.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file") from error

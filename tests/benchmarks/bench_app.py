@@ -23,9 +23,9 @@ from pathlib import Path
 import pandas as pd
 import requests
 
-from iqasuite.data.demo import photograph
-from iqasuite.data.distortions import jpeg_bytes
-from iqasuite.data.loading import read_image
+from iqasuite.images.distortions import jpeg_bytes
+from iqasuite.images.loading import read_image
+from iqasuite.images.photographs import photograph
 from iqasuite.paths import results_root, write_atomic
 from iqasuite.report.provenance import git_revision
 
@@ -63,7 +63,7 @@ def seconds_to_score(address: str, path: Path, model: str) -> float:
 def network_alone(path: Path, model: str, rounds: int) -> float:
     """Median seconds of the network for the decoded picture, in this process."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from iqasuite.evaluation.judging import load_judge
+    from iqasuite.inference.predictor import load_judge
 
     judge, image, taken = load_judge(model), read_image(path), []
     for _ in range(rounds + 1):

@@ -22,10 +22,11 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from piq.functional import imresize, rgb2yiq  # noqa: E402
 
-from iqasuite.data import demo  # noqa: E402
-from iqasuite.data.loading import read_image  # noqa: E402
-from iqasuite.models.brisque import brisque_features  # noqa: E402
-from iqasuite.models.niqe import niqe_features  # noqa: E402
+from iqasuite.datasets import demo  # noqa: E402
+from iqasuite.images.loading import read_image  # noqa: E402
+from iqasuite.images.photographs import photograph
+from iqasuite.models.metrics.brisque import brisque_features  # noqa: E402
+from iqasuite.models.metrics.niqe import niqe_features  # noqa: E402
 from iqasuite.paths import results_root, write_atomic  # noqa: E402
 
 SIDE, REPETITIONS = 500, 15
@@ -36,7 +37,7 @@ def photographs() -> list[torch.Tensor]:
     """The demo's photographs, uint8 (1, 3, 500, 500)."""
     images = []
     for name in demo.PHOTOGRAPHS:
-        picture = Image.fromarray(read_image(demo.photograph(name))).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        picture = Image.fromarray(read_image(photograph(name))).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         images.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None])
     return images
 

@@ -22,11 +22,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from iqasuite.data.cache import ImageCache, open_cache
-from iqasuite.data.distortions import jpeg_bytes
-from iqasuite.data.loading import read_image
-from iqasuite.data.stream import photographs
-from iqasuite.data.views import IMAGENET_MEAN, IMAGENET_STD, normalise, random_crops
+from iqasuite.images.cache import ImageCache, open_cache
+from iqasuite.images.crops import IMAGENET_MEAN, IMAGENET_STD, normalise, random_crops
+from iqasuite.images.distortions import jpeg_bytes
+from iqasuite.images.loading import read_image
+from iqasuite.images.photographs import photographs
 from iqasuite.paths import results_root, write_atomic
 
 SIZE, CROP, BATCH = (384, 512), 224, 32

@@ -49,10 +49,10 @@ def make(folder: Path, count: int) -> None:
 
 def steps(folder: Path) -> dict[str, float]:
     """Seconds of each step."""
-    from iqasuite.data import fingerprints
-    from iqasuite.data.audit import audit, joined_sources, near_duplicates
-    from iqasuite.data.dataset import load
-    from iqasuite.data.splits import by_content, repeated_by_content
+    from iqasuite.datasets import load
+    from iqasuite.datasets.leakage import audit, joined_sources, near_duplicates
+    from iqasuite.datasets.splits import by_content, repeated_by_content
+    from iqasuite.images import fingerprints
 
     spent, last = {}, time.perf_counter()
 
@@ -81,7 +81,7 @@ def steps(folder: Path) -> dict[str, float]:
 
 def looped(folder: Path) -> float:
     """Seconds of the obvious way, scaled up to all images."""
-    from iqasuite.data import fingerprints
+    from iqasuite.images import fingerprints
 
     paths = sorted(folder.glob("*.jpg"))
     pictures = fingerprints.thumbnails(paths)

@@ -28,11 +28,12 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch.utils.flop_counter import FlopCounterMode
 
-from iqasuite.data import demo
-from iqasuite.data.dataset import Dataset
-from iqasuite.data.loading import read_image, resized
-from iqasuite.data.patches import cut, patch_boxes
-from iqasuite.data.views import normalise
+from iqasuite.datasets import demo
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.images.crops import normalise
+from iqasuite.images.loading import read_image, resized
+from iqasuite.images.patches import cut, patch_boxes
+from iqasuite.images.photographs import photograph
 from iqasuite.models.backbones import Backbone, backbone
 from iqasuite.paths import results_root, weights_roots, write_atomic
 from iqasuite.training.patch_features import PatchFeatures, extract
@@ -52,7 +53,7 @@ def network(name: str) -> tuple[Backbone, str]:
 @torch.no_grad()
 def calibrated(net: Backbone) -> Backbone:
     """Batch norms with the statistics of photographs: without, random maps grow or vanish from layer to layer."""
-    photographs = np.stack([resized(read_image(demo.photograph(name)), (224, 224)) for name in demo.PHOTOGRAPHS])
+    photographs = np.stack([resized(read_image(photograph(name)), (224, 224)) for name in demo.PHOTOGRAPHS])
     net.train()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

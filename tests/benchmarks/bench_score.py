@@ -1,4 +1,4 @@
-"""Scoring a folder of pictures: `scoring.stream.judged` beside the obvious loop, in pictures a second, and its memory.
+"""Scoring a folder of pictures: `inference.stream.judged` beside the obvious loop, in pictures a second, and its memory.
 
 The pictures are JPEGs of 500 × 500 pixels (the size of LIVE in the Wild's), cut from the photographs that scikit-image
 brings, with noise, written to a temporary folder for the time of the run. The network is a MobileNetV2 with random
@@ -57,7 +57,7 @@ def make_weights(path: Path, pictures: list[Path]) -> None:
     from PIL import Image
 
     from iqasuite import models
-    from iqasuite.models.weights import save_weights
+    from iqasuite.weights.files import save_weights
 
     torch.manual_seed(0)
     network = models.create("mobile_nr", base="mobilenet_v2", pretrained=False)
@@ -93,7 +93,7 @@ def plain(judge, paths: list[Path]) -> list[float]:
 
 def ours(judge, paths: list[Path]) -> list[float]:
     """Scores by the suite."""
-    from iqasuite.scoring.stream import judged
+    from iqasuite.inference.stream import judged
 
     return [judgement.score for _, judgement in judged(judge, paths)]
 
@@ -102,13 +102,13 @@ def one(way: str, model: str, folder: Path, n: int) -> dict:
     """Seconds, scores and peak memory of one way in this process."""
     import torch
 
-    from iqasuite.catalogue import find
-    from iqasuite.evaluation.judging import Judge
+    from iqasuite.inference.predictor import Judge
+    from iqasuite.weights.catalogue import find
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
     judge = Judge(find(model or folder / "network.safetensors"), "float32" if way == "plain" else "auto")
     if way == "plain":
-        from iqasuite.models.weights import load_weights
+        from iqasuite.weights.files import load_weights
 
         judge.network = load_weights(judge.entry.path)[0]  # as it is stored, batch norms and all
     score = {"plain": plain, "ours": ours}[way]

@@ -21,8 +21,8 @@ from scipy.stats import spearmanr
 
 from iqasuite.evaluation import resampled
 from iqasuite.evaluation.benchmark import median_scores, paired_significance
-from iqasuite.evaluation.predictions import predictions_frame
 from iqasuite.evaluation.uncertainty import drawn_contents
+from iqasuite.inference.predictions import predictions_frame
 from iqasuite.paths import results_root, write_atomic
 
 METHODS, IMAGES, RESAMPLES, TIMED, REPETITIONS = 10, 10_000, 1_000, 10, 5

@@ -26,7 +26,7 @@ from sureal.subjective_model import (  # noqa: E402
     MaximumLikelihoodEstimationModelContentOblivious,
 )
 
-from iqasuite.evaluation.subject_model import fit_subject_model  # noqa: E402
+from iqasuite.evaluation.subjects.subject_model import fit_subject_model  # noqa: E402
 from iqasuite.paths import data_root, results_root, write_atomic  # noqa: E402
 
 REPETITIONS = 7

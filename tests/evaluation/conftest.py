@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from iqasuite.evaluation.metrics import soft_votes
-from iqasuite.evaluation.predictions import predictions_frame
+from iqasuite.inference.predictions import predictions_frame
 
 
 def people(biases, inconsistencies, contents=20, each=10, seed=0, low=1.0, high=5.0):

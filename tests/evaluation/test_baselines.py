@@ -8,13 +8,14 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import norm
 
-from iqasuite.data import dataset, splits
-from iqasuite.data.frames import PREDICTIONS, validate
+from iqasuite import datasets
+from iqasuite.datasets import splits
+from iqasuite.datasets.frames import PREDICTIONS, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import baselines
 from iqasuite.evaluation.baselines import MonotoneThresholds, baseline_predictions
-from iqasuite.evaluation.predictions import P, predictions_frame
 from iqasuite.evaluation.scores import score_frame
+from iqasuite.inference.predictions import P, predictions_frame
 
 
 def probit_votes(n, slope=1.5, thresholds=(-2.0, -0.5, 0.6, 1.8), seed=0):
@@ -136,7 +137,7 @@ def test_wrong_fold_or_missing_mos_predictions(simulate, data):
 
 
 def test_lab_set_reaches_its_known_figures(lab_folder):
-    lab = dataset.load("tta_h265_lab", lab_folder, missing="drop")
+    lab = datasets.load("tta_h265_lab", lab_folder, missing="drop")
     folds = splits.by_content(lab.images, n_folds=5, seed=0)
     predictions = pd.concat([baseline_predictions(lab, folds, fold) for fold in range(5)])
     scores = score_frame(predictions, lab.images.set_index("image")["content"], n_boot=0)

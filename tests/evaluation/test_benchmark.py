@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from iqasuite.data.dataset import Scale
-from iqasuite.data.frames import SCORES
+from iqasuite.datasets.dataset import Scale
+from iqasuite.datasets.frames import SCORES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import benchmark, metrics
-from iqasuite.evaluation.predictions import predictions_frame
+from iqasuite.inference.predictions import predictions_frame
 
 
 def bench(noises, contents=20, each=5, folds=3, seeds=(0,), rng_seed=0, shared=0.3, names=None):

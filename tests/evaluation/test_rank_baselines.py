@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from iqasuite.data.dataset import Dataset, Scale
-from iqasuite.data.frames import empty
+from iqasuite.datasets.dataset import Dataset, Scale
+from iqasuite.datasets.frames import empty
 from iqasuite.errors import InputError
 from iqasuite.evaluation import rank_baselines as ranks
 from iqasuite.evaluation.metrics import srocc
-from iqasuite.evaluation.predictions import predictions_frame
 from iqasuite.evaluation.scores import score_frame
+from iqasuite.inference.predictions import predictions_frame
 
 
 def gray(values) -> np.ndarray:

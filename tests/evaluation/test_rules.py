@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqasuite.data.dataset import Dataset, Scale, load
+from iqasuite.datasets import load
+from iqasuite.datasets.dataset import Dataset, Scale
 from iqasuite.errors import InputError
 from iqasuite.evaluation.rules import MOST_OFTEN_RIGHT, MOST_PROBABLE, expected_votes, rules_on_split
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqasuite.data.frames import SCORES
+from iqasuite.datasets.frames import SCORES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics
-from iqasuite.evaluation.predictions import P, predictions_frame
 from iqasuite.evaluation.scores import score_frame
+from iqasuite.inference.predictions import P, predictions_frame
 
 
 @pytest.fixture(scope="module")

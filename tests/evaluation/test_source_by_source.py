@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.predictions import predictions_frame
 from iqasuite.evaluation.source_by_source import source_scores, source_test
+from iqasuite.inference.predictions import predictions_frame
 
 SOURCES = ("a", "b", "c", "d")
 IMAGES = [f"{source}{i}" for source in SOURCES for i in range(5)]

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from iqasuite.data.patches import patch_boxes
 from iqasuite.errors import InputError
 from iqasuite.explain.patches import patch_map
+from iqasuite.images.patches import patch_boxes
 
 
 def test_each_place_has_the_mean_of_the_patches_that_cover_it():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from iqasuite.data.views import normalise
 from iqasuite.errors import InputError
 from iqasuite.explain import recording
 from iqasuite.explain.attention import focus_map
 from iqasuite.explain.recording import focus_layer, load_aios, record
+from iqasuite.images.crops import normalise
 from iqasuite.models import create
-from iqasuite.models.weights import save_weights
+from iqasuite.weights.files import save_weights
 
 STEMS = {
     "spt": {"image_size": 64},

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from iqasuite.catalogue import Entry
-from iqasuite.evaluation.judging import Judge, Judgement, Map
 from iqasuite.explain.regions import REGIONS, blurred_where, region_changes, region_masks
+from iqasuite.inference.predictor import Judge, Judgement, Map
+from iqasuite.weights.catalogue import Entry
 
 
 def test_masks_are_the_most_and_least_attended_places():

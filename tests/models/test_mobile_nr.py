@@ -8,7 +8,7 @@ from iqasuite.errors import InputError
 from iqasuite.models import backbones
 from iqasuite.models.backbones import folded
 from iqasuite.models.mobile_nr import LAYERS, MobileConvolutions, MobileNR, Separable
-from iqasuite.models.weights import load_weights, save_weights
+from iqasuite.weights.files import load_weights, save_weights
 
 V2 = {"base": "mobilenet_v2", "pretrained": False}
 

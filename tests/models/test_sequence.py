@@ -4,7 +4,7 @@ import torch
 from iqasuite import models
 from iqasuite.errors import InputError
 from iqasuite.models import sequence
-from iqasuite.models.weights import load_weights, save_weights
+from iqasuite.weights.files import load_weights, save_weights
 
 DIM = 6
 SMALL = {

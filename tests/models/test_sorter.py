@@ -4,7 +4,7 @@ import torch
 from iqasuite.errors import InputError
 from iqasuite.models.sequence import n_parameters
 from iqasuite.models.sorter import NETWORKS, ConvSorter, PairSorter, standardised
-from iqasuite.models.weights import load_into, save_weights
+from iqasuite.weights.files import load_into, save_weights
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from iqasuite.data.views import normalise
+from iqasuite.images.crops import normalise
 from iqasuite.models import create
 from iqasuite.models.spectrum import JoinedTokens, PatchSpectrum, SharpnessEncoder, SpectrumMap, SpectrumTokens
 from iqasuite.models.vit_iqa import IMAGENET_MEAN, IMAGENET_STD

@@ -8,7 +8,7 @@ from iqasuite import models
 from iqasuite.errors import InputError
 from iqasuite.models import backbones
 from iqasuite.models.trcnn import TRCNN, Block, FaithfulTRCNN, grid_sinusoids, sinusoids
-from iqasuite.models.weights import load_weights, save_weights
+from iqasuite.weights.files import load_weights, save_weights
 
 
 class Map(nn.Module):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from iqasuite.data.frames import validate
+from iqasuite.datasets.frames import validate
 from iqasuite.errors import InputError
 from iqasuite.report.outputs import captions, gather_scores, save_scores
 

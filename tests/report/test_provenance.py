@@ -34,7 +34,7 @@ def test_record_has_what_is_needed_to_repeat_a_run(project, dataset, monkeypatch
 
 
 def test_the_splits_hash_is_recorded(project):
-    from iqasuite.data.splits import split_hash
+    from iqasuite.datasets.splits import split_hash
 
     split = pd.DataFrame({"image": ["a"], "content": ["c"], "fold": [0], "part": ["test"]})
     assert provenance.record("one", {}, split=split)["split_hash"] == split_hash(split)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from iqasuite import models
-from iqasuite.catalogue import observers_of
 from iqasuite.errors import InputError
-from iqasuite.evaluation.judging import Judge
-from iqasuite.evaluation.predictions import predictions_frame
-from iqasuite.models.weights import load_weights, save_weights
+from iqasuite.inference.predictions import predictions_frame
+from iqasuite.inference.predictor import Judge
 from iqasuite.report.publish import publish
+from iqasuite.weights.catalogue import observers_of
+from iqasuite.weights.files import load_weights, save_weights
 
 CARD = {"dataset": "demo", "fold": 0, "view_size": 64, "crop": 48, "views": 1, "scale": [1, 5]}
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from iqasuite.data.dataset import Dataset, Scale, mean_votes
-from iqasuite.data.frames import validate
-from iqasuite.data.splits import by_content
+from iqasuite.datasets.dataset import Dataset, Scale, mean_votes
+from iqasuite.datasets.frames import validate
+from iqasuite.datasets.splits import by_content
 from iqasuite.models import create
 from iqasuite.training import inputs
 

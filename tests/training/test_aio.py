@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from iqasuite.data.splits import part
-from iqasuite.data.views import normalise
+from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
-from iqasuite.evaluation.predict import predict
-from iqasuite.models.weights import save_weights
+from iqasuite.images.crops import normalise
+from iqasuite.inference.predict import predict
 from iqasuite.training import aio
 from iqasuite.training.aio import (
     EVERYBODY,
@@ -21,6 +20,7 @@ from iqasuite.training.aio import (
 )
 from iqasuite.training.inputs import PixelInputs, inputs_for, stem_tokens
 from iqasuite.training.loop import Schedule
+from iqasuite.weights.files import save_weights
 
 SIZE = (64, 64)
 SHORT = Schedule(epochs=2, lr=1e-3, precision="no")

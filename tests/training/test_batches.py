@@ -44,12 +44,12 @@ class FakeCache:
 @pytest.fixture
 def views(monkeypatch):
     """The viewing functions' contract in four lines, so that batches are tested alone."""
-    module = types.ModuleType("iqasuite.data.views")
+    module = types.ModuleType("iqasuite.images.crops")
     module.random_crops = lambda x, size, generator, flip=True: x[..., :size, :size]
     module.grid_crops = lambda x, size, n: x[:, None, :, :size, :size].repeat(1, n * n, 1, 1, 1)
     module.normalise = lambda x, mean, std: (x / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[0]
-    monkeypatch.setitem(sys.modules, "iqasuite.data.views", module)
-    monkeypatch.setattr("iqasuite.data.views", module, raising=False)
+    monkeypatch.setitem(sys.modules, "iqasuite.images.crops", module)
+    monkeypatch.setattr("iqasuite.images.crops", module, raising=False)
 
 
 def test_image_batches(views):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from iqasuite.data.dataset import file_hash
-from iqasuite.data.views import grid_crops, normalise
 from iqasuite.errors import InputError
-from iqasuite.paths import cache_root
+from iqasuite.images.crops import grid_crops, normalise
+from iqasuite.paths import cache_root, file_hash
 from iqasuite.training import inputs
 from iqasuite.training.inputs import PixelInputs, StoredInputs, _key, inputs_for, stem_tokens, trunk_features
 from iqasuite.training.losses import soft_labels

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from iqasuite.data.dataset import load
-from iqasuite.data.distortions import gaussian_blur
-from iqasuite.data.splits import by_content, part
+from iqasuite.datasets import load
+from iqasuite.datasets.splits import by_content, part
 from iqasuite.evaluation.baselines import baseline_predictions
-from iqasuite.evaluation.observers import retest
-from iqasuite.evaluation.predict import predict, predictions_frame
 from iqasuite.evaluation.scores import score_frame
+from iqasuite.evaluation.subjects.observers import retest
+from iqasuite.images.distortions import gaussian_blur
+from iqasuite.inference.predict import predict, predictions_frame
 from iqasuite.training.aio import Plan, train_observer
 from iqasuite.training.inputs import stem_tokens
 from iqasuite.training.loop import Schedule

@@ -5,11 +5,11 @@ import torch
 from PIL import Image
 
 from iqasuite import models
-from iqasuite.data.dataset import Dataset, Scale
-from iqasuite.data.frames import empty
-from iqasuite.data.lightness import scaled_lightness
-from iqasuite.data.views import normalise
+from iqasuite.datasets.dataset import Dataset, Scale
+from iqasuite.datasets.frames import empty
 from iqasuite.errors import InputError
+from iqasuite.images.crops import normalise
+from iqasuite.images.lightness import scaled_lightness
 from iqasuite.models.siamese_fr import VARIANTS
 from iqasuite.models.sorter import PairSorter
 from iqasuite.training.pairs import (

@@ -9,12 +9,12 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from iqasuite.data.card import Scale
-from iqasuite.data.dataset import Dataset
-from iqasuite.data.loading import read_image, resized
-from iqasuite.data.patches import cut, patch_boxes, scan_order
-from iqasuite.data.views import normalise
+from iqasuite.datasets.card import Scale
+from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
+from iqasuite.images.crops import normalise
+from iqasuite.images.loading import read_image, resized
+from iqasuite.images.patches import cut, patch_boxes, scan_order
 from iqasuite.models import backbones
 from iqasuite.training import patch_features
 from iqasuite.training.patch_features import PatchFeatures, extract, extract_pooled

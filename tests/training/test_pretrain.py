@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from iqasuite.data.encoding_stream import EncodingStream
-from iqasuite.data.stream import JPEGStream
-from iqasuite.data.views import normalise
+from iqasuite.images.crops import normalise
+from iqasuite.images.encoding_stream import EncodingStream
+from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.models import create
 from iqasuite.models.spectrum import SpectrumTokens
 from iqasuite.training.losses import soft_labels

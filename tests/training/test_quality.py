@@ -7,10 +7,9 @@ import torch
 from scipy.stats import norm
 
 from iqasuite import models
-from iqasuite.catalogue import entry_of
-from iqasuite.data import pseudo_labelled
-from iqasuite.data.dataset import Dataset, Scale
-from iqasuite.data.frames import empty
+from iqasuite.datasets import pseudo_labelled
+from iqasuite.datasets.dataset import Dataset, Scale
+from iqasuite.datasets.frames import empty
 from iqasuite.errors import InputError
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.pretrain import pretrain_on_pseudo_labels
@@ -26,6 +25,7 @@ from iqasuite.training.quality import (
     votes_of,
 )
 from iqasuite.training.schedule import Schedule
+from iqasuite.weights.catalogue import entry_of
 
 VOTES = np.arange(1, 6)
 SMALL = {"width": 0.25, "hidden": 16, "dropout": 0.0}

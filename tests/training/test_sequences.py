@@ -6,10 +6,10 @@ import torch
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import plcc
-from iqasuite.models.weights import load_weights, save_weights
 from iqasuite.training import losses
 from iqasuite.training.schedule import Schedule
 from iqasuite.training.sequences import SequenceBatches, pack, predict_patches, predict_scores, train_regressor, unpack
+from iqasuite.weights.files import load_weights, save_weights
 
 DIM = 8
 SMALL = {

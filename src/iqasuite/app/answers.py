@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from iqasuite.app import pictures as draw
-from iqasuite.catalogue import Entry
 from iqasuite.errors import InputError
-from iqasuite.evaluation.full_reference import load_full_reference, predict_pairs
-from iqasuite.evaluation.judging import Judge, Judgement, Map
-from iqasuite.scoring.tables import no_formula
+from iqasuite.inference.pairs import load_full_reference, predict_pairs
+from iqasuite.inference.predictor import Judge, Judgement, Map
+from iqasuite.inference.tables import no_formula
+from iqasuite.weights.catalogue import Entry
 
 _log = logging.getLogger(__name__)
 PAIR_METRICS = ("ms_ssim", "ssim", "psnr", "vif", "gmsd", "haarpsi")  # of those that a large picture can wait for
@@ -308,7 +308,7 @@ def _attention(networks: Networks, members: Sequence[Entry], image: np.ndarray) 
 
 
 def _metric_row(name: str, reference: np.ndarray, distorted: np.ndarray) -> tuple[str, str, str, str]:
-    from iqasuite.models.piq_metrics import METRICS, score  # takes seconds: not before the page is there
+    from iqasuite.models.metrics.piq_metrics import METRICS, score  # takes seconds: not before the page is there
 
     metric = METRICS[name]
     better = "higher" if metric.sign > 0 else "lower"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from iqasuite.data.demo import photograph
-from iqasuite.data.distortions import jpeg_bytes, png_bytes
-from iqasuite.data.loading import read_image
-from iqasuite.data.more_distortions import LEVELS, distorted
+from iqasuite.images.distortions import jpeg_bytes, png_bytes
+from iqasuite.images.loading import read_image
+from iqasuite.images.more_distortions import LEVELS, distorted
+from iqasuite.images.photographs import photograph
 from iqasuite.paths import write_atomic
 
 # Photograph, then kinds of distortion with their levels from 1 (mild) to 5 (strong).

@@ -17,10 +17,10 @@ from iqasuite.app import answers
 from iqasuite.app.examples import examples_in
 from iqasuite.app.pictures import sentence
 from iqasuite.app.uploads import KEPT, read_upload, shown_name
-from iqasuite.catalogue import available
-from iqasuite.data.loading import read_image
 from iqasuite.errors import InputError
+from iqasuite.images.loading import read_image
 from iqasuite.paths import weights_roots
+from iqasuite.weights.catalogue import available
 
 _log = logging.getLogger(__name__)
 TITLE = "IQA Suite: image quality as individual people see it"

@@ -1,6 +1,6 @@
 """What the page draws, as HTML and inline SVG: text in, text out, nothing loaded from anywhere.
 
-Colours are those of `report.style`, through CSS variables that the page's style sheet sets for light and dark.
+Colours are those of `report.figures.style`, through CSS variables that the page's style sheet sets for light and dark.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from iqasuite.catalogue import CATEGORIES
-from iqasuite.evaluation.judging import enlarged
-from iqasuite.report.style import SEQUENTIAL
+from iqasuite.inference.predictor import enlarged
+from iqasuite.report.figures.style import SEQUENTIAL
+from iqasuite.weights.catalogue import CATEGORIES
 
 LONGEST = 900  # pixels of a picture as it is shown
 _SMALL = 240  # of a map before the browser enlarges it

@@ -1,8 +1,8 @@
-"""Style sheet and theme of the page: the system's own fonts, colours of `report.style`, nothing from elsewhere."""
+"""Style sheet and theme of the page: the system's own fonts, colours of `report.figures.style`, nothing from elsewhere."""
 
 from __future__ import annotations
 
-from iqasuite.report.style import BLUE, ORANGE, SKY, VERMILLION
+from iqasuite.report.figures.style import BLUE, ORANGE, SKY, VERMILLION
 
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")

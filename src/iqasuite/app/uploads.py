@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from iqasuite.data.loading import read_image
 from iqasuite.errors import InputError
+from iqasuite.images.loading import read_image
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000

@@ -22,8 +22,8 @@ def list_data(
 
     Example: iqasuite data list --long
     """
-    from iqasuite.data import adapters
-    from iqasuite.data.integrity import state
+    from iqasuite.datasets import adapters
+    from iqasuite.datasets.integrity import state
 
     cards = [adapters.card(name) for name in adapters.NAMES]
     if long:
@@ -42,7 +42,7 @@ def list_data(
 
 def _facts(card) -> str:
     """A card as lines."""
-    from iqasuite.data.integrity import state
+    from iqasuite.datasets.integrity import state
 
     lines = {
         "": card.title,
@@ -106,8 +106,9 @@ def _for_each(names: list[str], work) -> int:
 
 
 def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
-    from iqasuite.data import acquisition, adapters, dataset
-    from iqasuite.data.integrity import check
+    from iqasuite import datasets
+    from iqasuite.datasets import acquisition, adapters
+    from iqasuite.datasets.integrity import check
 
     card = adapters.card(name)
     folder = acquisition.place(card, into)
@@ -117,7 +118,7 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
     typer.echo(f"{name}: {card.title}\n  licence   {card.licence}\n  download  {_source(card)}\n  folder    {folder}")
     if not (folder / acquisition.UNFINISHED).exists():
         with contextlib.suppress(InputError):
-            here = dataset.load(name, folder)
+            here = datasets.load(name, folder)
             typer.echo(f"  here      all {len(here.images):,} images; next: iqasuite data check {name}")
             return 0
     if card.manual or not card.downloads:
@@ -183,7 +184,7 @@ def check_data(
 def _check(name: str, quick: bool) -> int:
     from tqdm import tqdm
 
-    from iqasuite.data.integrity import check
+    from iqasuite.datasets.integrity import check
 
     with tqdm(desc=name, unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
 
@@ -225,7 +226,7 @@ def make_demo(
     folder: Annotated[Path | None, typer.Option(help="Where (default: demo/ in the cache folder).")] = None,
 ) -> None:
     """Make the demo set: photographs that need no download, distorted and rated by simulated observers."""
-    from iqasuite.data import demo
+    from iqasuite.datasets import demo
     from iqasuite.paths import cache_root
 
     root = folder or cache_root() / "demo"

@@ -11,14 +11,14 @@ import typer
 
 def model_names(incomplete: str) -> list[str]:
     """Names of models that begin like this, for the shell's completion."""
-    from iqasuite.catalogue import available
+    from iqasuite.weights.catalogue import available
 
     return [entry.name for entry in available() if entry.name.startswith(incomplete)]
 
 
 def observer_names(incomplete: str) -> list[str]:
     """Artificial observers that begin like this, with their set and alone."""
-    from iqasuite.catalogue import available
+    from iqasuite.weights.catalogue import available
 
     people = [entry for entry in available() if entry.set_name]
     names = {name for entry in people for name in (entry.observer, entry.name, "all", f"{entry.set_name}/all")}
@@ -27,7 +27,7 @@ def observer_names(incomplete: str) -> list[str]:
 
 def data_names(incomplete: str) -> list[str]:
     """Names of data sets that begin like this."""
-    from iqasuite.data.adapters import NAMES
+    from iqasuite.datasets.adapters import NAMES
 
     return [name for name in NAMES if name.startswith(incomplete)]
 
@@ -48,8 +48,8 @@ def list_models(
     Example: iqasuite models
     Example: iqasuite models mobile_nr --long
     """
-    from iqasuite import catalogue
-    from iqasuite.scoring.tables import printable
+    from iqasuite.inference.tables import printable
+    from iqasuite.weights import catalogue
 
     entries = catalogue.available() if name is None else [catalogue.find(name)]
     if long:

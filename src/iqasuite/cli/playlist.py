@@ -24,7 +24,7 @@ def check_playlist(
 
     Example: iqasuite playlist check playlists/demo
     """
-    from iqasuite.data.playlists import read_playlist
+    from iqasuite.datasets.playlists import read_playlist
 
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: no such folder")
@@ -42,8 +42,8 @@ def check_playlist(
 
 
 def _check_sessions(folder: Path, known_images: list[str] | None) -> None:
-    from iqasuite.data.playlists import checked_playlists
-    from iqasuite.data.sessions import copied_sessions, faulty_runs, report_text, session_report
+    from iqasuite.datasets.playlists import checked_playlists
+    from iqasuite.datasets.sessions import copied_sessions, faulty_runs, report_text, session_report
 
     votes, messages = checked_playlists(folder, known_images=known_images)
     for message in messages:
@@ -67,7 +67,7 @@ def convert_playlist(
 
     Example: iqasuite playlist convert sessions playlists/mine
     """
-    from iqasuite.data.playlists import convert_playlists
+    from iqasuite.datasets.playlists import convert_playlists
 
     written = convert_playlists(source, target, overwrite)
     for path in written:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ import typer
 
 from iqasuite.cli.models import data_names, model_names, observer_names
 from iqasuite.errors import InputError
-from iqasuite.scoring.tables import FORMATS
+from iqasuite.inference.tables import FORMATS
 
 _SHOWN = 20  # names of failed pictures in the last line
 Format = Annotated[str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Default: a table to read.")]
@@ -78,7 +79,7 @@ def score_images(
     Example: iqasuite score --reference photograph.png --model vif copy1.jpg copy2.jpg
     Example: iqasuite score --pairs validation/ --output output.txt
     """
-    from iqasuite.scoring.tables import format_of
+    from iqasuite.inference.tables import format_of
 
     if null and "-" not in images:
         raise InputError("--null without the name -; expected names from standard input")
@@ -91,7 +92,7 @@ def score_images(
         raise typer.Exit(_compare(images, reference, model, views or "eight", form, output, null))
     if views is not None:
         raise InputError(f"--views {views}: only where pictures are compared; expected --reference, or no --views")
-    from iqasuite.scoring import opinions
+    from iqasuite.inference import opinions
 
     form = format_of(output, form)
     entries = opinions.chosen(model, observer)
@@ -99,14 +100,23 @@ def score_images(
         default = f"default model {entries[0].name}: {entries[0].caution}"
         typer.echo(f"{default} Another model: --model NAME (iqasuite models lists them).", err=True)
     together = any(name.rpartition("/")[2] == opinions.ALL for name in observer)
-    wanted = opinions.Wanted(category, distribution, together, maps)
+    wanted = opinions.Wanted(category, distribution, together, _map_writer(maps))
     paths, total = _named(images, null)
     columns, legend = opinions.columns(entries, wanted), opinions.legend(entries)
-    from iqasuite.evaluation.judging import Judge
+    from iqasuite.inference.predictor import Judge
 
     judges = [Judge(entry, precision) for entry in entries]
     rows = opinions.rows(judges, map(Path, paths), wanted, batch_size)
     raise typer.Exit(_write(rows, columns, legend, form, output, total))
+
+
+def _map_writer(folder: Path | None) -> Callable | None:
+    if folder is None:
+        return None
+    from iqasuite.report.figures.maps import save_map  # matplotlib takes a second
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return partial(save_map, folder=folder)
 
 
 def _check_precision(precision: str) -> None:
@@ -116,14 +126,14 @@ def _check_precision(precision: str) -> None:
 
 def _compares(model: str) -> bool:
     """Whether a model compares pictures; an unknown one is said so by whoever loads it."""
-    from iqasuite import catalogue
+    from iqasuite.weights import catalogue
 
     try:
         return catalogue.find(model).needs_reference
     except InputError as error:
         if Path(model).suffix == ".safetensors":
             raise
-        from iqasuite.models.piq_metrics import METRICS  # takes seconds: only where a name may be one
+        from iqasuite.models.metrics.piq_metrics import METRICS  # takes seconds: only where a name may be one
 
         if model in METRICS:
             return True
@@ -132,7 +142,7 @@ def _compares(model: str) -> bool:
 
 def _named(images: list[str], null: bool) -> tuple[Iterator[str], int | None]:
     """Picture files in the order of the names, and how many; None where a list is still coming."""
-    from iqasuite.scoring.files import named, streamed
+    from iqasuite.inference.image_files import named, streamed
 
     found = [name if name == "-" else named([name]) for name in images]  # what is wrong is said before anything begins
     total = None if "-" in images else sum(map(len, found))
@@ -142,8 +152,8 @@ def _named(images: list[str], null: bool) -> tuple[Iterator[str], int | None]:
 
 def _compare(images: list[str], reference: Path | None, models: list[str], views: str, form: str | None,
              output: Path | None, null: bool) -> int:  # fmt: skip
-    from iqasuite import score
-    from iqasuite.scoring.tables import format_of
+    from iqasuite.inference import score
+    from iqasuite.inference.tables import format_of
 
     models = models or ["ms_ssim"]
     single = len(images) == 1 and images[0] != "-"
@@ -166,8 +176,8 @@ def _compare(images: list[str], reference: Path | None, models: list[str], views
 def _compare_folder(folder: Path, references: Path | None, models: list[str], views: str, form: str | None,
                     output: Path | None) -> int:  # fmt: skip
     """Pairs of the challenge's naming; without a format they become the challenge's file."""
-    from iqasuite import score
-    from iqasuite.scoring.tables import format_of
+    from iqasuite.inference import score
+    from iqasuite.inference.tables import format_of
 
     challenge = form is None and (output is None or output.suffix.lower() not in (".csv", ".jsonl"))
     output = output or (Path("output.txt") if challenge else None)
@@ -186,7 +196,7 @@ def _compare_folder(folder: Path, references: Path | None, models: list[str], vi
 
 
 def _write_challenge(results: Iterable, output: Path, legend: str, total: int) -> int:
-    from iqasuite import score
+    from iqasuite.inference import score
     from iqasuite.paths import write_atomic
 
     done = [result for result in _watched(results, total, "pair", True) if not _failed(result.error)]
@@ -214,7 +224,7 @@ def _watched(items: Iterable, total: int | None, unit: str, quiet_lines: bool) -
 def _write(rows: Iterable, columns: dict[str, str], legend: list[str], form: str, output: Path | None,
            total: int | None) -> int:  # fmt: skip
     """Write rows as they come, name what failed; the exit status."""
-    from iqasuite.scoring.tables import lines, printable, written
+    from iqasuite.inference.tables import lines, printable, written
 
     failed: list[str] = []
     counted = {"all": 0, "failed": 0}
@@ -243,7 +253,7 @@ def _write(rows: Iterable, columns: dict[str, str], legend: list[str], form: str
 
 
 def _say_failed(failed: list[str], counted: dict[str, int]) -> int:
-    from iqasuite.scoring.tables import printable
+    from iqasuite.inference.tables import printable
 
     if counted["all"] == 0:
         typer.echo("error: no pictures named on standard input", err=True)
@@ -295,11 +305,12 @@ def evaluate(
     Example: iqasuite evaluate --test-data live_challenge --model mobile_nr
     Example: iqasuite evaluate --test-data my_study/ --model w.safetensors --part test --split w_split.csv
     """
-    from iqasuite.scoring.tables import format_of
+    from iqasuite.inference.tables import format_of
 
     form = format_of(output, form)
-    from iqasuite.data import dataset as sets
-    from iqasuite.scoring import evaluating, seen
+    from iqasuite.datasets import dataset as sets
+    from iqasuite.experiments import evaluating
+    from iqasuite.weights import seen
 
     entry = None if _is_metric(model) else _found(model)
     judge = None if entry is None or entry.needs_reference else _judge(entry, precision)
@@ -333,7 +344,7 @@ def evaluate(
 
 
 def _is_metric(name: str) -> bool:
-    from iqasuite import catalogue
+    from iqasuite.weights import catalogue
 
     try:
         catalogue.find(name)
@@ -343,13 +354,13 @@ def _is_metric(name: str) -> bool:
 
 
 def _found(name: str):
-    from iqasuite import catalogue
+    from iqasuite.weights import catalogue
 
     return catalogue.find(name)
 
 
 def _judge(entry, precision: str):
-    from iqasuite.evaluation.judging import Judge
+    from iqasuite.inference.predictor import Judge
 
     _check_precision(precision)
     return Judge(entry, precision)
@@ -368,8 +379,8 @@ def _write_scores(scores, ranked, heading: str, form: str, output: Path | None) 
 
     For programs a difference has its own metric, such as "srocc above sharpness".
     """
-    from iqasuite.scoring import evaluating
-    from iqasuite.scoring.tables import lines, written
+    from iqasuite.experiments import evaluating
+    from iqasuite.inference.tables import lines, written
 
     if form == "table":
         tables = [heading], lines(evaluating.beside_baseline(scores), evaluating.COLUMNS, form)

@@ -10,7 +10,7 @@ app = typer.Typer(help="Batches of notebooks.", no_args_is_help=True)
 
 
 def _suites(incomplete: str) -> list[str]:
-    from iqasuite.suite import known_suites
+    from iqasuite.experiments.suite import known_suites
 
     return [name for name in known_suites() if name.startswith(incomplete)]
 
@@ -24,7 +24,7 @@ SuiteName = Annotated[
 @app.command("list")
 def list_suites() -> None:
     """List the suites and what they are."""
-    from iqasuite.suite import known_suites, read_suite
+    from iqasuite.experiments.suite import known_suites, read_suite
 
     for name in known_suites():
         suite = read_suite(name)
@@ -34,7 +34,7 @@ def list_suites() -> None:
 @app.command("check")
 def check_suite(name: SuiteName) -> None:
     """Check a suite's runs, needs and parameters against its notebooks; run nothing."""
-    from iqasuite.suite import check, read_suite
+    from iqasuite.experiments.suite import check, read_suite
 
     suite = read_suite(name)
     check(suite)
@@ -50,7 +50,7 @@ def run_suite(
     keep_going: Annotated[bool, typer.Option(help="Go on with runs that do not need a failed one.")] = True,
 ) -> None:
     """Run what is not done yet of a suite, then build its gallery."""
-    from iqasuite import batch
+    from iqasuite.experiments import batch
 
     raise typer.Exit(batch.run_suite(name, jobs, keep_going))
 
@@ -71,8 +71,8 @@ def new_suite(
     \b
     Example: iqasuite suite new studies/portraits
     """
-    from iqasuite import batch
-    from iqasuite import study as studies
+    from iqasuite.experiments import batch
+    from iqasuite.experiments import study as studies
 
     jobs = batch.default_jobs() if jobs is None else jobs
     planned = studies.plan(study, name, quick, max(1, jobs))
@@ -94,8 +94,8 @@ def publish_weights(
     \b
     Example: iqasuite suite publish demo "aios_0_*" demo_aios
     """
+    from iqasuite.experiments.suite import read_suite
     from iqasuite.report.publish import publish
-    from iqasuite.suite import read_suite
 
     for path in publish(read_suite(name).name, pattern, published):
         typer.echo(path)
@@ -103,7 +103,7 @@ def publish_weights(
 
 def run_notebook(suite: str, run: str, threads: int = 1) -> None:
     """One run of a suite: what the Snakefile calls."""
-    from iqasuite import batch
+    from iqasuite.experiments import batch
 
     try:
         batch.run_notebook(suite, run, threads)
@@ -114,7 +114,7 @@ def run_notebook(suite: str, run: str, threads: int = 1) -> None:
 
 def build_gallery(name: SuiteName) -> None:
     """Build the pages of a suite from what its runs have left in results/."""
-    from iqasuite.report import gallery
-    from iqasuite.suite import read_suite
+    from iqasuite.experiments import gallery
+    from iqasuite.experiments.suite import read_suite
 
     typer.echo(gallery.build(read_suite(name)))

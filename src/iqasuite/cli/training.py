@@ -68,7 +68,7 @@ def train(
     Example: iqasuite train --data koniq10k --model trcnn --base mobilenet_v2 --output trcnn.safetensors
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     """
-    from iqasuite.cli import train_program as program
+    from iqasuite.experiments import train_program as program
 
     given = {"base": base, "width": width}
     settings = program.Settings(

@@ -12,10 +12,10 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr
 
-from iqasuite.data.dataset import Dataset
+from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
-from iqasuite.evaluation.people import first_votes
-from iqasuite.evaluation.predictions import predictions_frame
+from iqasuite.evaluation.subjects.people import first_votes
+from iqasuite.inference.predictions import predictions_frame
 
 MAJORITY = "baseline: majority"
 MOS_ROUNDED = "baseline: MOS model, rounded"

@@ -13,12 +13,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.dataset import Scale
-from iqasuite.data.frames import SCORES, validate
+from iqasuite.datasets.dataset import Scale
+from iqasuite.datasets.frames import SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.people import content_of, natural_order
 from iqasuite.evaluation.scores import numbers_of
+from iqasuite.evaluation.subjects.people import content_of, natural_order
 from iqasuite.evaluation.uncertainty import (
     drawn_contents,
     holm,

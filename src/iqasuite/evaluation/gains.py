@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.people import content_of
-from iqasuite.evaluation.predictions import hard_predictions
+from iqasuite.evaluation.subjects.people import content_of
 from iqasuite.evaluation.uncertainty import content_weights, holm, least_p, resampled_means, tested
+from iqasuite.inference.predictions import hard_predictions
 
 METRICS = {"accuracy": 1, "mae": -1}  # and whether more of it is better
 

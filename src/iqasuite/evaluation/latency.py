@@ -16,9 +16,9 @@ from scipy.stats import binom
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from iqasuite.catalogue import Entry
 from iqasuite.errors import InputError
-from iqasuite.models.export import INPUT, SCORE, Scored, export_onnx, quantised, session
+from iqasuite.weights.catalogue import Entry
+from iqasuite.weights.export import INPUT, SCORE, Scored, export_onnx, quantised, session
 
 ENGINES = ("torch float32", "torch bfloat16", "ONNX float32", "ONNX int8")
 

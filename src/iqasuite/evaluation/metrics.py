@@ -17,7 +17,8 @@ import numpy as np
 from scipy.optimize import curve_fit
 from scipy.stats import kendalltau, rankdata
 
-VOTES = np.arange(1, 6)
+from iqasuite.inference.predictions import VOTES, hard_votes
+
 # Standard deviation (in votes) of the softened label [.0002 .0997 .8002 .0997 .0002]: the AIO study's .7².
 SOFT_LABEL_SIGMA = 0.49
 
@@ -291,25 +292,6 @@ def kl_divergence(p: np.ndarray, target: np.ndarray) -> float:
     p, target = _or_nan(p), _or_nan(target)
     ratio = np.where(target > 0, target, 1) / np.maximum(p, 1e-7)
     return float((target * np.log(ratio)).sum(1).mean())
-
-
-def hard_votes(p: np.ndarray, expected: np.ndarray | None = None) -> np.ndarray:
-    """Whole votes (n,): the most probable vote of `p` (n, 5); where a row has nan, `expected` (n,) rounded to 1–5.
-
-    Raises:
-        ValueError: an expected vote that is needed and not finite.
-    """
-    p = np.asarray(p, float)
-    most_probable = np.argmax(np.nan_to_num(p), axis=1) + 1
-    if expected is None:
-        return most_probable
-    without, expected = np.isnan(p).any(1), np.asarray(expected, float)
-    bad = int((without & ~np.isfinite(expected)).sum())
-    if bad:
-        raise ValueError(f"expected: {bad} of {len(expected)} votes are not finite, expected numbers")
-    # Half a vote goes up: numpy's rounding to even would make 2.5 a 2 and 3.5 a 4.
-    rounded = np.clip(np.floor(np.where(without, expected, 1) + 0.5), 1, 5).astype(int)
-    return np.where(without, rounded, most_probable)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from iqasuite.data.dataset import Dataset
-from iqasuite.data.file_facts import file_facts
-from iqasuite.evaluation.people import content_of
-from iqasuite.evaluation.predictions import P
+from iqasuite.datasets.dataset import Dataset
 from iqasuite.evaluation.resampled import sroccs
+from iqasuite.evaluation.subjects.people import content_of
 from iqasuite.evaluation.uncertainty import content_weights, interval
-from iqasuite.models.natural_scenes import luminance
+from iqasuite.images.file_facts import file_facts
+from iqasuite.inference.predictions import P
+from iqasuite.models.metrics.natural_scenes import luminance
 
 PREFIX, SUFFIX = "baseline: ", " (rank only)"
 OF_PIXELS = ("sharpness", "contrast", "brightness")

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from iqasuite.evaluation.metrics import LEAST, VOTES, near_one, soft_votes
+from iqasuite.evaluation.metrics import LEAST, near_one, soft_votes
+from iqasuite.inference.predictions import VOTES
 
 # Pairs of images grow with the square: above this many a resampled Kendall correlation is left out (nan).
 KENDALL_LIMIT = 4000

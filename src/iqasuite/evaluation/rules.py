@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.dataset import Dataset
-from iqasuite.data.frames import LEAST_IMAGES
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, MonotoneThresholds, majority
-from iqasuite.evaluation.people import content_of, first_votes, natural_order
-from iqasuite.evaluation.thresholds import AccuracyThresholds
+from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 
 MOST_PROBABLE, MOST_OFTEN_RIGHT = "thresholds, ordinal probit", "thresholds, most often right"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from iqasuite.data.distortions import gaussian_blur, jpeg
 from iqasuite.explain.attention import minmax
+from iqasuite.images.distortions import gaussian_blur, jpeg
 
 VIEW, CENTRE = 256, 96  # side of the view that the study's lengths are for, and of the covered square, in pixels
 

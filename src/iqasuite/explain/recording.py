@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from iqasuite.data.views import normalise
 from iqasuite.errors import InputError
-from iqasuite.evaluation.people import natural_order
+from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.explain.attention import layer_head_maps
-from iqasuite.models.weights import load_weights, read_card
+from iqasuite.images.crops import normalise
+from iqasuite.weights.files import load_weights, read_card
 
 LARGEST = 4 * 2**30  # bytes of one view's recorded attention, of which the class token's row is then kept
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from iqasuite.evaluation.judging import Judge, enlarged
+from iqasuite.inference.predictor import Judge, enlarged
 
 REGIONS = ("most attended", "at random", "least attended")
 

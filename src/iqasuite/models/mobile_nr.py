@@ -54,7 +54,7 @@ class MobileNR(nn.Module):
     """Quality without a reference: normalised RGB images (B, 3, H, W), any size from 32 pixels -> logits (B, 5).
 
     The five outputs are steps of quality from the low to the high end of a scale; which scale, the card of the weights
-    says. Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.data.views.normalise`).
+    says. Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.images.crops.normalise`).
 
     Args:
         base: "scratch", or a torchvision classifier such as mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large.

@@ -2,7 +2,7 @@
 
 A picture that was encoded small and shown large has no energy above its own sampling rate; coding takes more away and
 adds blocks. Both stand in the power spectrum of a patch, whatever the patch shows. `PatchSpectrum` computes it,
-`SharpnessEncoder` learns from photographs that we encode ourselves (`data.encoding_stream`) to read it, and
+`SharpnessEncoder` learns from photographs that we encode ourselves (`images.encoding_stream`) to read it, and
 `SpectrumTokens` puts both in front of a transformer.
 """
 
@@ -137,7 +137,7 @@ class SpectrumTokens(nn.Module):
     """Tokens (B, cells², 2 · dim) of normalised images (B, 3, H, W): sharpness features of the patches in each cell.
 
     The image is cut into patches that do not overlap; each cell has the mean and the standard deviation over its
-    patches. What the encoder knows comes from `data.encoding_stream` and then stays as it is (frozen), or from the
+    patches. What the encoder knows comes from `images.encoding_stream` and then stays as it is (frozen), or from the
     training of the whole network.
 
     Args:

@@ -228,7 +228,7 @@ class ViTIQA(nn.Module):
     """Image quality as one person sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
 
     `forward(x)` is `trunk(reduce(stem(x)))`; each can be used alone, so that a frozen stem is computed once.
-    Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.data.views.normalise`).
+    Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.images.crops.normalise`).
 
     Args:
         size: "tiny", "small" or "paper"; None where dim, depth, heads, dim_head and mlp_dim are all given.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from filelock import FileLock
 
-from iqasuite.data.frames import read_frame, validate
+from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.errors import InputError
 from iqasuite.paths import results_root, work_root, write_atomic
-from iqasuite.report.style import png_of
+from iqasuite.report.figures.style import png_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,7 +22,7 @@ from iqasuite.paths import project_root, results_root, write_atomic
 if TYPE_CHECKING:
     import pandas as pd
 
-    from iqasuite.data.dataset import Dataset
+    from iqasuite.datasets.dataset import Dataset
 
 PACKAGES = ("iqasuite", "torch", "torchvision", "numpy", "pandas", "scikit-learn", "vit-pytorch", "accelerate")
 FOLDERS = ("IQASUITE_DATA", "IQASUITE_CACHE", "IQASUITE_WEIGHTS")  # variables that name folders outside the project
@@ -177,7 +177,7 @@ def _described_data(dataset: Dataset | None) -> dict[str, Any] | None:
 def _split_hash(split: pd.DataFrame | None) -> str | None:
     if split is None:
         return None
-    from iqasuite.data.splits import split_hash
+    from iqasuite.datasets.splits import split_hash
 
     return split_hash(split)
 

@@ -9,10 +9,10 @@ import torch
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import accuracy, mae, qwk, srocc
-from iqasuite.evaluation.people import natural_order
-from iqasuite.evaluation.predictions import hard_predictions, read_table
-from iqasuite.models.weights import load_weights, read_card, save_weights
+from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.inference.predictions import hard_predictions, read_table
 from iqasuite.paths import project_root, safe_name, work_root
+from iqasuite.weights.files import load_weights, read_card, save_weights
 
 AIO_LIMITS = (
     "One person's habits on a few photographs and the distortions of that set: on other pictures it is a guess. It "

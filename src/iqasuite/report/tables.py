@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from iqasuite.data.frames import LEAST_IMAGES
+from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation.people import natural_order
+from iqasuite.evaluation.subjects.people import natural_order
 
 COLUMNS = ("accuracy", "qwk", "mae", "srocc")
 UNTRAINED = "no training"  # protocol of metrics, which have nothing to learn

@@ -18,17 +18,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from iqasuite.data.dataset import Dataset
-from iqasuite.data.frames import LEAST_IMAGES
-from iqasuite.data.splits import part
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.frames import LEAST_IMAGES
+from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models import create
-from iqasuite.models.weights import load_weights
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
 from iqasuite.training.losses import soft_labels
+from iqasuite.weights.files import load_weights
 
 logger = logging.getLogger(__name__)
 EVERYBODY = "everybody"

@@ -53,7 +53,7 @@ class ImageBatches:
     """Batches of cached uint8 images, cut and normalised on the device.
 
     Args:
-        cache: `cache[list of positions]` -> uint8 (B, H, W, 3), as `iqasuite.data.cache.ImageCache`.
+        cache: `cache[list of positions]` -> uint8 (B, H, W, 3), as `iqasuite.images.cache.ImageCache`.
         indices: positions in the cache, one for each target.
         targets: (n, …) tensor.
         crop: side in pixels of random crops with random flips (train) or of a fixed grid of crops (otherwise);
@@ -77,7 +77,7 @@ class ImageBatches:
         return math.ceil(len(self.targets) / self.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        from iqasuite.data import views
+        from iqasuite.images import crops
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         generator = _generator(self.seed, number)
@@ -85,11 +85,11 @@ class ImageBatches:
             images = torch.as_tensor(self.cache[self.indices[rows.numpy()].tolist()]).to(device, non_blocking=True)
             images, targets = images.permute(0, 3, 1, 2), self.targets[rows]
             if self.crop and self.train:
-                images = views.random_crops(images, self.crop, generator)
+                images = crops.random_crops(images, self.crop, generator)
             elif self.crop and self.views:
-                images = views.grid_crops(images, self.crop, self.views).flatten(0, 1)
+                images = crops.grid_crops(images, self.crop, self.views).flatten(0, 1)
                 targets = targets.repeat_interleave(self.views**2, dim=0)
-            yield views.normalise(images, self.mean, self.std), targets
+            yield crops.normalise(images, self.mean, self.std), targets
 
     def signature(self) -> str:
         viewing = (self.crop, self.train, self.views)
@@ -101,7 +101,7 @@ class StreamBatches:
 
     Args:
         stream: `stream.batch(n, step)` -> uint8 (n, 3, H, W) and classes (n,) in 1…5, as of
-            `iqasuite.data.stream.JPEGStream`.
+            `iqasuite.images.jpeg_stream.JPEGStream`.
         sigma: standard deviation of the soft labels in classes; 0 = one-hot.
         fixed: the same batches every epoch (validation) instead of new ones.
     """
@@ -116,13 +116,13 @@ class StreamBatches:
         return self.steps
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        from iqasuite.data import views
+        from iqasuite.images import crops
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         first = 0 if self.fixed else number * self.steps
         for step in range(first, first + self.steps):
             images, classes = self.stream.batch(self.batch_size, step)
-            yield views.normalise(images.to(device), self.mean, self.std), soft_labels(classes, self.sigma)
+            yield crops.normalise(images.to(device), self.mean, self.std), soft_labels(classes, self.sigma)
 
     def signature(self) -> str:
         return _digest(None, getattr(self.stream, "seed", None), self.batch_size, self.steps, self.sigma, self.fixed)

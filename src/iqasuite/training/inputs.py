@@ -17,11 +17,11 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from iqasuite.data.cache import open_cache, shown_as
-from iqasuite.data.dataset import Dataset, file_hash
-from iqasuite.data.views import grid_crops, normalise
+from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
-from iqasuite.paths import cache_root
+from iqasuite.images.cache import open_cache, shown_as
+from iqasuite.images.crops import grid_crops, normalise
+from iqasuite.paths import cache_root, file_hash
 from iqasuite.training.batches import ArrayBatches, ImageBatches
 from iqasuite.training.machine import computes_in_bf16, progress
 

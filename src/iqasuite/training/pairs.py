@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from iqasuite import models
-from iqasuite.data.cache import ImageCache, open_cache
-from iqasuite.data.dataset import Dataset
-from iqasuite.data.lightness import scaled_lightness
-from iqasuite.data.views import grid_crops, normalise, random_crops
+from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
+from iqasuite.images.cache import ImageCache, open_cache
+from iqasuite.images.crops import grid_crops, normalise, random_crops
+from iqasuite.images.lightness import scaled_lightness
 from iqasuite.training import ranking_losses
 from iqasuite.training.batches import ArrayBatches
 from iqasuite.training.loop import Result, Schedule, fit
@@ -40,7 +40,7 @@ LIGHTNESS = (0.3, 1.5)  # the study's range of factors
 
 @dataclass(frozen=True)
 class ImagePairs:
-    """Pairs of a rated set at one size, as `data.pseudo_labelled.PseudoLabelled` has those of its own.
+    """Pairs of a rated set at one size, as `datasets.pseudo_labelled.PseudoLabelled` has those of its own.
 
     Attributes:
         images: images frame, one row a pair.
@@ -234,7 +234,7 @@ class FullReference:
 
     Attributes:
         model: reference and distorted (B, 3, H, W), normalised -> scores (B,), on the scale of the targets; for
-            `evaluation.full_reference.save_full_reference`.
+            `inference.pairs.save_full_reference`.
         result: of the training loop; None while it runs.
     """
 

@@ -23,14 +23,14 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from iqasuite.data.cache import shown_as
-from iqasuite.data.dataset import Dataset, file_hash
-from iqasuite.data.loading import image_size, read_image, resized
-from iqasuite.data.patches import padded, patch_boxes, patch_grid, scan_order
-from iqasuite.data.views import normalise
+from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
+from iqasuite.images.cache import shown_as
+from iqasuite.images.crops import normalise
+from iqasuite.images.loading import image_size, read_image, resized
+from iqasuite.images.patches import padded, patch_boxes, patch_grid, scan_order
 from iqasuite.models.backbones import Backbone, average, backbone, folded, moments, shorter_side
-from iqasuite.paths import cache_root, write_atomic
+from iqasuite.paths import cache_root, file_hash, write_atomic
 from iqasuite.training.machine import computes_in_bf16, progress
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class PatchFeatures:
         return patch_boxes(height, width, tuple(self.settings["size"]), self.settings["overlap"])
 
     def sequence(self, image: str, order: str = "raster") -> np.ndarray:
-        """Features float32 (n_patches, dim) in one of `data.patches.ORDERS`."""
+        """Features float32 (n_patches, dim) in one of `images.patches.ORDERS`."""
         return self[image][scan_order(*self.grid(image), order)]
 
     def within(self, image: str, region: Sequence[float], order: str = "raster") -> np.ndarray:
@@ -145,7 +145,7 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
     Args:
         source: a data set, image -> file, or files (named by their paths as given).
         network: name of a torchvision classifier, "spectrum" (which needs no weights), or a backbone.
-        size, overlap: of the patches, as in `data.patches.patch_boxes`.
+        size, overlap: of the patches, as in `images.patches.patch_boxes`.
         taps: layers whose maps are pooled, side by side (-1 = the last).
         pooling: "average" (global average pooling) or "moments" (mean and standard deviation of each map).
         images: some of the source's images, or references of a data set; None = its images.

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from iqasuite.data.encoding_stream import EncodingStream
-from iqasuite.data.pseudo_labelled import PseudoLabelled
-from iqasuite.data.stream import JPEGStream
-from iqasuite.data.views import normalise
+from iqasuite.datasets.pseudo_labelled import PseudoLabelled
+from iqasuite.images.crops import normalise
+from iqasuite.images.encoding_stream import EncodingStream
+from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.models.spectrum import SpectrumTokens
 from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches
 from iqasuite.training.loop import Result, Schedule, fit

@@ -15,15 +15,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from iqasuite.data.dataset import Dataset, Scale
-from iqasuite.data.splits import part
+from iqasuite.datasets.dataset import Dataset, Scale
+from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models.heads import expected_vote
-from iqasuite.models.weights import save_weights
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import mse_loss, plcc_loss, soft_cross_entropy
 from iqasuite.training.ranking_losses import hinge_loss, soft_spearman_loss, spearman
+from iqasuite.weights.files import save_weights
 
 logger = logging.getLogger(__name__)
 VOTES = np.arange(1.0, 6.0)

@@ -1,0 +1,32 @@
+"""What observers rated: data sets, playlists, splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iqasuite.errors import InputError
+
+if TYPE_CHECKING:
+    from iqasuite.datasets.dataset import Dataset
+
+
+def load(name: str, root: Path | str | None = None, missing: str = "error") -> Dataset:
+    """A data set by name, or your own by its folder.
+
+    Args:
+        name: one of `iqasuite.datasets.adapters.NAMES`, or a folder with images and a CSV of ratings.
+        root: the set's folder; None = where it lies in the data folder.
+        missing: "error" stops where files of the set are absent, "drop" goes on without them.
+
+    Raises:
+        InputError: unknown name or `missing`, files absent.
+    """
+    from iqasuite.datasets import adapters, own  # here, so that importing the room stays fast
+
+    if missing not in ("error", "drop"):
+        raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
+    if name not in adapters.NAMES and Path(name).is_dir():
+        return own.load(Path(name), missing)
+    module = adapters.adapter(name)
+    return module.load(Path(root) if root is not None else module.CARD.folder(), missing)

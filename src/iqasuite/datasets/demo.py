@@ -1,0 +1,225 @@
+"""The demo set: photographs from scikit-image and scikit-learn, spoiled by our own code, rated by simulated observers.
+
+It needs no download and is made deterministically in seconds. 13 contents (256×256 regions of seven colour photographs,
+none overlapping) × 26 images: the pristine one, ten JPEG files (two qualities from each of the five classes) and blur,
+noise and resolution loss at five levels each. True quality is 1 + 4·HaarPSI⁴ (HaarPSI: Reisenhofer et al., Signal
+Processing: Image Communication 61, 2018), which spreads the images evenly over the five classes; the votes follow
+`iqasuite.datasets.simulated`. Sessions 1–3 share out the images, session 4 repeats session 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import piq
+import torch
+
+from iqasuite.datasets import simulated
+from iqasuite.datasets.dataset import Dataset, Scale, mean_votes
+from iqasuite.datasets.frames import validate
+from iqasuite.datasets.playlists import read_playlists, write_playlist
+from iqasuite.errors import InputError
+from iqasuite.images import distortions
+from iqasuite.images.photographs import PHOTOGRAPHS, SIZE, contents
+from iqasuite.paths import cache_root, file_hash
+
+_log = logging.getLogger(__name__)
+
+SESSIONS = 3  # a fourth repeats the first
+_RECIPE = 1  # raise it when the code below makes other files from the same tables
+_START = pd.Timestamp("2024-01-08 09:00:00")
+
+
+def versions(content: str, pristine: np.ndarray, seed: int = 0) -> dict[str, tuple[str, float, np.ndarray, bytes]]:
+    """The 26 images of a content: file name -> (distortion, level, uint8 pixels, content of the file)."""
+    rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(content.encode()).digest()[:4])])
+    made = {f"{content}_pristine.png": ("pristine", 0.0, pristine)}
+    for low, high in distortions.JPEG_CLASSES.values():
+        for quality in sorted(rng.choice(np.arange(low, high + 1), size=2, replace=False).tolist()):
+            made[f"{content}_jpeg_q{quality:03d}.jpg"] = ("jpeg", quality, distortions.jpeg(pristine, quality))
+    for kind, strengths in distortions.LEVELS.items():
+        for level, strength in enumerate(strengths, start=1):
+            pixels = {
+                "blur": lambda s: distortions.gaussian_blur(pristine, s),
+                "noise": lambda s: distortions.white_noise(pristine, s, rng),
+                "resolution": lambda s: distortions.resolution_loss(pristine, s),
+            }[kind](strength)
+            made[f"{content}_{kind}_{level}.png"] = (kind, float(level), pixels)
+    return {
+        name: (kind, float(level), pixels, _file_content(kind, level, pristine, pixels))
+        for name, (kind, level, pixels) in made.items()
+    }
+
+
+def true_quality(images: np.ndarray, pristine: np.ndarray) -> np.ndarray:
+    """1 + 4·HaarPSI⁴ in [1, 5], in float64 and rounded to 3 digits so that every machine finds the same.
+
+    Args:
+        images: versions of one content, uint8 (n, H, W, 3).
+        pristine: the content, uint8 (H, W, 3).
+
+    Returns:
+        Quality, shape (n,).
+    """
+    versions, reference = (torch.from_numpy(x).permute(0, 3, 1, 2).double() / 255 for x in (images, pristine[None]))
+    similarity = piq.haarpsi(versions, reference.expand_as(versions), data_range=1.0, reduction="none")
+    return np.round(1 + 4 * similarity.numpy() ** 4, 3)
+
+
+def make(root: Path | str, seed: int = 0) -> None:
+    """Make the demo set in `root`, whole or not at all; nothing happens where it is already there.
+
+    A demo set made by an older recipe is replaced.
+
+    Raises:
+        InputError: `root` holds something that is not a demo set.
+        OSError: the folder cannot be written; nothing is left behind then.
+    """
+    root = Path(root)
+    if _is_current(root, seed):
+        return
+    _log.info("making the demo set in %s", root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
+    try:
+        _fill(temporary, seed)
+        os.chmod(temporary, 0o755)
+        if root.exists():
+            if any(root.iterdir()):
+                os.replace(root, temporary / "replaced")
+            else:
+                root.rmdir()
+        try:
+            os.replace(temporary, root)
+        except OSError:  # somebody else was faster: theirs is as good
+            if not _is_current(root, seed):
+                raise
+        shutil.rmtree(root / "replaced", ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load(root: Path | str | None = None) -> Dataset:
+    """The demo set, made first where it is absent.
+
+    Args:
+        root: its folder; None = `demo` in the cache folder.
+
+    Raises:
+        InputError: `root` holds something else, or files of the set are missing from it.
+    """
+    root = Path(root) if root is not None else cache_root() / "demo"
+    make(root)
+    images = pd.read_csv(root / "images.csv", keep_default_na=False, na_values={"mos_std": [""]})
+    images = validate(images, "images", str(root / "images.csv"))
+    lost = [name for name in images["image"] if not (root / name).is_file()]
+    if lost:
+        raise InputError(f"{root}: {len(lost)} images missing ({lost[0]} …); remove the folder, it is made again")
+    quality = images["level"].where(images["distortion"] == "jpeg")  # a PNG file gives nothing away
+    return Dataset(
+        name="demo",
+        root=root,
+        images=images,
+        votes=read_playlists(root / "playlists", known_images=images["image"]),
+        scale=Scale(1, 5),
+        display_size=(SIZE, SIZE),
+        nuisances=pd.DataFrame({"jpeg_quality": quality.to_numpy()}, index=pd.Index(images["image"])),
+        sources={name: name.rsplit("-", 1)[0] for name in images["content"].unique()},
+        simulated=True,
+        licence="photographs as in scikit-image and scikit-learn (CC0, public domain, CC BY); ratings simulated",
+        citation="",
+        truth=pd.read_csv(root / "truth.csv"),
+    )
+
+
+def _fill(root: Path, seed: int) -> None:
+    rows = []
+    (root / "images").mkdir()
+    for number, (content, pristine) in enumerate(contents().items()):
+        reference = f"images/{content}_pristine.png"
+        of_content = versions(content, pristine, seed)
+        quality = true_quality(np.stack([pixels for _, _, pixels, _ in of_content.values()]), pristine)
+        for index, (name, (kind, level, _, bytes_of_file)) in enumerate(of_content.items()):
+            (root / "images" / name).write_bytes(bytes_of_file)
+            # Neighbours in strength go to different sessions, and each strength to all sessions over the contents.
+            session = (index + number) % SESSIONS + 1
+            own_reference = "" if kind == "pristine" else reference
+            rows.append((f"images/{name}", content, own_reference, kind, level, quality[index], session))
+    made = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", "quality", "session"])
+    votes = ratings(made, seed)
+    for (observer, session), playlist in votes.groupby(["observer", "session"]):
+        write_playlist(playlist, root / "playlists" / observer / f"{observer}_{session}.csv")
+    images = made.merge(mean_votes(votes[votes["session"] <= SESSIONS]), on="image", validate="one_to_one")
+    validate(images.drop(columns=["quality", "session"]), "images").to_csv(root / "images.csv", index=False)
+    truth(made).to_csv(root / "truth.csv", index=False)
+    simulated.table().to_csv(root / "observers.csv", index=False)
+    listed = sorted(path for path in root.rglob("*") if path.is_file())
+    hashes = {path.relative_to(root).as_posix(): file_hash(path) for path in listed}
+    manifest = {"set": "demo", "recipe": _fingerprint(seed), "seed": seed, "files": hashes}
+    (root / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def ratings(made: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Votes of the simulated observers in sessions 1–4, each session in an order of its own.
+
+    Args:
+        made: image, distortion, quality and session (1–3) of every image.
+        seed: of order, inconsistency, durations.
+
+    Returns:
+        Votes frame.
+    """
+    sessions = []
+    for number, observer in enumerate(simulated.OBSERVERS):
+        for session in range(1, SESSIONS + 2):
+            rng = np.random.default_rng([seed, number, session])
+            shown = made[made["session"] == (1 if session > SESSIONS else session)]
+            shown = shown.iloc[rng.permutation(len(shown))]
+            vote = simulated.vote(observer, shown["quality"], shown["distortion"], rng)
+            duration = np.round(np.exp(rng.normal(-0.2, 0.6, len(shown))), 3)
+            start = _START + pd.Timedelta(days=7 * (session - 1), hours=number)
+            frame = {"observer": observer.name, "session": session, "position": np.arange(1, len(shown) + 1)}
+            frame |= {"image": shown["image"].to_numpy(), "vote": vote, "duration": duration}
+            times = start + pd.to_timedelta(np.floor(np.cumsum(8 + duration)), unit="s")
+            sessions.append(pd.DataFrame(frame | {"timestamp": times}))
+    return validate(pd.concat(sessions), "votes")
+
+
+def truth(made: pd.DataFrame) -> pd.DataFrame:
+    """What every observer expects of every image: observer, image, expected_vote, quality."""
+    frames = []
+    for observer in simulated.OBSERVERS:
+        expected = simulated.expected_vote(observer, made["quality"], made["distortion"]).round(4)
+        frame = {"observer": observer.name, "image": made["image"], "expected_vote": expected}
+        frames.append(pd.DataFrame(frame | {"quality": made["quality"]}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _file_content(kind: str, level: float, pristine: np.ndarray, pixels: np.ndarray) -> bytes:
+    return distortions.jpeg_bytes(pristine, int(level)) if kind == "jpeg" else distortions.png_bytes(pixels)
+
+
+def _fingerprint(seed: int) -> str:
+    tables = (_RECIPE, SIZE, PHOTOGRAPHS, distortions.JPEG_CLASSES, distortions.LEVELS, simulated.OBSERVERS, seed)
+    return hashlib.sha256(repr(tables).encode()).hexdigest()
+
+
+def _is_current(root: Path, seed: int) -> bool:
+    """Whether the demo set of today's recipe is in `root`; InputError where something else is."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    try:
+        manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["set"] == "demo":
+            return manifest["recipe"] == _fingerprint(seed)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError(f"{root}: holds something that is not a demo set; expected an empty or new folder")

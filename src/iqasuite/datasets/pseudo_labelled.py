@@ -1,0 +1,321 @@
+"""Pseudo-labelled pairs: photographs spoiled by our own code, scored by a consensus of metrics in place of people.
+
+Training data for full-reference networks where no ratings are at hand. A pseudo-label is what metrics agree on, not
+what anybody saw: it may train and choose a network, never show that one is good. Crops and metrics are computed once
+and kept as uint8 memory maps in a folder named after the files' contents and all settings. `lab_pairs` at the end
+gives the pairs of a set that people did rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from scipy.special import ndtri
+from torch import Tensor
+
+from iqasuite.datasets import splits
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.frames import validate
+from iqasuite.errors import InputError
+from iqasuite.images import more_distortions
+from iqasuite.images.cache import ImageCache
+from iqasuite.images.loading import read_image, resized
+from iqasuite.paths import cache_root, file_hash
+
+_log = logging.getLogger(__name__)
+# How a table is read: "NA" and "007" are names like any other.
+_AS_WRITTEN = {"dtype": dict.fromkeys(("image", "content", "reference"), str), "keep_default_na": False,
+               "na_values": [""]}  # fmt: skip
+_LAYOUT = 1  # raise it when the code below, or of a distortion, makes other pixels from the same settings
+# Contrast, gradients, wavelets and saliency, four of the five with colour; 95 ms a pair of 288² on one core.
+CONSENSUS = ("ms_ssim", "gmsd", "mdsi", "haarpsi", "vsi")
+
+
+@dataclass(frozen=True)
+class PseudoLabelled:
+    """Pairs of crops and their pseudo-labels.
+
+    Attributes:
+        images: images frame: `content` is the photograph's name (split by it), `distortion` and `level` 1–5 how the
+            crop was spoiled, `mos` the pseudo-label (mean 0, standard deviation 1, higher = better), `mos_std` nan and
+            `n_votes` 0, as nobody voted. Names are of no files.
+        metrics: what each metric gave, higher = better: one column a metric, rows as of `images`.
+        references, distorted: uint8 crops (n, size, size, 3), read from disk as they are needed.
+        reference_of: for each row of `images` the row of its crop in `references`.
+    """
+
+    images: pd.DataFrame
+    metrics: pd.DataFrame
+    references: ImageCache
+    distorted: ImageCache
+    reference_of: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pairs(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reference and distorted crops of these rows, both uint8 (B, size, size, 3)."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return self.references[self.reference_of[rows]], self.distorted[rows]
+
+
+def make(photographs: Sequence[Path | str], metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+         kinds: Sequence[str] = tuple(more_distortions.KINDS), size: int = 288, places: int = 1, seed: int = 0,
+         root: Path | str | None = None) -> PseudoLabelled:  # fmt: skip
+    """Every photograph spoiled in every kind at five levels, with pseudo-labels; from disk where it was made before.
+
+    A crop is drawn for each photograph, kind and place, mirrored half of the time, and spoiled itself, so that its five
+    levels show the same part of the photograph and other kinds show others.
+
+    Args:
+        photographs: undistorted image files, `size` pixels or more a side, with different names.
+        metrics: name -> function of reference and distorted, float32 (B, 3, H, W) in [0, 1], to (B,), higher = better:
+            `models.metrics.piq_metrics.qualities(CONSENSUS)`. What is on disk is found again by their names.
+        kinds: some of `more_distortions.KINDS`.
+        size: side of the crops in pixels.
+        places: crops of each photograph and kind.
+        seed: of places and distortions.
+        root: folder of such sets; None = `pseudo_labelled` in the cache folder.
+
+    Raises:
+        InputError: no photographs, two of one name, one that cannot be read or is too small, an unknown kind, no
+            metrics, a metric that gives nan, too little disk space. Nothing half-written is left then.
+    """
+    paths = [Path(path) for path in photographs]
+    _check(paths, metrics, kinds, size, places)
+    settings = {
+        "layout": _LAYOUT, "photographs": [(path.stem, file_hash(path)) for path in paths], "size": size,
+        "kinds": {kind: more_distortions.LEVELS[kind] for kind in kinds}, "places": places, "seed": seed,
+        "metrics": list(metrics), "versions": {name: version(name) for name in ("piq", "pillow")},
+    }  # fmt: skip
+    folder = Path(root) if root is not None else cache_root() / "pseudo_labelled"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+    with FileLock(f"{path}.lock"):  # runs of a batch want the same set at the same time: one of them makes it
+        if not _is_whole(path, size):
+            _build(path, paths, metrics, kinds, size, places, seed)
+    return _opened(path, size)
+
+
+def kept_by_photograph(path: Path | str, images: pd.DataFrame, n_splits: int = 3, seed: int = 0) -> pd.DataFrame:
+    """Random splits of pairs by photograph, `splits.repeated_by_content`, of which the photographs' parts are saved.
+
+    So sets of other kinds and places of the same photographs share one split.
+
+    Args:
+        path: CSV file, a split of photographs; made and saved where there is none.
+        images: images frame of pairs.
+        n_splits, seed: of the splits that are made.
+
+    Returns:
+        Split frame of the pairs.
+
+    Raises:
+        InputError: as `splits.kept_split`: the file has other photographs or another number of splits.
+    """
+    photographs = images.groupby("content", as_index=False)["mos"].mean()
+    photographs = images.drop_duplicates("content").drop(columns="mos").merge(photographs, on="content")
+    photographs = photographs.assign(image=photographs["content"], reference="", distortion="", level=np.nan)
+    split = splits.kept_split(path, photographs, n_splits, seed, make=splits.repeated_by_content)
+    return images[["image", "content"]].merge(split[["content", "fold", "part"]], on="content")
+
+
+def consensus(metrics: pd.DataFrame | np.ndarray, fitted_on: pd.DataFrame | np.ndarray | None = None) -> np.ndarray:
+    """Pseudo-labels (n,): the mean of the metrics' normal scores, with mean 0 and standard deviation 1.
+
+    Ranks put all metrics on one scale whatever their own; so a label depends on the pairs that it is ranked among.
+    `make` ranks among all pairs of the set, the ones later held out included: labels of one set are the same in every
+    split. To keep held-out pairs out of the scale, give the training part's metrics as `fitted_on`.
+
+    Args:
+        metrics: (n, k), higher = better in each column.
+        fitted_on: (m, k), the pairs that ranks, mean and standard deviation come from; None = `metrics` themselves.
+
+    Raises:
+        InputError: no rows, other columns, or values that are not finite.
+    """
+    values = np.asarray(metrics, dtype=float)
+    known = values if fitted_on is None else np.asarray(fitted_on, dtype=float)
+    if known.ndim != 2 or values.ndim != 2 or not known.size or known.shape[1] != values.shape[1]:
+        raise InputError(f"consensus: metrics {values.shape}, fitted on {known.shape}; expected (n, k), (m, k)")
+    if not (np.isfinite(values).all() and np.isfinite(known).all()):
+        raise InputError("consensus: metrics that are not finite; expected a number for every pair")
+    of_known = _mean_normal_score(known, known)
+    spread = of_known.std() or 1.0  # all pairs alike
+    return (_mean_normal_score(values, known) - of_known.mean()) / spread
+
+
+def lab_pairs(dataset: Dataset, side: int | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+    """The full-reference pairs of a rated set, each brought to one size: image, reference, distorted, MOS.
+
+    Images whose `reference` is empty are left out. Both images are resized straight from their files (bicubic,
+    anti-aliased), so that a version stored small is seen as it was shown: upscaled.
+
+    Args:
+        dataset: with `reference` filled for some images.
+        side: shorter side of both in pixels; None = that of the set's display size, or where it has none the
+            reference's own.
+
+    Yields:
+        Name of the image, reference and distorted uint8 (H, W, 3) of the same shape, and `mos`.
+
+    Raises:
+        InputError: the set has no image with a reference, a file is missing, or a side below 1.
+    """
+    rows = dataset.images[dataset.images["reference"] != ""]
+    if rows.empty:
+        raise InputError(f"{dataset.name}: no image has a reference; expected a set with full-reference pairs")
+    if side is not None and side < 1:
+        raise InputError(f"side={side}: expected 1 pixel or more")
+    if side is None and dataset.display_size is not None:
+        side = min(dataset.display_size)
+    held = ""
+    for row in rows.sort_values("reference", kind="stable").itertuples():
+        if row.reference != held:
+            held, reference = row.reference, dataset.read(row.reference)
+            height, width = reference.shape[:2]
+            factor = 1 if side is None else side / min(height, width)
+            reference = resized(reference, (round(height * factor), round(width * factor)), "stretch")
+        yield row.image, reference, resized(dataset.read(row.image), reference.shape[:2], "stretch"), row.mos
+
+
+def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean over columns of the normal quantile at each value's mid-rank among the known ones."""
+    n, ordered = len(known), np.sort(known, axis=0)
+    scores = np.empty(values.shape)
+    for k in range(values.shape[1]):
+        rank = sum(np.searchsorted(ordered[:, k], values[:, k], side) for side in ("left", "right")) / 2
+        scores[:, k] = ndtri(np.clip(rank / n, 0.5 / n, 1 - 0.5 / n))
+    return scores.mean(axis=1)
+
+
+def _check(paths: list[Path], metrics: Mapping, kinds: Sequence[str], size: int, places: int) -> None:
+    if not paths or not metrics or not kinds:
+        found = f"{len(paths)} photographs, {len(metrics)} metrics, {len(kinds)} kinds"
+        raise InputError(f"pseudo-labels of {found}: expected one or more of each")
+    unknown = [kind for kind in kinds if kind not in more_distortions.KINDS]
+    if unknown:
+        raise InputError(f"distortion {unknown[0]!r}: expected some of {', '.join(more_distortions.KINDS)}")
+    if size < more_distortions.SMALLEST or places < 1:
+        raise InputError(f"size={size}, places={places}: expected {more_distortions.SMALLEST} and 1 or more")
+    stems = [path.stem for path in paths]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise InputError(f"photographs: two are named {twice[0]!r}; expected different names, which splits go by")
+
+
+def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable], kinds: Sequence[str], size: int,
+           places: int, seed: int) -> None:  # fmt: skip
+    """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+    n = len(paths) * len(kinds) * places
+    needed, free = n * (1 + more_distortions.N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
+    if needed > free:
+        found = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
+        raise InputError(f"{path.parent}: {found}; expected room (IQASUITE_CACHE names another folder)")
+    _log.info("making %d pseudo-labelled pairs in %s", n * more_distortions.N_LEVELS, path)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        rows = []
+        with open(temporary / "references.u8", "wb") as references, open(temporary / "distorted.u8", "wb") as distorted:
+            for photograph in paths:
+                pixels, name = _large_enough(photograph, size), photograph.stem
+                for kind in kinds:
+                    for place in range(places):
+                        crop, levels = _spoiled(pixels, name, kind, place, size, seed)
+                        references.write(crop)
+                        distorted.write(levels)
+                        rows += _rows(name, kind, place, _measured(metrics, crop, levels))
+        table = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", *metrics])
+        table.to_csv(temporary / "table.csv", index=False)
+        os.chmod(temporary, 0o755)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); expected a folder with room") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _large_enough(path: Path, size: int) -> np.ndarray:
+    pixels = read_image(path)
+    if min(pixels.shape[:2]) < size:
+        raise InputError(f"{path}: {pixels.shape[1]}×{pixels.shape[0]} pixels; expected {size} or more on each side")
+    return pixels
+
+
+def _spoiled(pixels: np.ndarray, name: str, kind: str, place: int, size: int,
+             seed: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """A crop (size, size, 3) and its five levels (5, size, size, 3); the same whatever else is made."""
+    key = int.from_bytes(hashlib.sha256(f"{name}|{kind}|{place}".encode()).digest()[:8])
+    rng = np.random.default_rng([seed, key])
+    top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
+    crop = pixels[top : top + size, left : left + size]
+    crop = np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+    of_levels = [np.random.default_rng([seed, key, 1]) for _ in range(more_distortions.N_LEVELS)]  # the same for all
+    make_level = more_distortions.KINDS[kind]
+    return crop, np.stack([make_level(crop, level, rng) for level, rng in enumerate(of_levels, start=1)])
+
+
+@torch.inference_mode()
+def _measured(metrics: Mapping[str, Callable], crop: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Each metric of each level, (5, k)."""
+    distorted = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
+    reference = (torch.from_numpy(crop).permute(2, 0, 1).float() / 255).expand_as(distorted)
+    values = np.stack([function(reference, distorted).numpy() for function in metrics.values()], axis=1)
+    wrong = ~np.isfinite(values).all(axis=0)
+    if wrong.any():
+        name = list(metrics)[int(wrong.argmax())]
+        raise InputError(f"metric {name!r} gives nan or an infinite value; expected numbers")
+    return values
+
+
+def _rows(name: str, kind: str, place: int, values: np.ndarray) -> list[tuple]:
+    stem = f"{name}/{kind}_{place + 1}"
+    return [(f"{stem}_{level}", name, f"{stem}_0", kind, level, *v) for level, v in enumerate(values, start=1)]
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    """Whether the folder is there and its maps have the lengths that its table says."""
+    try:
+        table = pd.read_csv(path / "table.csv", **_AS_WRITTEN)
+        n_references = table["reference"].nunique()
+        lengths = [(path / name).stat().st_size for name in ("references.u8", "distorted.u8")]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError) as error:
+        _log.warning("%s: damaged (%s), made again", path, error)
+        return False
+    if lengths != [n_references * 3 * size**2, len(table) * 3 * size**2]:
+        _log.warning("%s: damaged (maps of another length), made again", path)
+        return False
+    return True
+
+
+def _opened(path: Path, size: int) -> PseudoLabelled:
+    table = pd.read_csv(path / "table.csv", **_AS_WRITTEN)
+    named = ["image", "content", "reference", "distortion", "level"]
+    metrics = table.drop(columns=named)
+    images = table[named].assign(mos=consensus(metrics), mos_std=np.nan, n_votes=0)
+    reference_of = pd.factorize(table["reference"])[0]
+    return PseudoLabelled(
+        images=validate(images, "images", str(path)),
+        metrics=metrics,
+        references=ImageCache(path / "references.u8", (int(reference_of.max()) + 1, size, size, 3)),
+        distorted=ImageCache(path / "distorted.u8", (len(table), size, size, 3)),
+        reference_of=reference_of,
+    )

@@ -1,0 +1,388 @@
+"""Runs of a suite: Snakemake decides which and when, papermill executes each notebook, nothing half-done is left."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from iqasuite.errors import InputError
+from iqasuite.experiments import processes
+from iqasuite.experiments.suite import Run, Suite, check, read_suite
+from iqasuite.paths import project_root, results_root, work_root, write_atomic
+from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbformat import NotebookNode
+
+log = logging.getLogger(__name__)
+INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
+LARGE_PICTURE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
+SAID_EVERY = 30.0  # seconds between two lines of a run on the screen
+PATIENCE = 10.0  # seconds that a run waits for another process that executes it and is being ended
+
+
+class RunFailed(Exception):
+    """A notebook stopped with an error; the message is its last line."""
+
+
+def gpus() -> list[str]:
+    """GPUs that may be used: `CUDA_VISIBLE_DEVICES`, else what nvidia-smi lists; importing torch would take seconds."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip() and gpu.strip() != "-1"]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = listed.stdout.splitlines() if listed.returncode == 0 else []
+    return [str(number) for number, _ in enumerate(line for line in lines if line.startswith("GPU "))]
+
+
+def default_jobs() -> int:
+    """Runs at one time: one for each GPU, without a GPU one for each core."""
+    return len(gpus()) or cores()
+
+
+def threads_of(run: Run, jobs: int) -> int:
+    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite says."""
+    total = max(cores(), jobs)
+    if run.cores is None:
+        return max(1, total // jobs)
+    return min(run.cores, total) if run.cores else total
+
+
+def marker(suite: str, run: str) -> Path:
+    """File that says that a run is done, relative to the project's root.
+
+    It lies in `work/`, beside the weights and predictions that later runs read, and not in the committed `results/`:
+    a fresh clone has results without the means to go on from them.
+    """
+    return Path("work") / suite / "runs" / f"{run}.json"
+
+
+def parameter_texts(suite: Suite) -> dict[str, str]:
+    """What each run is given, as one text a run: Snakemake runs those again whose text has changed."""
+    return {name: json.dumps(parameters, sort_keys=True) for name, parameters in check(suite).items()}
+
+
+def run_suite(name: str, jobs: int | None = None, keep_going: bool = True) -> int:
+    """Run what is not yet done of a suite, then build its gallery, also when runs failed.
+
+    Args:
+        name: name or path of the suite.
+        jobs: runs at one time, `default_jobs()` where None.
+        keep_going: go on with runs that do not need a failed one.
+
+    Returns:
+        Exit status: 0 when every run is done, 130 after Ctrl-C or SIGTERM: the runs at work are then ended.
+
+    Raises:
+        InputError: the suite is wrong (nothing has run then), or it is running already.
+    """
+    suite = read_suite(name)
+    check(suite)
+    jobs = default_jobs() if jobs is None else jobs
+    if jobs < 1:
+        raise InputError(f"jobs: found {jobs}; expected 1 or more")
+    with _only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"), _sigterm_as_ctrl_c():
+        status = _interruptible(_snakemake(suite, jobs, keep_going), _environment())
+        if status == INTERRUPTED:
+            log.error("interrupted; the same command goes on from here")
+        _wait_for_runs(suite)
+        from iqasuite.experiments import gallery
+
+        page = gallery.build(suite)
+    done = sum(described["status"] == "ok" for described in read_runs(suite.name).values())
+    log.info("%d of %d runs ok; gallery: %s", done, len(suite.runs), page.relative_to(project_root()).as_posix())
+    return status
+
+
+def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
+    """Execute one run of a suite and file what it leaves.
+
+    `results/<suite>/notebooks/<run>.ipynb` is the executed notebook, with its error where it failed;
+    `results/<suite>/runs/<run>.json` its provenance; `work/<suite>/runs/<run>.json` exists only where it succeeded.
+
+    Args:
+        threads: cores that the notebook may use.
+
+    Raises:
+        InputError: the suite, the run or its parameters are wrong, or another process executes this run.
+        RunFailed: the notebook stopped with an error.
+    """
+    processes.end_with_those_above()
+    suite = read_suite(suite_name)
+    run = suite.run(run_name)
+    parameters = check(suite)[run.name]
+    message = f"run {run.name} of suite {suite.name} is being executed by another process"
+    with _only_one(_lock_of(suite, run), message, patience=PATIENCE):
+        return _run_notebook(suite, run, parameters, threads)
+
+
+def _run_notebook(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -> Path:
+    _forget(suite.name, run.name)
+    started = time.time()
+    with _one_gpu():
+        notebook, error = _execute(suite, run, parameters, threads)
+    elapsed = time.time() - started
+    _file_notebook(notebook, suite, run)
+    written = results_root(suite.name) / "runs" / f"{run.name}.json"  # by the notebook, unless it stopped before
+    if written.is_file():
+        described = json.loads(written.read_text(encoding="utf-8"))
+    else:
+        described = record(run.name, parameters, started=started)
+    in_cells = sum(cell.metadata.get("papermill", {}).get("duration") or 0 for cell in notebook.cells)
+    described |= {
+        "status": "failed" if error else "ok",
+        "error": without_machine_paths(error),
+        "notebook": run.notebook,
+        "foreach": dict(run.foreach),
+        "wall_notebook_s": round(elapsed, 2),
+        "overhead_s": round(elapsed - in_cells, 2),  # kernel start, reading, writing: what the batch adds
+    }
+    path = write_run(suite.name, described)
+    if error:
+        raise RunFailed(f"run {run.name} failed after {elapsed:.0f} s: {described['error']}")
+    write_atomic(project_root() / marker(suite.name, run.name), path.read_bytes())
+    done = sum((project_root() / marker(suite.name, each.name)).is_file() for each in suite.runs)
+    log.info("run %s: ok, %.0f s (%d of %d done)", run.name, elapsed, done, len(suite.runs))
+    return path
+
+
+def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -> tuple[NotebookNode, str]:
+    """The executed notebook and the last line of its error, "" where there is none."""
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ.update(_environment() | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    executed = work_root(suite.name) / "notebooks" / f"{run.name}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    error = ""
+    try:
+        papermill.execute_notebook(
+            str(run.notebook_file),
+            str(executed),
+            parameters,
+            kernel_name="python3",
+            cwd=str(project_root()),
+            progress_bar=False,
+            autosave_cell_every=0,
+            start_timeout=1200,  # a busy machine starts a kernel slowly
+            stdout_file=_Said(run.name),
+            stderr_file=_Said(run.name, bars=True),
+            extra_arguments=["--log-level=ERROR"],
+        )
+    except PapermillExecutionError as failure:
+        error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
+    except DeadKernelError:
+        error = "DeadKernelError: the notebook's process was ended from outside; the usual reason is too little memory"
+    return nbformat.read(executed, as_version=4), error
+
+
+class _Said:
+    """What a notebook prints, on its way to the screen: the last line of it every now and then.
+
+    `bars`: only what begins with a carriage return, as progress bars do; warnings are not for the screen.
+    """
+
+    def __init__(self, run: str, bars: bool = False) -> None:
+        self.run, self.bars, self.next = run, bars, time.monotonic() + SAID_EVERY / 3
+
+    def write(self, text: str) -> None:
+        lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+        if self.bars and "\r" not in text:
+            return
+        if lines and time.monotonic() >= self.next:
+            self.next = time.monotonic() + SAID_EVERY
+            log.info("%s: %s", self.run, lines[-1].strip())
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+def _file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
+    """Write an executed notebook to `work/` and `results/` without this machine's paths and without live widgets."""
+    import nbformat
+
+    notebook.metadata.pop("widgets", None)
+    papermill_notes = notebook.metadata.get("papermill", {})
+    papermill_notes["input_path"] = run.notebook_file.as_posix()
+    papermill_notes["output_path"] = f"results/{suite.name}/notebooks/{run.name}.ipynb"
+    papermill_notes.pop("environment_variables", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            _clean_output(output)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("text", "…")]
+    text = nbformat.writes(notebook) + "\n"
+    for folder in (work_root(suite.name), results_root(suite.name)):
+        write_atomic(folder / "notebooks" / f"{run.name}.ipynb", text)
+
+
+def _clean_output(output: NotebookNode) -> None:
+    for kind in ("text", "evalue"):
+        if kind in output:
+            output[kind] = without_machine_paths(output[kind])
+    if "text" in output:
+        output["text"] = re.sub(r"[^\n]*\r(?!\n)", "", output["text"])  # of a progress bar what was left standing
+    if "traceback" in output:
+        output["traceback"] = [without_machine_paths(line) for line in output["traceback"]]
+    data = output.get("data", {})
+    for mime in list(data):
+        if mime.startswith("application/vnd.jupyter.widget"):
+            del data[mime]  # lives only in the kernel; its text stays
+        elif isinstance(data[mime], str) and not mime.startswith("image/"):
+            data[mime] = without_machine_paths(data[mime])
+    png = data.get("image/png", "")
+    if len(png) > LARGE_PICTURE and len(jpeg := _as_jpeg(png)) < 0.6 * len(png):  # of diagrams it is the larger one
+        data["image/jpeg"] = jpeg
+        del data["image/png"]
+
+
+def _as_jpeg(png: str) -> str:
+    """A picture of photographs, base64, as a JPEG in which nothing is lost that one would see.
+
+    Executed notebooks and their pages are light with it; `results/<suite>/figures/` has every pixel.
+    """
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(written, "JPEG", quality=95, subsampling=0)
+    return base64.b64encode(written.getvalue()).decode("ascii")
+
+
+def _forget(suite: str, run: str) -> None:
+    """Remove what an earlier run of that name left, so that nothing of it passes for this one's."""
+    for kind in ("figures", "tables"):
+        shutil.rmtree(results_root(suite) / kind / run, ignore_errors=True)
+    for file in (f"runs/{run}.json", f"notebooks/{run}.ipynb", f"notebooks/{run}.html"):
+        (results_root(suite) / file).unlink(missing_ok=True)
+    (project_root() / marker(suite, run)).unlink(missing_ok=True)
+
+
+def _snakemake(suite: Suite, jobs: int, keep_going: bool) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")),
+        *("--directory", str(project_root())),
+        *("--config", f"suite={suite.path.as_posix()}", f"jobs={jobs}"),
+        *("--cores", str(max(cores(), jobs)), "--resources", f"slots={jobs}"),
+        *("--rerun-incomplete", "--nolock", "--quiet", "all"),
+        *(["--keep-going"] if keep_going else []),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """Environment of every run: plain lines, this interpreter's kernel and nobody else's, the same hashes each time."""
+    return dict(os.environ) | {
+        "IQASUITE_BATCH": "1",
+        "PYTHONHASHSEED": "0",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        # NumPy's own threads wait for each other more than they work, beside torch's and those of other runs: ten times
+        # slower at worst; what is large is computed by torch
+        "OPENBLAS_NUM_THREADS": "1",
+        # glibc returns every large block to the kernel and fetches it again: up to a third of a training step's time
+        "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+        "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    }
+
+
+def _interruptible(command: list[str], environment: dict[str, str]) -> int:
+    """Exit status of a command; Ctrl-C ends it and all that it started, and is an exit status, too."""
+    process = psutil.Popen(command, env=environment | processes.below_me(), cwd=project_root())
+    try:
+        status = process.wait()
+        return status if status >= 0 else 128 - status  # as shells say that a signal ended it
+    except KeyboardInterrupt:
+        processes.end(process)
+        return INTERRUPTED
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Being asked to end (kill, a cluster's scheduler) ends the batch as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _lock_of(suite: Suite, run: Run) -> Path:
+    return work_root(suite.name) / "runs" / f".{run.name}.lock"
+
+
+def _wait_for_runs(suite: Suite) -> None:
+    """Until no run of the suite is at work: where Snakemake was killed, they end a moment later."""
+    for run in suite.runs:
+        if _lock_of(suite, run).exists():
+            with _only_one(_lock_of(suite, run), f"run {run.name} does not end", patience=60):
+                pass
+
+
+@contextmanager
+def _only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise InputError(f"{message} (lock: {path.relative_to(project_root()).as_posix()})") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _one_gpu() -> Iterator[None]:
+    """Show this process and its kernel one GPU that no other run has taken; nothing to do with fewer than two."""
+    available = gpus()
+    if len(available) < 2:
+        yield
+        return
+    lock, gpu = _free_gpu(available)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _free_gpu(available: list[str]) -> tuple[FileLock, str]:
+    """Wait for a GPU that no other run has taken; a lock is given back when its process ends, however it ends."""
+    folder = project_root() / "work" / "gpus"
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        for gpu in available:
+            lock = FileLock(folder / f"{gpu}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            return lock, gpu
+        time.sleep(1)

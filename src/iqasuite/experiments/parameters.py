@@ -1,0 +1,159 @@
+"""What a notebook's parameters cell declares, read without running it."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iqasuite.errors import InputError
+from iqasuite.yaml_files import shown
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "str": (str,),
+    "bool": (bool,),
+    "None": (type(None),),
+    "list": (list,),
+    "tuple": (list, tuple),
+    "dict": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: `epochs: int = 3  # passes over the training part`."""
+
+    name: str
+    annotation: str  # source text, "" where there is none
+    default: Any
+    comment: str
+
+
+def declared_parameters(notebook: Path) -> dict[str, Parameter]:
+    """Parameters of a notebook by name, in the order of its cell tagged `parameters`.
+
+    Raises:
+        InputError: no such notebook, not a notebook, no such cell, or a line that is not `name: type = value`.
+    """
+    return _declared(_parameters_cell(notebook), f"{notebook.name}: parameters cell")
+
+
+def parameters_in(source: str) -> dict[str, Parameter]:
+    """Parameters that a cell's text declares with their types; none where it is no parameters cell."""
+    try:
+        declared = _declared(source, "cell")
+    except InputError:
+        return {}
+    return {name: parameter for name, parameter in declared.items() if parameter.annotation}
+
+
+def settled(value: Any, parameter: Parameter, where: str) -> Any:
+    """The value of a parameter as the notebook gets it.
+
+    A parameter of the type `dict` with a default is a group of settings: the default names them, what is given is laid over
+    it. A mapping with keys of one's own has a type that says so, such as `dict[str, float]`.
+
+    Args:
+        where: what an error begins with.
+
+    Raises:
+        InputError: another type than declared; a setting that the default does not name, or of another type than there.
+    """
+    if not fits(value, parameter.annotation):
+        found = f"{shown(value)} ({type(value).__name__})"
+        raise InputError(f"{where}: found {found}; expected {parameter.annotation} as the notebook declares it")
+    if parameter.annotation != "dict" or not parameter.default:
+        return value
+    for key, setting in value.items():
+        if key not in parameter.default:
+            raise InputError(f"{where}: unknown setting {shown(key)}; expected some of {', '.join(parameter.default)}")
+        default = parameter.default[key]
+        if default is not None and not _fits(setting, ast.Name(type(default).__name__)):
+            found = f"{shown(setting)} ({type(setting).__name__})"
+            raise InputError(f"{where}: {key}: found {found}; expected {type(default).__name__}, such as {default!r}")
+    return parameter.default | value
+
+
+def _declared(cell: str, where: str) -> dict[str, Parameter]:
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError as error:
+        raise InputError(f"{where}: line {error.lineno}: not Python: {error.msg}") from None
+    comments = _comments(cell)
+    parameters = {}
+    for statement in statements:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # a text that explains
+        target = statement.target if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [None])[0]
+        value = getattr(statement, "value", None)
+        if not isinstance(target, ast.Name) or value is None:
+            raise InputError(
+                f"{where}: line {statement.lineno}: found {ast.unparse(statement)!r}; expected name: type = value"
+            )
+        try:
+            default = ast.literal_eval(value)
+        except ValueError:
+            raise InputError(f"{where}: {target.id}: found {ast.unparse(value)!r}; expected a plain value") from None
+        annotation = ast.unparse(statement.annotation) if isinstance(statement, ast.AnnAssign) else ""
+        parameters[target.id] = Parameter(target.id, annotation, default, comments.get(statement.end_lineno, ""))
+    return parameters
+
+
+def fits(value: Any, annotation: str) -> bool:
+    """Whether a value is of the type that an annotation such as `int`, `list[str]` or `float | None` names.
+
+    A whole number fits `float`; True and False fit `bool` only. To an annotation of other words everything fits.
+    """
+    return not annotation or _fits(value, ast.parse(annotation, mode="eval").body)
+
+
+def _fits(value: Any, node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _fits(value, node.left) or _fits(value, node.right)
+    if isinstance(node, ast.Constant):
+        return value is None if node.value is None else True
+    if isinstance(node, ast.Name):
+        if isinstance(value, bool):
+            return node.id not in KINDS or node.id == "bool"
+        return isinstance(value, KINDS.get(node.id, object))
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if node.value.id == "Literal":
+            return value in [ast.literal_eval(choice) for choice in inner]
+        if node.value.id == "Optional":
+            return value is None or _fits(value, inner[0])
+        if not _fits(value, node.value):
+            return False
+        if node.value.id == "list":
+            return all(_fits(item, inner[0]) for item in value)
+        if node.value.id == "dict":
+            return all(_fits(key, inner[0]) and _fits(item, inner[1]) for key, item in value.items())
+        if node.value.id == "tuple" and not isinstance(inner[-1], ast.Constant):
+            return len(value) == len(inner) and all(map(_fits, value, inner))
+    return True
+
+
+def _parameters_cell(notebook: Path) -> str:
+    if not notebook.is_file():
+        known = ", ".join(sorted(path.stem for path in notebook.parent.glob("*.ipynb"))) or "none"
+        raise InputError(f"notebook {notebook.stem!r} does not exist in {notebook.parent.name}/; known: {known}")
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{notebook.name}: not readable as a notebook (JSON with cells)") from None
+    for cell in cells:
+        if cell.get("cell_type") == "code" and "parameters" in cell.get("metadata", {}).get("tags", []):
+            return "".join(cell["source"])
+    raise InputError(f"{notebook.name}: no code cell is tagged 'parameters'")
+
+
+def _comments(source: str) -> dict[int, str]:
+    """Comments by number of their line."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0]: token.string.lstrip("# ").strip() for token in tokens if token.type == tokenize.COMMENT}

@@ -1,0 +1,69 @@
+"""What an image file tells without a model: its size in pixels and in bytes, and plain statistics of its picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.images.loading import image_size, read_image
+
+
+def file_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
+    """Size of every file, from its header; nothing is decoded.
+
+    Args:
+        paths: image -> file.
+
+    Returns:
+        Index image: width, height (pixels, upright), bytes, bits_per_pixel (8 · bytes / pixels).
+
+    Raises:
+        InputError: a file that is missing or no image.
+    """
+    rows = [(image, *image_size(path), path.stat().st_size) for image, path in paths.items()]
+    facts = pd.DataFrame(rows, columns=["image", "width", "height", "bytes"]).set_index("image")
+    facts["bits_per_pixel"] = 8 * facts["bytes"] / np.maximum(facts["width"] * facts["height"], 1)
+    return facts
+
+
+def picture_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
+    """Plain statistics of every picture, in gray levels of 255, at the file's own size.
+
+    Files are decoded in threads, a few at a time: memory does not grow with their number.
+
+    Args:
+        paths: image -> file.
+
+    Returns:
+        Index image: brightness (mean luma, ITU-R BT.601), contrast (its standard deviation), sharpness (mean length of
+        its gradient, in gray levels per pixel, from neighbouring pixels), colourfulness (0 = gray).
+
+    Raises:
+        InputError: a file that is missing or no image.
+
+    Reference: D. Hasler & S. Süsstrunk, "Measuring colourfulness in natural images", Human Vision and Electronic
+    Imaging VIII, 2003.
+    """
+    images, rows, workers = list(paths), [], os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(images), 2 * workers):
+            rows += pool.map(lambda image: _picture(read_image(paths[image])), images[start : start + 2 * workers])
+    columns = ["brightness", "contrast", "sharpness", "colourfulness"]
+    return pd.DataFrame(rows, columns=columns, index=pd.Index(images, name="image"), dtype=float)
+
+
+def _picture(pixels: np.ndarray) -> tuple[float, float, float, float]:
+    """Brightness, contrast, sharpness and colourfulness of uint8 pixels (H, W, 3)."""
+    red, green, blue = pixels.transpose(2, 0, 1).astype(np.float32)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    down, right = (np.diff(luma, axis=axis, append=luma.take([-1], axis=axis)) for axis in (0, 1))
+    colours = (red - green, (red + green) / 2 - blue)
+    spread = np.hypot(*(colour.std(dtype=float) for colour in colours))
+    offset = np.hypot(*(colour.mean(dtype=float) for colour in colours))
+    contrast, sharpness = luma.std(dtype=float), np.hypot(down, right).mean(dtype=float)
+    return luma.mean(dtype=float), contrast, sharpness, spread + 0.3 * offset

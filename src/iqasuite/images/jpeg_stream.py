@@ -1,0 +1,98 @@
+"""An endless stream of photographs compressed on the fly into five JPEG classes: what the objective observer learns.
+
+Labels cost nothing (the class is the quality's, `distortions.JPEG_CLASSES`), and no two batches are alike.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from iqasuite.errors import InputError
+from iqasuite.images.distortions import JPEG_CLASSES, jpeg
+from iqasuite.images.loading import read_image
+from iqasuite.paths import cache_root
+
+
+class JPEGStream:
+    """Batches of compressed crops, the classes balanced, the quality uniform within each.
+
+    The photographs are decoded once, into a temporary file that is mapped and goes when the stream goes.
+
+    Args:
+        photographs: image files, `crop` pixels or more on each side.
+        crop: side of the crops in pixels.
+        seed: of everything drawn.
+        native: True crops first and compresses the crop, so that blocks keep their size of 8 pixels; False is the
+            ViT-IQA authors' way: the whole photograph is compressed, then a random part of it (8–100 % of the area,
+            3:4 to 4:3) resized to the crop. Both are mirrored half of the time.
+
+    Raises:
+        InputError: no photographs, one that cannot be read or is too small.
+    """
+
+    def __init__(self, photographs: list[Path], crop: int = 256, seed: int = 0, native: bool = True) -> None:
+        self.crop, self.seed, self.native = crop, seed, native
+        self._photographs = _decode_once(photographs, crop)
+
+    def __len__(self) -> int:
+        """Number of photographs."""
+        return len(self._photographs)
+
+    def batch(self, n: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Batch number `step`, the same for the same seed, n and step.
+
+        Returns:
+            uint8 images, shape (n, 3, crop, crop), and their classes 1 (worst) to 5, int64, shape (n,).
+        """
+        rng = np.random.default_rng([self.seed, step])
+        classes = rng.permutation(np.resize(rng.permutation(np.arange(1, 6)), n))
+        images = np.empty((n, self.crop, self.crop, 3), dtype=np.uint8)
+        view = self._crop_and_compress if self.native else self._compress_and_crop
+        for i, label in enumerate(classes):
+            low, high = JPEG_CLASSES[int(label)]
+            photograph = self._photographs[rng.integers(len(self._photographs))]
+            images[i] = view(photograph, int(rng.integers(low, high + 1)), rng)
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        return pixels, torch.from_numpy(classes.astype(np.int64))
+
+    def _crop_and_compress(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
+        top, left = (rng.integers(side - self.crop + 1) for side in photograph.shape[:2])
+        part = photograph[top : top + self.crop, left : left + self.crop]
+        return jpeg(part[:, ::-1] if rng.random() < 0.5 else part, quality)
+
+    def _compress_and_crop(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
+        whole = jpeg(photograph, quality)
+        height, width = whole.shape[:2]
+        area = height * width * rng.uniform(0.08, 1.0)
+        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+        w, h = min(width, round(math.sqrt(area * ratio))), min(height, round(math.sqrt(area / ratio)))
+        top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
+        part = Image.fromarray(whole[top : top + h, left : left + w])
+        part = np.asarray(part.resize((self.crop, self.crop), Image.Resampling.BILINEAR))
+        return part[:, ::-1] if rng.random() < 0.5 else part
+
+
+def _decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:
+    """uint8 (H, W, 3) views into one mapped file without a name, so that memory does not grow with their number."""
+    if not paths:
+        raise InputError("photographs: none given; expected one or more image files")
+    cache_root().mkdir(parents=True, exist_ok=True)
+    shapes = []
+    with tempfile.TemporaryFile(dir=cache_root()) as file:
+        for path in paths:
+            image = read_image(path)
+            if min(image.shape[:2]) < crop:
+                found = f"{image.shape[1]}×{image.shape[0]}"
+                raise InputError(f"{path}: {found} pixels; expected {crop} or more on each side")
+            file.write(image)
+            shapes.append(image.shape)
+        file.flush()
+        pixels = np.memmap(file, dtype=np.uint8, mode="r")
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    return [pixels[e - math.prod(shape) : e].reshape(shape) for e, shape in zip(ends, shapes, strict=True)]

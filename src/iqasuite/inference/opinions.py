@@ -1,0 +1,146 @@
+"""What models say of pictures without their originals, as rows: a column a model, and what else was asked for."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iqasuite.datasets.spreadsheets import composed
+from iqasuite.errors import InputError
+from iqasuite.inference.stream import judged_by, picture
+from iqasuite.inference.tables import Row
+from iqasuite.weights import catalogue
+from iqasuite.weights.catalogue import Entry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from iqasuite.inference.predictor import Judge, Judgement
+
+DEFAULT = "mobile_nr"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the rows hold besides scores.
+
+    Attributes:
+        category: the fifth of the scale that a score lies in.
+        distribution: shares of the votes 1…5 (empty for a model that gives one number).
+        spread: mean and standard deviation (n − 1) over the models.
+        save_map: (judge, what it was shown, file) -> file of the map; None = no maps.
+    """
+
+    category: bool = False
+    distribution: bool = False
+    spread: bool = False
+    save_map: Callable[[Judge, np.ndarray, Path], Path] | None = None
+
+
+def chosen(models: Sequence[str], observers: Sequence[str]) -> list[Entry]:
+    """The models that are named, and the artificial observers (AIOs); each once, in this order.
+
+    Args:
+        models: names or files; the default model where neither models nor observers are named.
+        observers: each NAME, SET/NAME, "all" or SET/all; without SET where there is but one set.
+
+    Raises:
+        InputError: no such model, set or observer; several sets and none named.
+    """
+    found = [catalogue.find(name) for name in models or ([] if observers else [DEFAULT])]
+    for observer in observers:
+        found += _observers(observer)
+    return list({entry.path: entry for entry in found}.values())
+
+
+def _observers(name: str) -> list[Entry]:
+    group, _, person = composed(name).rpartition("/")
+    if not group:
+        sets = catalogue.sets()
+        if len(sets) != 1:
+            known = ", ".join(f"{known}/{person}" for known in sets) or "none: no set is in the weights folders"
+            raise InputError(f"--observer {name}: {len(sets)} sets of artificial observers; expected {known}")
+        group = sets[0]
+    people = catalogue.observers_of(next((known for known in catalogue.sets() if composed(known) == group), group))
+    if person == ALL:
+        return people
+    found = [entry for entry in people if composed(entry.observer) == person]
+    if not found:
+        known = ", ".join([entry.observer for entry in people] + [ALL])
+        raise InputError(f"--observer {name}: no such person in {group}; expected one of {known}")
+    return found
+
+
+_TAKEN = ("mean", "spread", "image", "error")  # columns of their own
+
+
+def labels(entries: Sequence[Entry]) -> list[str]:
+    """What each model's column is called: "score" for one alone, else the person or the name, none of them twice."""
+    if len(entries) == 1:
+        return ["score"]
+    short = [entry.observer or Path(entry.name).stem for entry in entries]
+    return [
+        name if short.count(name) == 1 and name not in _TAKEN else entry.name
+        for name, entry in zip(short, entries, strict=True)
+    ]
+
+
+def columns(entries: Sequence[Entry], wanted: Wanted) -> dict[str, str]:
+    """Names of the rows' columns and how a table aligns them, see `tables.lines`."""
+    found: dict[str, str] = {}
+    for label in labels(entries):
+        found[label] = ">8"
+        if wanted.category:
+            found[_of(entries, label, "category")] = "<9"
+        if wanted.distribution:
+            found |= {_of(entries, label, f"p{k}"): ">6" for k in range(1, 6)}
+        if wanted.save_map is not None:
+            found[_of(entries, label, "map")] = "<40"
+    found |= {"mean": ">8", "spread": ">8"} if wanted.spread else {}
+    return found | {"error": "<0", "image": "<0"}
+
+
+def legend(entries: Sequence[Entry]) -> list[str]:
+    """A line for each scale: which columns are on it and what its ends are."""
+    by_scale: dict[str, list[str]] = {}
+    for label, entry in zip(labels(entries), entries, strict=True):
+        ends = "" if math.isnan(entry.low) else f", {entry.low:g} to {entry.high:g}"
+        name = f"{label} ({entry.name})" if label == "score" else label
+        by_scale.setdefault(f"{entry.scale}{ends}, higher = better", []).append(name)
+    return [f"{', '.join(names)}: {scale}" for scale, names in by_scale.items()]
+
+
+def rows(judges: Sequence[Judge], paths: Iterable[Path], wanted: Wanted, batch_size: int = 16,
+         workers: int | None = None) -> Iterator[Row]:  # fmt: skip
+    """A row for each picture file, in their order, as they are done; of one that cannot be read, image and error."""
+    entries = [judge.entry for judge in judges]
+    if wanted.spread and len({(entry.low, entry.high) for entry in entries}) > 1:
+        raise InputError("--observer all: models on several scales; expected one for their mean and spread")
+    for path, said in judged_by(judges, paths, picture, batch_size, workers):
+        yield {"image": str(path), "error": said} if isinstance(said, str) else _row(judges, path, said, wanted)
+
+
+def _row(judges: Sequence[Judge], path: Path, said: Sequence[tuple[Judgement, np.ndarray]], wanted: Wanted) -> Row:
+    row, entries = {}, [judge.entry for judge in judges]
+    for judge, label, (judgement, seen) in zip(judges, labels(entries), said, strict=True):
+        row[label] = judgement.score
+        if wanted.category:
+            row[_of(entries, label, "category")] = judgement.category
+        if wanted.distribution:
+            shares = [None] * 5 if judgement.distribution is None else map(float, judgement.distribution)
+            row |= {_of(entries, label, f"p{k}"): share for k, share in enumerate(shares, 1)}
+        if wanted.save_map is not None:
+            row[_of(entries, label, "map")] = wanted.save_map(judge, seen, path).name
+    if wanted.spread:
+        scores = [judgement.score for judgement, _ in said]
+        row |= {"mean": statistics.fmean(scores), "spread": statistics.stdev(scores) if len(scores) > 1 else math.nan}
+    return row | {"image": str(path)}
+
+
+def _of(entries: Sequence[Entry], label: str, what: str) -> str:
+    return what if len(entries) == 1 else f"{label} {what}"

@@ -1,0 +1,226 @@
+"""What trained full-reference networks say of pairs: the same pair always gets the same score, whatever beside it.
+
+Scores are averaged over test-time views and over the models of an ensemble; their spread says how sure they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iqasuite.errors import InputError
+from iqasuite.images.crops import normalise
+from iqasuite.images.lightness import scaled_lightness
+from iqasuite.models.siamese_fr import NETWORKS, SMALLEST
+from iqasuite.weights.files import load_weights, read_card, save_weights
+
+SCALES = ("ACR", "Elo", "MOS", "pseudo-label")
+_AT_ONCE = 16  # tiles
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a pair.
+
+    Attributes:
+        turns: quarter turns counter-clockwise.
+        mirrored: left to right, before turning.
+        lightness: factor of L of Lab.
+    """
+
+    turns: int = 0
+    mirrored: bool = False
+    lightness: float = 1.0
+
+
+ONE = (View(),)
+# Four rotations times {as is, left to right, upside down, both} are 16 combinations and only 8 different pictures, the
+# symmetries of the square: upside down is mirrored and turned by 180°, both is turned by 180°.
+EIGHT = tuple(View(turns, mirrored) for mirrored in (False, True) for turns in range(4))
+# The study's 22 were 4 rotations, 3 mirrorings and 15 factors of lightness, one after another. Two of these repeat:
+# lightness 1.0 is the original (rotation 0) again, and mirroring both ways is the rotation by 180° again. 20 are left.
+_DARKER_AND_LIGHTER = tuple(View(lightness=tenths / 10) for tenths in range(1, 16) if tenths != 10)
+STUDY = (*(View(turns) for turns in range(4)), View(0, True), View(2, True), *_DARKER_AND_LIGHTER)
+VIEWS: Mapping[str, tuple[View, ...]] = {"one": ONE, "eight": EIGHT, "study": STUDY}
+
+
+def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
+                  distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View] = ONE,
+                  tile: int | None = None,
+                  reduce_to: int | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Scores of pairs, averaged over views and models, and how much these differ.
+
+    Args:
+        models: one network, or an ensemble of several on one scale.
+        reference, distorted: uint8 (n, H, W, 3), or n arrays (H, W, 3) whose sizes may differ from pair to pair; 128
+            pixels a side or more.
+        views: for each model all of them.
+        tile: side of square tiles, from border to border and with as little overlap as that needs, whose scores are
+            averaged: networks trained on crops then see what they saw in training, and memory does not grow with the
+            image. Where a side is shorter than it, tiles have that side. None = whole images.
+        reduce_to: larger pairs are seen from further away: first averaged over squares of n×n pixels, n their shorter
+            side over this one, rounded, at least 1. It is the shorter side of the photographs that training crops were
+            cut from, so that things have the size that they had in training. None = every pixel counts.
+
+    Returns:
+        Scores (n,), and their standard deviation (n,) over views and models (n − 1); nan where there is but one. The
+        spread is of the opinions of these networks, not of people.
+
+    Raises:
+        InputError: as `view_scores`.
+
+    Reference: whole factors are SSIM's (Z. Wang et al., IEEE Trans. Image Processing 13, 2004), whose authors bring
+        every image near to 256 pixels.
+    """
+    values = view_scores(models, reference, distorted, views, tile, reduce_to)
+    values = values.reshape(len(values), values.shape[1] * values.shape[2])
+    spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)
+    return values.mean(axis=1), spread
+
+
+@torch.inference_mode()
+def view_scores(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
+                distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View] = ONE,
+                tile: int | None = None, reduce_to: int | None = None) -> np.ndarray:  # fmt: skip
+    """Scores of each pair, model and view, float64 (n, models, views); arguments as of `predict_pairs`.
+
+    Each view of each pair is a batch of its own, so that no score depends on what it is computed together with.
+
+    Raises:
+        InputError: no model, models of different scales, no or repeated views, tile or reduce_to below 128, not as many
+            references as distorted images, a pair of different or too small sizes, images that are not uint8 (H, W, 3).
+    """
+    models = [models] if isinstance(models, nn.Module) else list(models)
+    _check(models, reference, distorted, views, tile, reduce_to)
+    training = [model.training for model in models]
+    values = np.empty((len(reference), len(models), len(views)))
+    for model in models:
+        model.eval()
+    for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):
+        pair = _reduced(torch.from_numpy(np.stack([r, d])).permute(0, 3, 1, 2), reduce_to)
+        for j, view in enumerate(views):
+            seen = _viewed(pair, view)
+            for k, model in enumerate(models):
+                values[i, k, j] = _score(model, seen, tile)
+    for model, was in zip(models, training, strict=True):
+        model.train(was)
+    return values
+
+
+def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_on: str,
+                        scores: Mapping[str, float] | None = None, tile: int | None = None,
+                        reduce_to: int | None = None, **more: object) -> Path:  # fmt: skip
+    """Weights and card of a full-reference network, with what its scores mean.
+
+    Args:
+        model: of `training.pairs`.
+        path: ends in .safetensors.
+        scale: of the scores, one of `SCALES`: "pseudo-label" where nobody voted.
+        trained_on: data set and part, in words.
+        scores: what it reached, by name ("srocc, held-out contents").
+        tile, reduce_to: how it is to be shown images, see `predict_pairs`.
+        more: further facts for the card: split hash, seed, losses, which pre-training.
+
+    Raises:
+        InputError: unknown scale, or as `weights.files.save_weights`.
+    """
+    if scale not in SCALES:
+        raise InputError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
+    shown = {"mean": _listed(model.mean), "std": _listed(model.std), "smallest": SMALLEST, "tile": tile,
+             "reduce_to": reduce_to, "order": "reference, distorted"}  # fmt: skip
+    meaning = {"scale": scale, "higher_is_better": True, "target_mean": model.dense.mean.item(),
+               "target_std": model.dense.std.item()}  # fmt: skip
+    facts = {"trained_on": trained_on, "preprocessing": shown, "scores": dict(scores or {})}
+    return save_weights(model, path, {**more, **meaning, **facts})
+
+
+def load_full_reference(path: Path | str) -> tuple[nn.Module, dict]:
+    """A network of `save_full_reference`, in evaluation mode, and its card.
+
+    Raises:
+        InputError: as `weights.files.load_weights`: also where the weights are of another variant than the card says;
+            weights of a network that compares no pairs; a card without a scale.
+    """
+    card = read_card(path)
+    if card["architecture"] not in NETWORKS:
+        found = f"weights of {card['architecture']}"
+        raise InputError(f"{path}: {found}; expected a full-reference network ({', '.join(NETWORKS)})")
+    if card.get("scale") not in SCALES:
+        found = f"scale {card.get('scale')!r}"
+        raise InputError(f"{Path(path).with_suffix('.json')}: {found}; expected one of {', '.join(SCALES)}")
+    return load_weights(path)
+
+
+def _reduced(pair: Tensor, to: int | None) -> Tensor:
+    """uint8 (2, 3, H, W), averaged over squares; what is left over at the right and at the bottom is cut off."""
+    side = min(pair.shape[2:])
+    factor = 1 if to is None else max(1, min(round(side / to), side // SMALLEST))
+    return pair if factor == 1 else F.avg_pool2d(pair.float(), factor).round().to(torch.uint8)
+
+
+def _viewed(pair: Tensor, view: View) -> Tensor:
+    """Reference and distorted, uint8 (2, 3, H, W), as a view has them."""
+    pair = pair if view.lightness == 1 else scaled_lightness(pair, [view.lightness] * 2)
+    return (pair.flip(-1) if view.mirrored else pair).rot90(view.turns, (-2, -1))
+
+
+def _score(model: nn.Module, pair: Tensor, tile: int | None) -> float:
+    """Mean score of a pair's tiles."""
+    device, total, count = next(model.parameters()).device, 0.0, 0
+    for tiles in _batches(pair, tile):
+        x = normalise(tiles.to(device), model.mean, model.std)
+        total, count = total + model(x[0], x[1]).double().sum().item(), count + x.shape[1]
+    return total / count
+
+
+def _batches(pair: Tensor, tile: int | None) -> Iterator[Tensor]:
+    """A pair's tiles (2, at most 16, 3, h, w); without a tile, the whole pair (2, 1, 3, H, W)."""
+    if tile is None:
+        yield pair[:, None].contiguous()
+        return
+    height, width = (min(tile, side) for side in pair.shape[2:])
+    tops, lefts = _places(pair.shape[2], height), _places(pair.shape[3], width)
+    places = [(top, left) for top in tops for left in lefts]
+    for start in range(0, len(places), _AT_ONCE):
+        cut = [pair[:, :, t : t + height, w : w + width] for t, w in places[start : start + _AT_ONCE]]
+        yield torch.stack(cut, dim=1)
+
+
+def _places(side: int, tile: int) -> list[int]:
+    """Where tiles begin so that they reach from border to border."""
+    return np.linspace(0, side - tile, math.ceil(side / tile)).round().astype(int).tolist()
+
+
+def _listed(values: Tensor) -> list[float]:
+    return [round(value, 6) for value in values.tolist()]
+
+
+def _check(models: Sequence[nn.Module], reference: Sequence[np.ndarray], distorted: Sequence[np.ndarray],
+           views: Sequence[View], tile: int | None, reduce_to: int | None) -> None:  # fmt: skip
+    if not models:
+        raise InputError("predict_pairs: no model, expected one or more")
+    scales = sorted({str(getattr(model, "card", {}).get("scale", "not noted")) for model in models})
+    if len(scales) > 1:
+        raise InputError(f"predict_pairs: models on scales {', '.join(scales)}; expected an ensemble on one scale")
+    if not views or len(set(views)) < len(views):
+        raise InputError(f"predict_pairs: {len(views)} views, {len(set(views))} different; expected each once")
+    for name, side in (("tile", tile), ("reduce_to", reduce_to)):
+        if side is not None and side < SMALLEST:
+            raise InputError(f"predict_pairs: {name} is {side}, expected {SMALLEST} or more")
+    if len(reference) != len(distorted):
+        raise InputError(f"predict_pairs: {len(reference)} references, {len(distorted)} distorted; expected as many")
+    for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):
+        for what, image in (("reference", r), ("distorted", d)):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                found = f"{image.dtype} {image.shape}"
+                raise InputError(f"pair {i}: {what} is {found}; expected 8-bit RGB, uint8 (H, W, 3)")
+        if r.shape != d.shape or min(r.shape[:2]) < SMALLEST:
+            found = f"reference {r.shape[1]}×{r.shape[0]}, distorted {d.shape[1]}×{d.shape[0]} pixels"
+            raise InputError(f"pair {i}: {found}; expected one size, {SMALLEST} or more on each side")

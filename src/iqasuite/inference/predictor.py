@@ -1,0 +1,194 @@
+"""Pictures judged by a trained no-reference network as people use it: scores on its own scale, and maps of why.
+
+A judge takes 8-bit RGB arrays of any size, shows them to its network as the card of the weights says, and gives scores,
+categories, distributions of votes and maps. The same picture always gets the same score, alone or among others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from iqasuite.errors import InputError
+from iqasuite.images.crops import grid_crops, normalise
+from iqasuite.models.backbones import Backbone, folded
+from iqasuite.models.heads import distribution, expected_vote
+from iqasuite.training.machine import computes_in_bf16
+from iqasuite.weights.catalogue import Entry, find
+from iqasuite.weights.files import load_weights
+
+SMALLEST = 32  # pixels of the shorter side
+# Pixels that a processor is given at a time. Beyond, the activations of a small network are asked of the system anew,
+# layer by layer (8,500 page faults a picture of 500 × 500 four at a time, 3,400 one at a time).
+AT_ONCE = 500_000
+LONGEST = 4.0  # longest side in shorter ones: beyond, a picture shown at the network's size would fill the memory
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model says of one picture.
+
+    Attributes:
+        score: on the model's own scale, higher = better.
+        vote: the same from 1 (low end of the scale) to 5 (high end).
+        category: the fifth of the scale that the score lies in (`catalogue.CATEGORIES`).
+        distribution: probabilities of the votes 1…5, shape (5,); None for a model that gives one number only.
+    """
+
+    score: float
+    vote: float
+    category: str
+    distribution: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Map:
+    """What a model says of the places of one picture.
+
+    Attributes:
+        kind: "quality" (votes from 1 to 5, of each neighbourhood alone) or "attention" (shares that sum to 1).
+        values: float32 (rows, columns), over the whole picture.
+    """
+
+    kind: str
+    values: np.ndarray
+
+
+class Judge:
+    """A no-reference network, ready to judge pictures.
+
+    Args:
+        entry: which one (`catalogue.find`).
+        precision: "auto" (bfloat16 where the machine computes in it) or "float32".
+        device: None = the GPU where there is one.
+
+    Raises:
+        InputError: unknown precision; weights that do not fit their card, of a network that needs a reference, or on a
+            scale without ends.
+    """
+
+    def __init__(self, entry: Entry, precision: str = "auto", device: str | None = None):
+        if entry.needs_reference:
+            raise InputError(f"model {entry.name!r} compares an image with its reference; expected a --reference")
+        if precision not in ("auto", "float32"):
+            raise InputError(f"precision {precision!r}: expected auto or float32")
+        if not abs(entry.high - entry.low) > 0:
+            raise InputError(f"model {entry.name!r}: scale {entry.scale!r} has no ends; expected low and high")
+        self.entry = entry
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        network, _ = load_weights(entry.path)
+        if isinstance(getattr(network, "features", None), Backbone | nn.Sequential):
+            network.features = folded(network.features)  # nothing is trained here
+        self.network: nn.Module = network.to(self.device)
+        self.half = precision == "auto" and computes_in_bf16(self.device)
+        shown = entry.card.get("preprocessing", {})
+        self.shorter_side = int(shown.get("shorter_side") or np.min(entry.card.get("view_size") or 256))
+        self.crop = shown.get("crop", entry.card.get("crop"))
+        self.views = int(shown.get("views", entry.card.get("views", 1)))
+        # networks that cut a picture into patches see whole ones, not what is left over at its right and bottom
+        self.patch = int(getattr(getattr(network, "stem", None), "patch_size", 1))
+
+    def shown(self, image: np.ndarray) -> np.ndarray:
+        """A picture uint8 (H, W, 3) at the size at which this network sees it (bicubic, anti-aliased).
+
+        Raises:
+            InputError: a picture that is too small or too elongated.
+        """
+        height, width = image.shape[:2]
+        if min(height, width) < SMALLEST or max(height, width) > LONGEST * min(height, width):
+            wanted = f"{SMALLEST} or more a side, at most {LONGEST:g} times as long as wide"
+            raise InputError(f"a picture of {width}×{height} pixels; expected {wanted}")
+        if min(height, width) == self.shorter_side:
+            return image
+        factor = self.shorter_side / min(height, width)
+        size = (max(self.shorter_side, round(width * factor)), max(self.shorter_side, round(height * factor)))
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+    def judge(self, images: Sequence[np.ndarray], batch_size: int = 16) -> list[Judgement]:
+        """Judgements of pictures uint8 (H, W, 3), in their order.
+
+        Those of one size go through the network together, `batch_size` at most, on a CPU also no more than fit its
+        caches.
+        """
+        shown = [self.shown(image) for image in images]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(shown):
+            by_shape.setdefault(image.shape, []).append(i)
+        found: dict[int, Judgement] = {}
+        for (height, width, _), rows in by_shape.items():
+            fitting = batch_size if self.device.type != "cpu" else max(1, AT_ONCE // (height * width))
+            n = max(1, min(batch_size, fitting))
+            for start in range(0, len(rows), n):
+                chosen = rows[start : start + n]
+                found |= dict(zip(chosen, self._judged(np.stack([shown[i] for i in chosen])), strict=True))
+        return [found[i] for i in range(len(images))]
+
+    @torch.inference_mode()
+    def _judged(self, images: np.ndarray) -> list[Judgement]:
+        x = torch.from_numpy(images).permute(0, 3, 1, 2)
+        views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            out = self.network(self._normalised(views.flatten(0, 1)))
+        out = out.float().cpu()
+        if out.ndim == 1:
+            votes, shares = out.view(len(images), -1).double().mean(1).clamp(1, 5), None
+        else:
+            shares = distribution(out).double().view(len(images), -1, out.shape[-1]).mean(1)
+            votes = shares @ torch.arange(1, 6, dtype=shares.dtype)
+        return [
+            self._judgement(vote, None if shares is None else shares[i].numpy())
+            for i, vote in enumerate(votes.tolist())
+        ]
+
+    def _judgement(self, vote: float, shares: np.ndarray | None) -> Judgement:
+        score = self.entry.score_of(vote)
+        return Judgement(score, vote, self.entry.category(score), shares)
+
+    def _whole_patches(self, x: Tensor) -> Tensor:
+        height, width = (side // self.patch * self.patch for side in x.shape[-2:])
+        return x[..., :height, :width]
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return normalise(x.to(self.device), self.network.mean, self.network.std)
+
+    @torch.inference_mode()
+    def map(self, image: np.ndarray) -> Map:
+        """Where in a picture uint8 (H, W, 3) the network finds its quality, or what it attends to.
+
+        A mobile network gives a quality map, the others an attention map (last layer, mean over heads).
+        """
+        whole = torch.from_numpy(self.shown(image)).permute(2, 0, 1)[None]
+        x = self._normalised(self._whole_patches(whole))
+        if hasattr(self.network, "local"):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                logits = self.network.local(x)[0]  # (classes, rows, columns)
+            votes = expected_vote(logits.flatten(1).T) if len(logits) > 1 else logits[0].clamp(1, 5)
+            return Map("quality", votes.view(logits.shape[-2:]).float().cpu().numpy())
+        if hasattr(self.network, "record"):
+            attention = self.network.record(x)[1][0, -1].mean(0)
+        elif hasattr(self.network, "trunk"):
+            tokens = self.network.reduce(self.network.stem(x))
+            grid = self.network.grid(x)
+            rows = self.network.trunk.attention(tokens, grid)[1][0, -1, :, 0, 1:].mean(0)
+            attention = rows.view(-1, *grid).sum(0)
+        else:
+            raise InputError(f"model {self.entry.name!r} ({self.entry.architecture}) has no map")
+        return Map("attention", (attention / attention.sum()).float().cpu().numpy())
+
+
+def load_judge(name: Path | str, precision: str = "auto") -> Judge:
+    """The judge of a model by name or file, see `catalogue.find` and `Judge`."""
+    return Judge(find(name), precision)
+
+
+def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map (rows, columns) brought to `size` (height, width) by bilinear interpolation, float32."""
+    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()

@@ -1,0 +1,122 @@
+"""Confusion maps: what a person voted against what an artificial observer (AIO) predicted. Data in, Figure out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.inference.predictions import VOTES
+from iqasuite.report.figures.score import LABELS, LOWER_IS_BETTER
+from iqasuite.report.figures.style import VERMILLION, new_figure, styled
+
+
+def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> None:
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    ax.imshow(shares, vmin=0, vmax=1)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    if numbers:
+        for row, column in np.ndindex(counts.shape):
+            ax.text(column, row, f"{counts[row, column]:d}", ha="center", va="center", fontsize=size,
+                    color="black" if shares[row, column] > 0.55 else "white")  # fmt: skip
+
+
+def _accuracy(counts: np.ndarray) -> float:
+    return np.trace(counts) / max(counts.sum(), 1)
+
+
+@styled
+def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figure:
+    """Votes of a person (rows) against those of an AIO (columns): numbers are counts, colour is the share of the row.
+
+    Args:
+        counts: (5, 5).
+        aio, observer: names for the axes.
+    """
+    fig = new_figure(4.4, 3.8)
+    ax = fig.subplots()
+    _confusion(ax, counts, numbers=True, size=10)
+    ax.set(xticks=range(5), yticks=range(5), xticklabels=VOTES, yticklabels=VOTES,
+           xlabel=f"vote predicted by AIO {aio}".rstrip(), ylabel=f"vote of {observer or 'the person'}",
+           title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}")  # fmt: skip
+    ax.tick_params(length=0)
+    fig.colorbar(ax.images[0], ax=ax, label="share of the row", shrink=0.85)
+    return fig
+
+
+@styled
+def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
+    """The confusion maps of every AIO (columns) with every person (rows), own pairs framed, accuracy in the corner.
+
+    Numbers are written into the cells for up to six AIOs; beyond that the maps are an overview.
+
+    Args:
+        matrices: (aio, observer) -> counts (5, 5), rows the person's votes, columns the AIO's.
+    """
+    aios, people = natural_order([a for a, _ in matrices]), natural_order([o for _, o in matrices])
+    numbers = len(aios) <= 6
+    panel = 1.75 if numbers else max(0.5, 10 / len(aios))
+    fig = new_figure(panel * len(aios) + 0.7, panel * len(people) + 0.9)
+    axes = fig.subplots(len(people), len(aios), squeeze=False)
+    for row, observer in enumerate(people):
+        for column, aio in enumerate(aios):
+            ax, counts = axes[row, column], matrices[aio, observer]
+            _confusion(ax, counts, numbers)
+            ax.set(xticks=[], yticks=[])
+            if numbers:
+                ax.set_title(f"accuracy {_accuracy(counts):.2f}", fontsize=8, pad=4)
+            else:
+                text = f"{100 * _accuracy(counts):.0f}"
+                ax.text(4.4, -0.35, text, ha="right", va="top", fontsize=5.5, color="white")
+            if aio == observer:
+                ax.add_patch(
+                    Rectangle((-0.5, -0.5), 5, 5, fill=False, edgecolor=VERMILLION, linewidth=2.5, clip_on=False)
+                )
+            if column == 0:
+                upright = {"rotation": 90, "fontsize": 9} if numbers else {"rotation": 0, "fontsize": 7, "va": "center"}
+                ax.set_ylabel(observer, ha="center" if numbers else "right", **upright)
+            if row == len(people) - 1:
+                ax.set_xlabel(aio, fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
+    corner = "" if numbers else "; number in the corner: accuracy in %"
+    fig.suptitle(f"In each map: rows = the person's vote 1–5, columns = the AIO's; framed: own AIO{corner}", fontsize=9)
+    fig.supylabel("votes of …", fontsize=9)
+    fig.supxlabel("predicted by the AIO of …", fontsize=9)
+    fig.get_layout_engine().set(w_pad=0.01 if not numbers else 0.03, h_pad=0.01 if not numbers else 0.03)
+    return fig
+
+
+@styled
+def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
+    """A metric of every AIO (columns) with every person (rows); own pairs are outlined.
+
+    Args:
+        table: long frame of `cross_comparison`.
+        metric: which one.
+    """
+    order = natural_order(table["observer"])
+    values = table[table["metric"] == metric].pivot(index="observer", columns="aio", values="value").loc[order, order]
+    size = 0.75 if len(order) <= 8 else 0.42
+    fig = new_figure(size * len(order) + 2.2, size * len(order) + 1.0)
+    ax = fig.subplots()
+    drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
+    for row, column in np.ndindex(values.shape):
+        value = values.iloc[row, column]
+        dark = np.isfinite(value) and sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
+        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        text = text if len(order) <= 8 else text.replace("0.", ".")
+        ax.text(column, row, text, ha="center", va="center", fontsize=9 if len(order) <= 8 else 7,
+                color="white" if dark else "black", fontweight="bold" if row == column else "normal")  # fmt: skip
+        if row == column:
+            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2))
+    ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="predicted by the AIO of …", ylabel="votes of …")
+    ax.set_xticklabels(order, rotation=0 if len(order) <= 8 else 60)
+    ax.set_yticklabels(order)
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
+    return fig

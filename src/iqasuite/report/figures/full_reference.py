@@ -1,0 +1,191 @@
+"""Figures of full-reference networks: where they see errors, which loss suits which network, how sure they are, what
+the batch does. Data in, Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from PIL import Image
+
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.report.figures.benchmark import NAMES
+from iqasuite.report.figures.style import (
+    BLUE,
+    GRAY,
+    PALETTE,
+    SEQUENTIAL,
+    VERMILLION,
+    cell_grid,
+    ink_on,
+    new_figure,
+    rows_axis,
+    styled,
+)
+
+_MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
+
+
+@styled
+def error_maps(
+    images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str], gamma: float = 0.5
+) -> Figure:
+    """Versions of a photograph and, below each, where a network sees that it differs from the original.
+
+    Args:
+        images: distorted versions, uint8 (H, W, 3).
+        maps: their error maps (H, W), 0 or more; all on one scale of colours, drawn over the picture in gray, which
+            shows through where there is no error.
+        names: what stands above each column, such as the score.
+        gamma: exponent of the colours' scale, so that small errors are seen beside large ones.
+    """
+    n = len(images)
+    height, width = images[0].shape[:2]
+    fig = new_figure(0.9 + 2.2 * n, 0.35 + 4.15 * height / width)
+    axes = fig.subplots(2, n, squeeze=False)
+    end = max(max(float(m.max()) for m in maps), 1e-9)
+    for i, (image, values) in enumerate(zip(images, maps, strict=True)):
+        share = (np.clip(values / end, 0, 1)) ** gamma
+        axes[0, i].imshow(image)
+        axes[1, i].imshow(np.asarray(Image.fromarray(image).convert("L")), cmap="gray", vmin=0, vmax=255)
+        axes[1, i].imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=0.35 + 0.65 * share)
+        axes[0, i].set_title(names[i], fontsize=8)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        for side in ax.spines.values():
+            side.set_visible(False)
+    colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the pictures' own are see-through
+    bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
+    ticks = np.array([0, 0.1, 0.25, 0.5, 1])
+    bar.set_ticks(ticks**gamma, labels=[f"{tick * end:.2g}" for tick in ticks])
+    return fig
+
+
+@styled
+def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
+    """Networks (columns) × losses (rows): the metric with its 95 % interval, best loss on top.
+
+    Losses are sorted by how far they are above their columns' medians, so that one that was tried with the best network
+    only does not stand above the others for that. What is more than .1 below the best has the darkest colour: one
+    network that learnt the wrong thing leaves the others their differences.
+
+    Args:
+        scores: one row a cell: variant, loss, value, low, high (nan: not known).
+        metric: which one, for the bar's label.
+    """
+    cells = scores.set_index(["loss", "variant"])[["value", "low", "high"]]
+    values = cells["value"].unstack("variant")
+    columns = list(dict.fromkeys(scores["variant"]))
+    rows = list((values - values.median()).mean(axis=1).sort_values(ascending=False).index)
+    values = values.loc[rows, columns]
+    fig = new_figure(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
+    ax = fig.subplots()
+    best, worst = float(np.nanmax(values)), float(np.nanmin(values))
+    norm = Normalize(max(worst, best - 0.1), best)
+    image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
+    cell_grid(ax, rows, columns)
+    for (row, column), value in np.ndenumerate(values.to_numpy()):
+        if not np.isfinite(value):
+            ax.text(column, row, "–", ha="center", va="center")
+            continue
+        ink = ink_on(image.cmap(norm(value)))
+        low, high = cells.loc[(rows[row], columns[column]), ["low", "high"]]
+        ax.text(column, row - 0.12, _number(value), ha="center", va="center", fontsize=9, color=ink)
+        if np.isfinite(low):
+            span = f"{_number(low)}–{_number(high)}"
+            ax.text(column, row + 0.24, span, ha="center", va="center", fontsize=7, color=ink)
+    fig.colorbar(image, ax=ax, label=NAMES.get(metric, metric), extend="min" if worst < best - 0.1 else "neither")
+    return fig
+
+
+@styled
+def spread_plot(spread: np.ndarray, error: np.ndarray, contents: Sequence[str], groups: int = 8) -> Figure:
+    """Whether a network knows when it is wrong: error over the spread of its views and models.
+
+    Args:
+        spread: standard deviation over views, (n,).
+        error: |score − target|, (n,), in the same unit.
+        contents: photograph of each pair, (n,), which the intervals draw anew.
+        groups: of about as many pairs, whose mean errors are drawn with 95 % intervals.
+    """
+    fig = new_figure(5.2, 3.8)
+    ax = fig.subplots()
+    ax.scatter(spread, error, s=7, color=BLUE, alpha=0.3, linewidths=0)
+    order = np.argsort(spread, kind="stable")
+    for number, group in enumerate(np.array_split(order, min(groups, len(order)))):
+        mean = error[group].mean()
+        low, high = bootstrap_by_content(error[group], np.asarray(contents)[group])
+        ends = [[max(mean - low, 0)], [max(high - mean, 0)]]
+        label = f"mean of {len(group)} pairs, 95 % interval over photographs" if number == 0 else None
+        ax.errorbar(
+            spread[group].mean(), mean, yerr=ends, color=VERMILLION, marker="o", capsize=2, zorder=3, label=label
+        )
+    value = pd.Series(spread).corr(pd.Series(error), method="spearman")
+    ax.set_title(f"{len(spread)} pairs, rank correlation {_number(value)}", fontsize=9)
+    ax.set(xlabel="standard deviation over views and models", ylabel="|score − label|")
+    ax.set_ylim(bottom=0, top=np.quantile(error, 0.995) * 1.05)
+    ax.grid(True)
+    ax.legend()
+    return fig
+
+
+@styled
+def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
+    """What the number of images that a loss looks at once does to the result, as many images seen in all.
+
+    Args:
+        scores: one row a loss and batch size: loss, batch_size, value, low, high.
+        metric: which one.
+    """
+    fig = new_figure(6.4, 3.6)
+    ax = fig.subplots()
+    sizes = sorted(scores["batch_size"].unique())
+    losses = list(dict.fromkeys(scores["loss"]))
+    for i, loss in enumerate(losses):
+        own = scores[scores["loss"] == loss].sort_values("batch_size")
+        x = np.array([sizes.index(size) for size in own["batch_size"]]) + 0.09 * (i - (len(losses) - 1) / 2)
+        look = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
+        ends = [(own["value"] - own["low"]).clip(lower=0), (own["high"] - own["value"]).clip(lower=0)]
+        look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
+        ax.errorbar(x, own["value"], yerr=ends, capsize=2, label=loss, **look)
+    ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    ax.set(xlabel="pairs in a batch", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval")
+    ax.grid(True, axis="y")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return fig
+
+
+@styled
+def sources_plot(table: pd.DataFrame) -> Figure:
+    """Rank correlation with MOS within each source photograph, and over all; one row a method.
+
+    Args:
+        table: model, source, n, srocc; rows of source "all" for everything together, by which methods are sorted.
+    """
+    whole = table[table["source"] == "all"].set_index("model")["srocc"].sort_values(ascending=False)
+    sources = [source for source in dict.fromkeys(table["source"]) if source != "all"]
+    fig = new_figure(7.2, 1.2 + 0.32 * len(whole))
+    ax = fig.subplots()
+    names = list(whole.index)
+    rows_axis(ax, names)
+    ax.scatter(whole, range(len(names)), marker="|", s=160, color="black", linewidth=2, label="all sources", zorder=4)
+    for i, source in enumerate(sources):
+        own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
+        height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
+        ax.scatter(own, height, s=20, marker=_MARKERS[i % len(_MARKERS)], color=PALETTE[i % len(PALETTE)],
+                   alpha=0.9, linewidths=0, label=source if len(source) < 25 else f"{source[:23]}…",
+                   zorder=3)  # fmt: skip
+    ax.axvline(1, color=GRAY, linewidth=0.8)
+    ax.set_xlabel("SROCC with the mean opinion score")
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+def _number(value: float) -> str:
+    """Three digits, no zero before the point: .953, −.012."""
+    text = f"{value:.3f}".replace("-", "−")
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text

@@ -1,0 +1,95 @@
+"""Where in a picture a network finds its quality, or looks: drawn over the picture, and as plain numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from iqasuite.inference.predictor import Judge, Map, enlarged
+from iqasuite.paths import write_atomic
+from iqasuite.report.figures.style import SEQUENTIAL, new_figure, png_of, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SATURATED = 99  # percentile of places at the end of the colours: one place must not darken all others
+_INCHES = 6.0  # longer side of the picture in the figure
+
+
+def save_map(judge: Judge, image: np.ndarray, file: Path | str, folder: Path) -> Path:
+    """Write what a judge's map of a picture looks like (.png) and its values as the network gave them (.npy).
+
+    Args:
+        judge: whose map.
+        image: uint8 (H, W, 3), as `judge.shown` has it.
+        file: where the picture came from: it gives the map its name.
+        folder: where the map goes, and nowhere else.
+
+    Returns:
+        The .png. The .npy beside it is float32 (rows, columns): votes from 1 to 5, or attention that sums to 1.
+    """
+    found = judge.map(image)
+    path = folder / f"{map_name(file, judge.entry.name)}.png"
+    values = io.BytesIO()
+    np.save(values, found.values.astype(np.float32), allow_pickle=False)
+    write_atomic(path.with_suffix(".npy"), values.getvalue())
+    return write_atomic(path, png_of(map_figure(image, *coloured(judge, found))))
+
+
+def map_name(file: Path | str, model: str) -> str:
+    """A file name without ending for a picture's map: of letters, digits, _ and -, and another for each picture.
+
+    The same picture has the same name in every run; pictures of one name in two folders differ in the digits behind it,
+    which are those of the SHA-256 of the whole path.
+    """
+    path = Path(file)
+    digits = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    return f"{_plain(path.stem)[:80]}-{digits}-{_plain(model)[-60:]}"
+
+
+def coloured(judge: Judge, found: Map) -> tuple[np.ndarray, float, float, str]:
+    """Values to be drawn, both ends of the colours, and what these mean: scores of the model, or multiples of the mean.
+
+    The colours go from the least to the most that this picture has, one place in a hundred left aside, but are never
+    spread over less than a fifth of the scale, or a tenth of the mean attention: what differs less is to look alike.
+    """
+    if found.kind == "quality":
+        entry = judge.entry
+        values, least = entry.score_of(found.values.astype(float)), (entry.high - entry.low) / 5
+        meaning = f"quality of each place ({entry.scale}, {entry.low:g} to {entry.high:g})"
+    else:
+        values, least = found.values * float(found.values.size), 0.1
+        meaning = "attention (times the mean of the picture)"
+    low, high = np.percentile(values, [100 - _SATURATED, _SATURATED])
+    wider = max(least - (high - low), 0) / 2
+    return values, float(low - wider), float(high + wider), meaning
+
+
+@styled
+def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, meaning: str) -> Figure:
+    """A map over its picture, with a colour bar.
+
+    Args:
+        image: uint8 (H, W, 3).
+        values: (rows, columns) over the whole picture.
+        low, high: of the colours.
+        meaning: what the colours are, with their unit.
+    """
+    height, width = image.shape[:2]
+    factor = _INCHES / max(height, width)
+    fig = new_figure(max(width * factor, 2.5) + 1.0, max(height * factor, 2.5) + 0.2)
+    ax = fig.subplots()
+    ax.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    drawn = ax.imshow(enlarged(values, (height, width)), cmap=SEQUENTIAL, vmin=low, vmax=high, alpha=0.6)
+    ax.set_axis_off()
+    fig.colorbar(drawn, ax=ax, shrink=0.9, label=meaning)
+    return fig
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-") or "picture"

@@ -1,0 +1,255 @@
+"""Figures of networks that judge a picture for itself: what they cost, where they look, which votes and categories they
+give. Data in, Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
+
+from iqasuite.report.figures.benchmark import NAMES
+from iqasuite.report.figures.style import (
+    BLUE,
+    DIVERGING,
+    GRAY,
+    LIGHT,
+    PALETTE,
+    SEQUENTIAL,
+    cell_grid,
+    ink_on,
+    new_figure,
+    small_multiples,
+    styled,
+)
+from iqasuite.weights.catalogue import CATEGORIES
+
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_PLACES = (
+    (7, 5, "left"),
+    (-7, 5, "right"),
+    (7, -11, "left"),
+    (-7, -11, "right"),
+    (0, 11, "center"),
+    (0, -18, "center"),
+)
+
+
+@styled
+def latency_accuracy_plot(
+    table: pd.DataFrame, metric: str = "srocc", group: str = "engine", bars: str = "95 % interval"
+) -> Figure:
+    """What a network costs against how good it is: milliseconds a picture (log, 95 % intervals) and the metric.
+
+    Args:
+        table: one row a point: model (named at one of its points; a line joins them), median_ms, low_ms, high_ms,
+            value, low, high; intervals may be nan.
+        metric: what `value` is.
+        group: column whose values have colours and markers of their own, where the table has it.
+        bars: what `low` and `high` are.
+    """
+    fig = new_figure(6.4, 4.2)
+    ax = fig.subplots()
+    groups = list(dict.fromkeys(table[group])) if group in table else [""]
+    for _, own in table.sort_values("median_ms").groupby("model"):
+        ax.plot(own["median_ms"], own["value"], color=LIGHT, linewidth=1.2, zorder=1)  # what belongs together
+    for i, name in enumerate(groups):
+        own = table[table[group] == name] if group in table else table
+        ends = {
+            axis: [(own[v] - own[low]).clip(lower=0), (own[high] - own[v]).clip(lower=0)]
+            for axis, v, low, high in (("xerr", "median_ms", "low_ms", "high_ms"), ("yerr", "value", "low", "high"))
+        }
+        ax.errorbar(
+            own["median_ms"], own["value"], **ends, linestyle="none", marker=_MARKERS[i % len(_MARKERS)], markersize=6,
+            color=PALETTE[i % len(PALETTE)], elinewidth=1.1, capsize=2, label=name or None,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    _millisecond_axis(ax, table)
+    ax.set(xlabel="milliseconds a picture (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")
+    ax.grid(True, which="major")
+    if len(groups) > 1:
+        fig.legend(loc="outside lower center", ncols=4)
+    _label_points(fig, ax, table)
+    return fig
+
+
+def _millisecond_axis(ax: Axes, table: pd.DataFrame) -> None:
+    spread = table[["median_ms", "low_ms", "high_ms"]].to_numpy(float)
+    ax.set_xlim(np.nanmin(spread) / 1.35, np.nanmax(spread) * 1.35)
+    steps = (1, 2, 5) if np.nanmax(spread) / np.nanmin(spread) < 200 else (1,)
+    ax.xaxis.set_major_locator(LogLocator(subs=steps))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _label_points(fig: Figure, ax: Axes, table: pd.DataFrame) -> None:
+    """Each model's name at one of its points, where it covers the least of names, points, intervals and the frame."""
+    fig.draw_without_rendering()  # places are in pixels: the layout must be there
+    taken, points = [], []
+    for row in table.itertuples():
+        (x, y), (_, low), (_, high) = ax.transData.transform(
+            [(row.median_ms, row.value), (row.median_ms, row.low), (row.median_ms, row.high)]
+        )
+        taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8), Bbox([(x - 3, low), (x + 3, high)])]
+        points.append((row.model, Bbox.from_bounds(x - 25, y - 25, 50, 50)))  # a name must not seem to be theirs
+    for name, own in table.groupby("model", sort=False):
+        tried, near = [], [*taken, *(box for other, box in points if other != name)]
+        for x, y in own[["median_ms", "value"]].to_numpy(float):
+            for dx, dy, side in _PLACES:
+                text = ax.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha=side, fontsize=7.5)
+                box = text.get_window_extent()
+                covered = sum(_area(Bbox.intersection(box, other)) for other in near)
+                tried.append((covered + _area(box) - _area(Bbox.intersection(box, ax.bbox)), text, box))
+        best = min(tried, key=lambda each: each[0])
+        for each in tried:
+            if each is not best:
+                each[1].remove()
+        taken.append(best[2])
+
+
+def _area(box: Bbox | None) -> float:
+    return 0.0 if box is None else max(box.width, 0) * max(box.height, 0)
+
+
+@styled
+def map_strip(
+    maps: Sequence[np.ndarray],
+    names: Sequence[str],
+    pictures: Sequence[np.ndarray] | None = None,
+    kind: str = "quality",
+    at_most: int = 6,
+) -> Figure:
+    """Pictures and, beside each, where a network finds them good or what it attends to, one row a picture.
+
+    Without pictures, the maps stand side by side.
+
+    A line on the map (and on the picture) goes around the quarter of the places that are worst, or that are attended to
+    most. All maps have one scale of colours.
+
+    Args:
+        maps: (rows, columns) each: "quality": votes from 1 to 5; "attention": shares that sum to 1, drawn as multiples
+            of an equal share.
+        names: what stands above each picture or map.
+        pictures: uint8 (H, W, 3); None where they may not be shown.
+        kind: "quality" or "attention", as in `inference.predictor.Map`.
+        at_most: pictures or maps that are drawn.
+    """
+    maps = [np.asarray(values, float) * (values.size if kind == "attention" else 1) for values in maps[:at_most]]
+    shapes = [v.shape if pictures is None else pictures[i].shape[:2] for i, v in enumerate(maps)]
+    if pictures is None:
+        side = max(height / width for height, width in shapes)
+        fig = new_figure(1.4 + 2.1 * len(maps), 0.6 + min(2.1 * side, 3.4))
+        axes = fig.subplots(1, len(maps), squeeze=False).T
+    else:
+        heights = [min(3.2 * height / width, 3.4) for height, width in shapes]
+        fig = new_figure(7.8, 0.4 + sum(h + 0.25 for h in heights))
+        axes = fig.subplots(len(maps), 2, squeeze=False, gridspec_kw={"height_ratios": heights})
+    look = _map_look(maps, kind)
+    for row, values in enumerate(maps):
+        height, width = shapes[row]
+        extent = (0, width, height, 0)
+        shown = axes[row, -1].imshow(values, extent=extent, interpolation="nearest", **look)
+        edge = np.quantile(values, 0.25 if kind == "quality" else 0.75)
+        whole = np.pad(values, 1, mode="edge")  # lines end at the border, not half a place before it
+        y, x = (_middles(n, side) for n, side in zip(values.shape, (height, width), strict=True))
+        if pictures is not None:
+            axes[row, 0].imshow(pictures[row], extent=extent)
+        if values.min() < edge < values.max():
+            for ax in axes[row]:
+                ax.contour(x, y, whole, levels=[edge], colors="black", linewidths=2.2)
+                ax.contour(x, y, whole, levels=[edge], colors="white", linewidths=1.0)
+        axes[row, 0].set_title(names[row], fontsize=8, loc="left")
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        for side in ax.spines.values():
+            side.set_visible(False)
+    label = "vote of each neighbourhood alone" if kind == "quality" else "attention over an equal share"
+    bar = fig.colorbar(
+        shown, ax=list(axes.flat), shrink=0.9 if pictures is None else 0.5 + 0.5 / len(maps), label=label
+    )
+    if kind == "attention":
+        end = look["norm"].vmax
+        bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
+        bar.minorticks_off()
+    return fig
+
+
+def _middles(n: int, side: float) -> np.ndarray:
+    """Middles of `n` equal places of a side, and its two ends."""
+    return np.concatenate([[0], (np.arange(n) + 0.5) * side / n, [side]])
+
+
+def _map_look(maps: Sequence[np.ndarray], kind: str) -> dict:
+    if kind == "quality":
+        return {
+            "cmap": SEQUENTIAL,
+            "norm": Normalize(min(float(v.min()) for v in maps), max(float(v.max()) for v in maps)),
+        }
+    end = max(1.2, *(float(np.maximum(v, 1 / np.maximum(v, 0.05)).max()) for v in maps))
+    return {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)}
+
+
+@styled
+def distribution_plot(
+    predicted: np.ndarray, observed: np.ndarray, names: Sequence[str], per_row: int = 4, scale_name: str = "vote"
+) -> Figure:
+    """Predicted and observed shares of the five votes, one panel a picture; means as ticks below, in the same colours.
+
+    Args:
+        predicted: (n, 5), rows sum to 1.
+        observed: (n, 5), rows sum to 1.
+        names: of the pictures, above the panels.
+        per_row: panels in a row.
+        scale_name: of what goes from 1 to 5.
+    """
+    votes = np.arange(1, 6)
+    fig, axes = small_multiples(len(predicted), per_row, (1.9, 1.65), sharex=True, sharey=True)
+    for ax, ours, theirs, name in zip(axes, predicted, observed, names, strict=True):
+        ax.bar(votes, theirs, width=0.8, color=LIGHT, label="observed")
+        ax.plot(votes, ours, color=BLUE, marker="o", markersize=3.5, linewidth=1.4, label="predicted")
+        for shares, colour in ((theirs, GRAY), (ours, BLUE)):
+            ax.plot([shares @ votes], [0], marker="^", color=colour, markersize=6, clip_on=False, zorder=4)
+        ax.set_title(f"{name}\nearth mover's distance {_distance(ours, theirs):.2f}", fontsize=7.5)
+        ax.set_xticks(votes)
+        ax.tick_params(labelbottom=True)  # also where the last row has no panel below
+    axes[0].set_ylim(0, max(float(np.max(predicted)), float(np.max(observed))) * 1.08)
+    fig.supxlabel(f"{scale_name} (triangles: means)", fontsize=9)
+    fig.supylabel("share", fontsize=9)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return fig
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Votes by which one distribution must be moved on average to be the other."""
+    return float(np.abs(np.cumsum(one - other))[:-1].sum())
+
+
+@styled
+def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIES) -> Figure:
+    """Categories of the mean opinion (rows) against predicted ones (columns): numbers are counts, colours row shares.
+
+    Args:
+        counts: (5, 5).
+        categories: their names, worst first.
+    """
+    counts = np.asarray(counts)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fig = new_figure(5.2, 4.0)
+    ax = fig.subplots()
+    drawn = ax.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1)
+    cell_grid(ax, categories, categories)
+    for (row, column), count in np.ndenumerate(counts):
+        ink = ink_on(drawn.cmap(drawn.norm(shares[row, column])))
+        ax.text(column, row, f"{count:,d}", ha="center", va="center", color=ink)
+    right, near = (sum(np.trace(counts, offset) for offset in of) / max(counts.sum(), 1) for of in ((0,), (-1, 0, 1)))
+    ax.set(xlabel="predicted category", ylabel="category of the mean opinion")
+    ax.set_title(
+        f"{counts.sum():,} pictures: {100 * right:.0f} % right, {100 * near:.0f} % right or next to it", fontsize=9
+    )
+    fig.colorbar(drawn, ax=ax, label="share of the row", shrink=0.85)
+    return fig

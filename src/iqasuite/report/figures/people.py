@@ -1,0 +1,398 @@
+"""Figures of people as raters: subject model, agreement, repetition, thresholds, ceilings. Data in, Figure out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from iqasuite.evaluation.subjects.agreement import SosFit
+from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.evaluation.subjects.subject_model import SubjectModel
+from iqasuite.evaluation.subjects.thresholds import CUTS
+from iqasuite.report.figures.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    LIGHT,
+    ORANGE,
+    PALETTE,
+    SEQUENTIAL,
+    VERMILLION,
+    bands,
+    dots,
+    new_figure,
+    rows_axis,
+    small_multiples,
+    styled,
+)
+from iqasuite.report.tables import with_interval
+
+_EFFECTS = {
+    "residual": "vote − expected vote\n(votes per 100 images)",
+    "disagreement": "|vote − expected vote|\n(votes per 100 images)",
+    "log_duration": "log of the response time\n(per 100 images)",
+}
+
+
+@styled
+def subject_model_plot(model: SubjectModel) -> Figure:
+    """Bias and inconsistency of each person with 95 % intervals, the strictest on top.
+
+    Args:
+        model: as `fit_subject_model` returns it.
+    """
+    order = model.bias.sort_values("value").index
+    fig = new_figure(9, 0.8 + 0.26 * len(order))
+    axes = fig.subplots(1, 2, sharey=True)
+    for ax, frame, label in (
+        (axes[0], model.bias, "bias (votes): left = stricter than most, right = milder"),
+        (axes[1], model.inconsistency, "inconsistency (standard deviation, votes)"),
+    ):
+        rows_axis(ax, list(order))
+        own = frame.loc[order]
+        dots(ax, own["value"], np.arange(len(order)), own["low"], own["high"], BLUE)
+        ax.set_xlabel(label)
+    axes[0].axvline(0, color=GRAY, linewidth=0.8)
+    axes[1].set_xlim(0)
+    return fig
+
+
+@styled
+def ambiguity_plot(ambiguity: pd.DataFrame, at_most: int = 40) -> Figure:
+    """Which contents people differ about, beyond their inconsistency, with 95 % intervals.
+
+    Args:
+        ambiguity: index content; value, low, high in votes.
+        at_most: so many contents are shown, evenly chosen over the order.
+    """
+    ordered = ambiguity.sort_values("value", ascending=False)
+    chosen = np.unique(np.linspace(0, len(ordered) - 1, min(at_most, len(ordered))).round().astype(int))
+    shown = ordered.iloc[chosen]
+    fig = new_figure(8, 0.8 + 0.19 * len(shown))
+    ax = fig.subplots()
+    rows_axis(ax, [name if len(name) <= 36 else name[:35] + "…" for name in map(str, shown.index)])
+    ax.tick_params(axis="y", labelsize=7)
+    dots(ax, shown["value"], np.arange(len(shown)), shown["low"], shown["high"], BLUE)
+    ax.set_xlim(0)
+    ax.set_xlabel("ambiguity of the content (standard deviation, votes)")
+    ax.set_title("all contents" if len(shown) == len(ordered) else f"{len(shown)} of {len(ordered)} contents")
+    return fig
+
+
+@styled
+def recovered_quality_plot(quality: pd.DataFrame, mos: pd.Series) -> Figure:
+    """What the subject model changes: recovered quality against the plain mean vote, and the difference.
+
+    Args:
+        quality: index image; value, low, high, in votes.
+        mos: mean vote, index image.
+    """
+    both = quality.join(mos.rename("mos"), how="inner").sort_values("mos")
+    fig = new_figure(9, 3.3)
+    left, right = fig.subplots(1, 2)
+    left.vlines(both["mos"], both["low"], both["high"], color=LIGHT, linewidth=0.8)
+    left.scatter(both["mos"], both["value"], s=7, color=BLUE, alpha=0.7, linewidth=0, zorder=3)
+    left.axline((3, 3), slope=1, color=GRAY, linestyle="--", linewidth=0.8)
+    left.set(xlabel="mean vote (MOS)", ylabel="recovered quality, 95 % interval")
+    change = both["value"] - both["mos"]
+    right.axhline(0, color=GRAY, linewidth=0.8)
+    right.scatter(both["mos"], change, s=7, color=BLUE, alpha=0.6, linewidth=0)
+    right.set(xlabel="mean vote (MOS)", ylabel="recovered quality − mean vote")
+    right.set_title(f"{len(both)} images; half of them change by less than {change.abs().median():.3f}")
+    return fig
+
+
+@styled
+def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
+    """Agreement of every two people, people in order of their mean agreement.
+
+    Args:
+        pairs: long frame observer_a, observer_b and the metric, as `pairwise_agreement` returns it.
+        metric: accuracy, qwk or srocc.
+    """
+    both = pd.concat([pairs, pairs.rename(columns={"observer_a": "observer_b", "observer_b": "observer_a"})])
+    table = both.pivot(index="observer_a", columns="observer_b", values=metric)
+    order = table.mean().sort_values(ascending=False).index
+    table = table.loc[order, order]
+    size = max(3.4, 0.36 * len(order) + 1.2)
+    fig = new_figure(size + 0.9, size)
+    ax = fig.subplots()
+    shown = ax.imshow(table, cmap=SEQUENTIAL)
+    ax.set_xticks(range(len(order)), order, rotation=90)
+    ax.set_yticks(range(len(order)), order)
+    if len(order) <= 24:
+        middle = (np.nanmin(table.to_numpy()) + np.nanmax(table.to_numpy())) / 2
+        for i in range(len(order)):
+            for j in range(len(order)):
+                value = table.iat[i, j]
+                if np.isfinite(value):
+                    text = f"{value:.2f}".removeprefix("0").replace("-0", "−")
+                    ax.text(j, i, text, ha="center", va="center", fontsize=6.5 if len(order) > 10 else 8.5,
+                            color="black" if value > middle else "white")  # fmt: skip
+    names = {"accuracy": "share of equal votes", "qwk": "quadratic-weighted kappa", "srocc": "SROCC"}
+    fig.colorbar(shown, ax=ax, shrink=0.8, label=names.get(metric, metric))
+    return fig
+
+
+@styled
+def reliability_plot(table: pd.DataFrame) -> Figure:
+    """Coefficients of agreement with 95 % intervals.
+
+    Args:
+        table: measure, value, low, high.
+    """
+    fig = new_figure(7, 0.8 + 0.32 * len(table))
+    ax = fig.subplots()
+    rows_axis(ax, list(table["measure"]))
+    dots(ax, table["value"], np.arange(len(table)), table["low"], table["high"], BLUE)
+    for row, line in enumerate(table.itertuples()):
+        ax.annotate(f"{line.value:.3f}", (line.value, row), xytext=(0, 5), textcoords="offset points", ha="center",
+                    fontsize=7.5)  # fmt: skip
+    ax.set_xlim(min(0, table["low"].min()), 1)
+    ax.set_xlabel("1 = everybody votes alike, 0 = no more than by chance (alpha) or not at all (ICC)")
+    return fig
+
+
+@styled
+def sos_plot(fit: SosFit) -> Figure:
+    """Spread of the votes over their mean, with the one-parameter curve of the SOS hypothesis.
+
+    Args:
+        fit: as `sos_parameter` returns it.
+    """
+    fig = new_figure(6, 3.3)
+    ax = fig.subplots()
+    ax.scatter(fit.images["mos"], fit.images["sos"], s=8, color=BLUE, alpha=0.4, linewidth=0)
+    mos = np.linspace(1, 5, 101)
+    curve = np.maximum(-(mos**2) + 6 * mos - 5, 0)
+    ax.plot(mos, np.sqrt(fit.a * curve), color=VERMILLION, linewidth=1.6)
+    ax.fill_between(mos, np.sqrt(fit.low * curve), np.sqrt(fit.high * curve), color=VERMILLION, alpha=0.2, linewidth=0)
+    ax.plot(mos, np.sqrt(curve), color=GRAY, linewidth=0.8, linestyle="--")
+    ax.annotate("only 1 and 5 used (a = 1)", (3, 2), xytext=(0, 3), textcoords="offset points", ha="center",
+                color=GRAY, fontsize=8)  # fmt: skip
+    ax.set(xlabel="mean vote (MOS)", ylabel="standard deviation of the votes", ylim=(0, 2.25), xticks=range(1, 6))
+    ax.set_title(f"a = {with_interval(fit.a, fit.low, fit.high, 3)}, {fit.n} images, {fit.n_votes:,} votes")
+    return fig
+
+
+@styled
+def drift_plot(drift: pd.DataFrame) -> Figure:
+    """Mean change of each person's vote on the same images, later minus earlier session, with 95 % intervals.
+
+    Args:
+        drift: as `session_drift` returns it.
+    """
+    names = [f"{row.observer}: session {row.session} − {row.repeats}" for row in drift.itertuples()]
+    fig = new_figure(7, 0.8 + 0.28 * len(drift))
+    ax = fig.subplots()
+    rows_axis(ax, names)
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    sure = (drift["low"] > 0) | (drift["high"] < 0)
+    for mask, colour in ((sure, VERMILLION), (~sure, BLUE)):
+        own = drift[mask]
+        dots(ax, own["drift"], np.flatnonzero(mask), own["low"], own["high"], colour)
+    ax.set_xlabel("change of the vote on the same images (votes); red: the interval excludes 0")
+    return fig
+
+
+@styled
+def position_plot(effects: pd.DataFrame) -> Figure:
+    """Learning and fatigue: slopes over the position in a session, per person and session, with 95 % intervals.
+
+    Args:
+        effects: as `position_effects` returns it.
+    """
+    observers = natural_order(effects["observer"])
+    sessions = sorted(effects["session"].unique())
+    kinds = [kind for kind in _EFFECTS if kind in set(effects["effect"])]
+    fig = new_figure(3.3 * len(kinds) + 0.8, 0.9 + (0.16 * len(sessions) + 0.12) * len(observers))
+    axes = np.atleast_1d(fig.subplots(1, len(kinds), sharey=True))
+    row = {name: k for k, name in enumerate(observers)}
+    for ax, kind in zip(axes, kinds, strict=True):
+        rows_axis(ax, observers)
+        bands(ax, len(observers))
+        ax.axvline(0, color=GRAY, linewidth=0.8)
+        for number, session in enumerate(sessions):
+            own = effects[(effects["effect"] == kind) & (effects["session"] == session)]
+            offset = 0.0 if len(sessions) == 1 else 0.7 * (number / (len(sessions) - 1) - 0.5)
+            colour = PALETTE[number % len(PALETTE)]
+            y = own["observer"].map(row).to_numpy(float) + offset
+            dots(ax, own["slope"], y, own["low"], own["high"], colour, label=f"session {session}")
+        ax.set_xlabel(_EFFECTS[kind])
+    if len(sessions) > 1:
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(sessions))
+    return fig
+
+
+@styled
+def response_time_plot(table: pd.DataFrame, by_disagreement: pd.DataFrame) -> Figure:
+    """Do people take longer where they disagree? Correlation per person, and medians by how far off the vote is.
+
+    Args:
+        table: as `response_time` returns it.
+        by_disagreement: as `duration_by_disagreement` returns it.
+    """
+    observers = list(table["observer"])
+    fig = new_figure(9, 1.0 + 0.27 * len(observers))
+    left, right = fig.subplots(1, 2, sharey=True)
+    for ax in (left, right):
+        rows_axis(ax, observers)
+    left.axvline(0, color=GRAY, linewidth=0.8)
+    dots(left, table["srocc"], np.arange(len(observers)), table["low"], table["high"], BLUE)
+    left.set_xlabel("SROCC of response time and disagreement")
+    row = {name: k for k, name in enumerate(observers)}
+    for (name, own), colour, offset in zip(
+        by_disagreement.groupby("disagreement"), (BLUE, ORANGE, VERMILLION), (-0.22, 0.0, 0.22), strict=False
+    ):
+        own = own[own["observer"].isin(row)]
+        y = own["observer"].map(row).to_numpy(float) + offset
+        dots(right, own["median"], y, own["low"], own["high"], colour, label=f"{name} off")
+    right.set_xscale("log")
+    right.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.xaxis.set_minor_formatter(NullFormatter())
+    right.set_xlabel("response time (s): median and middle half")
+    fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    return fig
+
+
+@styled
+def thresholds_plot(thresholds: pd.DataFrame, label: str) -> Figure:
+    """Where each person's votes change, on the axis of quality, with 95 % intervals.
+
+    Args:
+        thresholds: as `personal_thresholds` returns it.
+        label: of the axis.
+    """
+    observers = natural_order(thresholds["observer"])
+    fig = new_figure(8, 0.9 + 0.27 * len(observers))
+    ax = fig.subplots()
+    rows_axis(ax, observers)
+    row = {name: k for k, name in enumerate(observers)}
+    for cut, colour in zip(CUTS, (VERMILLION, ORANGE, BLUE, GREEN), strict=True):
+        own = thresholds[(thresholds["parameter"] == cut) & thresholds["value"].notna()]
+        y = own["observer"].map(row).to_numpy(float)
+        dots(ax, own["value"], y, own["low"], own["high"], colour, label=cut.replace("|", " | "))
+    known = thresholds[thresholds["parameter"].isin(CUTS)].dropna(subset="value")
+    low, high = known["value"].quantile([0.02, 0.98])
+    ax.set_xlim(low - 0.25 * (high - low), high + 0.25 * (high - low))
+    ax.set_xlabel(label)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=4, title="between the votes")
+    return fig
+
+
+@styled
+def ceilings_plot(
+    ceilings: pd.DataFrame, retest: pd.DataFrame, reached: pd.DataFrame, metric: str = "accuracy"
+) -> Figure:
+    """What can be known of each person's votes: bracket, estimate and what simple rules reach.
+
+    Args:
+        ceilings: as `retest_ceiling` returns it.
+        retest: as `retest` returns it: how often people repeat their vote.
+        reached: observer, model, value, of the rules to compare with.
+        metric: accuracy, qwk or mae.
+    """
+    own = ceilings[ceilings["metric"] == metric].reset_index(drop=True)
+    again = retest[retest["metric"] == metric].drop_duplicates("observer").set_index("observer")["value"]
+    observers = list(own["observer"])
+    fig = new_figure(8.5, 1.1 + 0.42 * len(observers))
+    ax = fig.subplots()
+    rows_axis(ax, observers)
+    y = np.arange(len(observers))
+    ax.hlines(y, own["bracket_low"], own["bracket_high"], color=LIGHT, linewidth=9, label="model-free bracket")
+    dots(ax, own["value"], y, own["low"], own["high"], GREEN, label="ceiling, estimated")
+    ax.scatter(again.reindex(observers), y, marker="|", s=120, color="black", linewidth=1.6, zorder=4,
+               label="own vote repeated")  # fmt: skip
+    for number, (model, rows) in enumerate(reached.groupby("model", sort=False)):
+        values = rows.set_index("observer")["value"].reindex(observers)
+        ax.scatter(values, y, marker="sv^D"[number % 4], s=26, facecolor="none", linewidth=1.2, zorder=3,
+                   edgecolor=PALETTE[number % len(PALETTE)], label=model)  # fmt: skip
+    names = {"accuracy": "share of votes predicted", "qwk": "quadratic-weighted kappa", "mae": "mean absolute error"}
+    ax.set_xlabel(names.get(metric, metric))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return fig
+
+
+@styled
+def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0.75) -> Figure:
+    """Both rules of outlier screening at once: each dot a person, the shaded side is flagged.
+
+    Args:
+        bt500: as `screen_bt500` returns it.
+        p913: as `screen_p913` returns it.
+        threshold: of P.913's correlation.
+    """
+    both = bt500.merge(p913[["observer", "r1"]], on="observer")
+    fig = new_figure(9, 3.2)
+    left, right = fig.subplots(1, 2)
+    ordered = p913["r1"].dropna().sort_values().to_numpy()
+    lowest = ordered.min(initial=0.45) - 0.05
+    left.scatter(np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3,
+                 color=np.where(ordered >= threshold, BLUE, VERMILLION))  # fmt: skip
+    left.axhspan(min(0, lowest), threshold, color="#f2f2f2", zorder=0)
+    left.set(xlabel="people, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
+    left.set_title(f"P.913: {int((p913['flagged']).sum())} of {len(p913)} flagged")
+    colours = np.where(both["flagged"], VERMILLION, BLUE)
+    right.scatter(100 * both["share"], both["balance"].fillna(1), s=22, color=colours, zorder=3)
+    limit = np.nanmax([12, 110 * both["share"].max()])
+    right.fill_between([5, limit], 0, 0.3, color="#f2f2f2", zorder=0, linewidth=0)
+    right.set(xlabel="votes far from the others (%)", ylabel="one-sidedness |P − Q| / (P + Q)", ylim=(-0.03, 1.05))
+    right.set_xlim(0, limit)
+    right.set_title(f"BT.500: {int(both['flagged'].sum())} of {len(both)} flagged")
+    for row in both[both["share"].notna() & (both["flagged"] | (both["r1"] < threshold))].head(8).itertuples():
+        right.annotate(row.observer, (100 * row.share, 1 if np.isnan(row.balance) else row.balance), xytext=(4, 3),
+                       textcoords="offset points", fontsize=7)  # fmt: skip
+    return fig
+
+
+@styled
+def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
+    """How much of each session the person had seen in an earlier one; a faulty run stands out.
+
+    Args:
+        report: as `session_report` returns it.
+        faults: as `faulty_runs` returns it.
+    """
+    observers = natural_order(report["observer"])
+    sessions = sorted(report["session"].unique())
+    table = report.pivot(index="observer", columns="session", values="share_repeated").reindex(observers)
+    fig = new_figure(1.3 + 0.95 * len(sessions), 0.9 + 0.36 * len(observers))
+    ax = fig.subplots()
+    ax.imshow(table[sessions], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    ax.set_xticks(range(len(sessions)), [f"session {session}" for session in sessions])
+    ax.set_yticks(range(len(observers)), observers)
+    faulty = set(zip(faults["observer"], faults["session"], strict=True))
+    for i, observer in enumerate(observers):
+        for j, session in enumerate(sessions):
+            value = table.at[observer, session]
+            if np.isfinite(value):
+                wrong = (observer, session) in faulty
+                ax.text(j, i, f"{100 * value:.0f} %" + (" !" if wrong else ""), ha="center", va="center", fontsize=8,
+                        color=VERMILLION if wrong else "white" if value > 0.6 else "black",
+                        weight="bold" if wrong else "normal")  # fmt: skip
+    ax.set_title("images that an earlier session of the person had too")
+    return fig
+
+
+@styled
+def two_tests_plot(first: pd.Series, second: pd.Series, first_label: str, second_label: str) -> Figure:
+    """Mean votes of the same images in two tests.
+
+    Args:
+        first, second: index image.
+        first_label, second_label: of the axes.
+    """
+    both = pd.DataFrame({"x": first, "y": second}).dropna()
+    fig, axes = small_multiples(1, 1, (4.6, 4.2))
+    ax = axes[0]
+    ax.axline((3, 3), slope=1, color=GRAY, linestyle="--", linewidth=0.8)
+    ax.scatter(both["x"], both["y"], s=11, color=BLUE, alpha=0.5, linewidth=0)
+    slope, start = np.polyfit(both["x"], both["y"], 1)
+    ax.plot([1, 5], [start + slope, start + 5 * slope], color=VERMILLION, linewidth=1.4)
+    ax.set(xlim=(0.9, 5.1), ylim=(0.9, 5.1), xticks=range(1, 6), yticks=range(1, 6), aspect="equal")
+    ax.set(xlabel=first_label, ylabel=second_label)
+    ax.set_title(f"{len(both)} images, SROCC {both['x'].corr(both['y'], 'spearman'):.3f}, slope {slope:.2f}")
+    return fig

@@ -1,0 +1,296 @@
+"""Figures of scores: artificial observers (AIOs) beside baselines and ceiling, training. Data in, Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.report.figures.style import (
+    BLUE,
+    CEILING_COLOUR,
+    GRAY,
+    LIGHT,
+    PALETTE,
+    VERMILLION,
+    bands,
+    dots,
+    new_figure,
+    rows_axis,
+    signed,
+    styled,
+)
+
+LABELS = {
+    "accuracy": "accuracy (share of exact votes)",
+    "qwk": "quadratic-weighted kappa",
+    "mae": "mean absolute error (votes)",
+    "mse_hard": "mean squared error of the most probable vote",
+    "mse_expected": "mean squared error of the expected vote",
+    "srocc": "SROCC with the person's votes",
+    "plcc": "PLCC with the person's votes",
+    "krcc": "KRCC with the person's votes",
+    "cross_entropy": "cross-entropy of the votes (nats)",
+}
+LOWER_IS_BETTER = {"mae", "mse_hard", "mse_expected", "rmse", "cross_entropy", "kl_divergence"}
+_BASELINE_MARKERS = ("s", "^", "D", "v", "P", "X")
+
+
+def _looks(models: list[str]) -> dict[str, dict]:
+    """Colour and marker of each method: baselines gray, ceiling green, the rest in the palette's order."""
+    looks, plain, own = {}, 0, 0
+    for model in models:
+        if model.startswith("baseline:"):
+            looks[model] = {"colour": GRAY, "marker": _BASELINE_MARKERS[plain % 6], "hollow": True}
+            plain += 1
+        elif model.startswith("ceiling:"):
+            looks[model] = {"colour": CEILING_COLOUR, "marker": "d", "hollow": False}
+        else:
+            looks[model] = {"colour": PALETTE[own % len(PALETTE)], "marker": "o", "hollow": False}
+            own += 1
+    return looks
+
+
+@styled
+def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
+    """Every person's AIO beside baselines and ceiling, with 95 % intervals by content.
+
+    Args:
+        scores: scores frame; the rows of people (not "mean", not MOS) of one part are shown, every model in it.
+        metric: which one.
+    """
+    rows = scores[(scores["metric"] == metric) & ~scores["observer"].isin(["", "mean"])]
+    looks = _looks(_ordered(rows))
+    leading = next((m for m in looks if not m.startswith(("baseline:", "ceiling:"))), next(iter(looks)))
+    first = rows[rows["model"] == leading].set_index("observer")["value"]
+    observers = sorted(natural_order(rows["observer"]), key=lambda o: first.get(o, np.nan), reverse=True)
+    height = max(0.3, 0.1 * len(looks))
+    fig = new_figure(9, 1.2 + height * len(observers))
+    ax = fig.subplots()
+    rows_axis(ax, observers)
+    bands(ax, len(observers))
+    offsets = np.linspace(-0.3, 0.3, len(looks)) if len(looks) > 1 else [0.0]
+    for offset, (model, look) in zip(offsets, looks.items(), strict=True):
+        own = rows[rows["model"] == model].set_index("observer").reindex(observers)
+        dots(ax, own["value"], np.arange(len(observers)) + offset, own["low"], own["high"], label=model, **look)
+    ax.set_xlabel(LABELS.get(metric, metric))
+    fig.legend(loc="outside upper center", ncols=min(3, len(looks)))
+    return fig
+
+
+@styled
+def method_scores(
+    scores: pd.DataFrame, metrics: tuple[str, ...] = ("accuracy", "qwk"), observer: str = "mean"
+) -> Figure:
+    """All methods, best on top, with 95 % intervals by content; baselines gray, the ceiling marked by a line.
+
+    Args:
+        scores: scores frame of one part.
+        metrics: one panel each; the first one sorts.
+        observer: "mean" over people, a person, or "" for models of MOS.
+    """
+    rows = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
+    first = rows[rows["metric"] == metrics[0]].set_index("model")["value"]
+    models = list(first.sort_values(ascending=metrics[0] in LOWER_IS_BETTER).index)
+    looks = _looks(models)
+    fig = new_figure(10, 0.9 + 0.34 * len(models))
+    axes = fig.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for ax, metric in zip(axes, metrics, strict=True):
+        rows_axis(ax, models)
+        for y, model in enumerate(models):
+            own = rows[(rows["model"] == model) & (rows["metric"] == metric)]
+            if own.empty or own["value"].isna().all():
+                continue
+            value, low, high = own[["value", "low", "high"]].iloc[0]
+            dots(ax, value, y, low, high, looks[model]["colour"], hollow=looks[model]["hollow"])
+            text = f"{value:.3f}".replace("-", "−")
+            ax.annotate(text, (value, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+            if model.startswith("ceiling:"):
+                ax.axvline(value, color=CEILING_COLOUR, linestyle="--", linewidth=0.9)
+        ax.set_xlabel(LABELS.get(metric, metric))
+        ax.margins(x=0.08)
+    return fig
+
+
+def _ordered(rows: pd.DataFrame) -> list[str]:
+    """Methods in the order of a legend: own ones, baselines, ceiling."""
+    rank = {"baseline": 1, "ceiling": 2}
+    return sorted(pd.unique(rows["model"]), key=lambda model: rank.get(model.partition(":")[0], 0))
+
+
+@styled
+def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Figure:
+    """How much better one method is than each of the others on the same votes, with 95 % intervals by content.
+
+    Args:
+        table: frame of `gains`.
+        model: the method that was compared.
+        metric: accuracy or mae; right of zero `model` is better.
+    """
+    rows = table[table["metric"] == metric].sort_values("gain", ascending=False)
+    fig = new_figure(8, 1.0 + 0.3 * len(rows))
+    ax = fig.subplots()
+    rows_axis(ax, [f"against {name}" for name in rows["against"]])
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    y, sure = np.arange(len(rows)), (rows["p_holm"] < 0.05).to_numpy()
+    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
+        if chosen.any():
+            some = rows[chosen]
+            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    unit = "gain in accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
+    ax.set_xlabel(f"{unit} of {model}")
+    fig.legend(loc="outside upper center", ncols=2)
+    return fig
+
+
+def not_significant(table: pd.DataFrame) -> str:
+    """What a difference without a star means: not significant, or that so few contents cannot make any significant.
+
+    Args:
+        table: tested differences with `p_least` and `n_contents`.
+    """
+    least, n = table["p_least"].min(), int(table["n_contents"].max())
+    if least < 0.05:
+        return "not significant"
+    return f"cannot be tested: {n} contents give no p below {least:.2g}"
+
+
+@styled
+def specificity_plot(
+    table: pd.DataFrame, metric: str = "accuracy", rules: Mapping[str, pd.DataFrame] | None = None
+) -> Figure:
+    """How much closer to a person their own AIO is than the AIOs of the others, with 95 % intervals by content.
+
+    Args:
+        table: frame of `specificity`.
+        metric: accuracy or mae; right of zero the own AIO is better.
+        rules: name -> frame of `specificity` of a rule that is fitted to each person, drawn beside.
+    """
+    rows = table[table["metric"] == metric]
+    mean = rows[rows["against"] == "mean of others"].sort_values("gain", ascending=False)
+    best = rows[rows["against"] == "best other"].set_index("observer").reindex(mean["observer"])
+    fig = new_figure(8, 1.0 + 0.3 * len(mean))
+    ax = fig.subplots()
+    rows_axis(ax, list(mean["observer"]))
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    y, sure = np.arange(len(mean)), (mean["p_holm"] < 0.05).to_numpy()
+    for chosen, hollow, label in (
+        (sure, False, "own − mean of the others, p < .05 (Holm)"),
+        (~sure, True, f"own − mean of the others, {not_significant(mean)}"),
+    ):
+        if chosen.any():
+            some = mean[chosen]
+            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    ax.scatter(best["gain"], y, s=22, marker="x", color=VERMILLION, label="own − best other (chosen afterwards)")
+    for marker, (name, of_rule) in zip("|^", (rules or {}).items(), strict=False):
+        own = of_rule[(of_rule["metric"] == metric) & (of_rule["against"] == "mean of others")]
+        gain = own.set_index("observer")["gain"].reindex(mean["observer"])
+        label = f"the same for {name.removeprefix('baseline: ')}"
+        ax.scatter(gain, y, s=30, marker=marker, color=GRAY, label=label)
+    unit = "accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
+    ax.set_xlabel(f"gain in {unit}" if metric == "accuracy" else unit)
+    fig.legend(loc="outside upper center", ncols=2)
+    return fig
+
+
+@styled
+def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of the person") -> Figure:
+    """Bias of each person against the bias of their AIO, with the correlation over people.
+
+    Args:
+        people: observer, bias: of `bias_and_inconsistency`, or the truth of simulated observers.
+        aios: observer, bias: of `aio_bias`.
+        of: what the biases of `people` are.
+    """
+    both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
+    fig = new_figure(4.6, 4.2)
+    ax = fig.subplots()
+    reach = 1.15 * both[["bias", "bias_aio"]].abs().to_numpy().max(initial=0.1)
+    ax.plot([-reach, reach], [-reach, reach], color=GRAY, linestyle="--", linewidth=0.8)
+    ax.axhline(0, color=LIGHT, linewidth=0.8)
+    ax.axvline(0, color=LIGHT, linewidth=0.8)
+    ax.scatter(both["bias"], both["bias_aio"], s=28, color=BLUE, zorder=3)
+    named = both if len(both) <= 8 else both.loc[[both["bias"].idxmin(), both["bias"].idxmax()]]
+    for _, row in named.iterrows():
+        left = row["bias"] > 0.6 * reach or (len(both) > 8 and row["bias"] < 0)
+        ax.annotate(row["observer"], (row["bias"], row["bias_aio"]), xytext=(-6 if left else 6, -3),
+                    textcoords="offset points", fontsize=8, ha="right" if left else "left")  # fmt: skip
+    r = both[["bias", "bias_aio"]].corr().iloc[0, 1] if len(both) > 2 else np.nan
+    ax.set(xlabel=f"{of} (votes)", ylabel="bias of the person's AIO (votes)")
+    title = f"r = {signed(r).lstrip('+')} over {len(both)} people" if np.isfinite(r) else f"{len(both)} people"
+    ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    return fig
+
+
+@styled
+def history_plot(history: pd.DataFrame) -> Figure:
+    """Loss of training and validation and the learning rate over epochs; the best epoch is marked.
+
+    Args:
+        history: one row an epoch: epoch, train_loss, lr; val_loss and any further val_… where there is validation.
+    """
+    watched = [c for c in history if c.startswith("val_") and c != "val_loss" and history[c].notna().any()]
+    fig = new_figure(9.5, 2.9)
+    axes = fig.subplots(1, 2 + bool(watched))
+    history = history.assign(epoch=history["epoch"] + 1)  # for people: from 1, as in the log
+    epoch, single = history["epoch"], {"marker": "o"} if len(history) < 3 else {}
+    axes[0].plot(epoch, history["train_loss"], color=BLUE, label="train", **single)
+    if "val_loss" in history and history["val_loss"].notna().any():
+        axes[0].plot(epoch, history["val_loss"], color=VERMILLION, label="val", **single)
+        best = history.loc[history["val_loss"].idxmin(), "epoch"]
+        axes[0].axvline(best, color=GRAY, linestyle=":", linewidth=1)
+        axes[0].set_title(f"lowest loss on val: epoch {best:g}")
+    axes[0].set(xlabel="epoch", ylabel="loss")
+    axes[0].legend()
+    for colour, column in zip(PALETTE, watched, strict=False):
+        axes[1].plot(epoch, history[column], color=colour, label=column.removeprefix("val_"), **single)
+    if watched:
+        axes[1].set(xlabel="epoch", ylabel="on val")
+        axes[1].legend()
+    axes[-1].plot(epoch, history["lr"], color=GRAY, **single)
+    axes[-1].set(xlabel="epoch", ylabel="learning rate", yscale="log")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(True)
+    return fig
+
+
+@styled
+def estimates_plot(truth: np.ndarray, estimates: np.ndarray, names: Sequence[str]) -> Figure:
+    """Estimated against true values, one panel for each quantity, with the rank correlation.
+
+    Args:
+        truth, estimates: (n, quantities).
+        names: of the quantities, with their units.
+    """
+    fig = new_figure(4.4 * len(names), 4.0)
+    axes = np.atleast_1d(fig.subplots(1, len(names)))
+    for ax, name, true, estimated in zip(axes, names, truth.T, estimates.T, strict=True):
+        ax.axline((true.mean(), true.mean()), slope=1, color=GRAY, linestyle="--", linewidth=0.8)
+        ax.scatter(true, estimated, s=6, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
+        srocc = pd.Series(true).corr(pd.Series(estimated), method="spearman")
+        ax.set(title=f"{name}: SROCC {srocc:.3f}, n = {len(true)}", xlabel="true", ylabel="estimated")
+    return fig
+
+
+@styled
+def spread_of_votes(predicted: np.ndarray, observed: np.ndarray, groups: int = 8) -> Figure:
+    """Whether a network knows over which pictures people differ: observed over predicted spread of the votes.
+
+    Args:
+        predicted, observed: standard deviations of the votes, (n,), in the same unit.
+        groups: of about as many pictures, whose means are drawn.
+    """
+    fig = new_figure(4.8, 3.8)
+    ax = fig.subplots()
+    ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="a picture")
+    for number, group in enumerate(np.array_split(np.argsort(predicted, kind="stable"), groups)):
+        label = f"mean of {len(group)} pictures" if number == 0 else None
+        ax.scatter(predicted[group].mean(), observed[group].mean(), s=36, color=VERMILLION, zorder=3, label=label)
+    ax.set(xlabel="predicted standard deviation of the votes", ylabel="observed standard deviation")
+    ax.grid(True)
+    fig.legend(loc="outside upper center", ncols=2)
+    return fig

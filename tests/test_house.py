@@ -1,0 +1,45 @@
+"""The house's rules: imports go one way and in no circle, and docs/design.md draws what is there."""
+
+import importlib.util
+from graphlib import TopologicalSorter
+
+import pytest
+
+
+@pytest.fixture
+def house(repository):
+    spec = importlib.util.spec_from_file_location("house", repository / "docs" / "house.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_imports_go_one_way(house):
+    order = list(house.ROOMS)
+    arrows = house.between_rooms()
+    back = {
+        f"{module} imports {each}"
+        for module, imported in house.imports().items()
+        for each in imported
+        if order.index(house.room(each)) > order.index(house.room(module)) and module != "iqasuite.__main__"
+    }
+    assert not back
+    assert arrows["cli"] >= {"experiments", "inference"} and not arrows["base"]  # the graph is not empty
+
+
+def test_every_folder_is_a_room(house):
+    folders = {path.parent.name for path in house.PACKAGE.glob("*/__init__.py")}
+    assert folders == set(house.ROOMS) - {"base"}
+
+
+def test_no_module_imports_itself_in_a_circle(house):
+    known = house.imports()
+    # a package's own __init__ is run before its modules: what it imports lazily is no circle
+    graph = {name: {each for each in imported if each != name} for name, imported in known.items()}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_the_document_shows_the_house_of_today(house):
+    document = house.DOCUMENT.read_text(encoding="utf-8")
+    arrows = [line for line in house.drawn().splitlines() if "-->" in line]
+    assert arrows and all(line in document for line in arrows), "run: python docs/house.py"
