@@ -1,4 +1,4 @@
-"""Scoring a folder of pictures: `inference.stream.judged` beside the obvious loop, in pictures a second, and its memory.
+"""Scoring a folder of images: `inference.stream.judged` beside the obvious loop, in images a second, and its memory.
 
 The pictures are JPEGs of 500 × 500 pixels (the size of LIVE in the Wild's), cut from the photographs that scikit-image
 brings, with noise, written to a temporary folder for the time of the run. The network is a MobileNetV2 with random

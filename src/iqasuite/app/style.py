@@ -1,4 +1,4 @@
-"""Style sheet and theme of the page: the system's own fonts, colours of `report.figures.style`, nothing from elsewhere."""
+"""Style sheet and theme of the page: the system's fonts, colours of `report.figures.style`, nothing from elsewhere."""
 
 from __future__ import annotations
 

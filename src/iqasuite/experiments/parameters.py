@@ -56,8 +56,8 @@ def parameters_in(source: str) -> dict[str, Parameter]:
 def settled(value: Any, parameter: Parameter, where: str) -> Any:
     """The value of a parameter as the notebook gets it.
 
-    A parameter of the type `dict` with a default is a group of settings: the default names them, what is given is laid over
-    it. A mapping with keys of one's own has a type that says so, such as `dict[str, float]`.
+    A parameter of the type `dict` with a default is a group of settings: the default names them, and what is given is
+    laid over it. A mapping with keys of one's own has a type that says so, such as `dict[str, float]`.
 
     Args:
         where: what an error begins with.

@@ -12,8 +12,8 @@ def patch_map(values: np.ndarray, boxes: np.ndarray, cell: int = 8) -> np.ndarra
 
     Args:
         values: one for each patch (n,).
-        boxes: top, left, bottom, right of the patches in pixels (n, 4), as of `images.patches.patch_boxes`; together they
-            cover the image.
+        boxes: top, left, bottom, right of the patches in pixels (n, 4), as of `images.patches.patch_boxes`; together
+            they cover the image.
         cell: side in pixels of the places.
 
     Returns:

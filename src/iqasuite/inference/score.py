@@ -69,8 +69,8 @@ def scorer_for(models: Sequence[str], views: str = "eight") -> Scorer:
     """The scorer of a metric, of a network, or of an ensemble of networks.
 
     Args:
-        models: name of a metric (`models.metrics.piq_metrics.METRICS`) or file of weights with its card (a path, or a name in
-            the weights folders); several files are averaged.
+        models: name of a metric (`models.metrics.piq_metrics.METRICS`) or file of weights with its card (a path, or
+            a name in the weights folders); several files are averaged.
         views: of networks: "one", "eight" or "study".
 
     Raises:
