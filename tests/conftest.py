@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
@@ -76,6 +77,15 @@ def demo_set():
     from iqasuite.datasets import demo  # here: most tests need no torch
 
     return demo.load()
+
+
+@pytest.fixture(scope="session")
+def simulate():
+    """The functions of simulated_people.py: observers, their split, their AIOs."""
+    spec = importlib.util.spec_from_file_location("simulated_people", ROOT / "tests" / "simulated_people.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -220,9 +220,9 @@ def test_text_of_others_stays_text(networks):
 
 def test_a_score_stands_on_the_scale_of_its_model(networks):
     for name, scale in (("small", "0 (worst) to 100"), ("two/Ada", "1 (worst) to 5")):
-        judgement = networks.judge(name, photograph())
+        prediction = networks.predict(name, photograph())
         said, shown = list(answers.one_picture(networks, name, photograph()))[-1]
-        assert scale in said and f">{pictures.number(judgement.score)}<" in said and judgement.category in said
+        assert scale in said and f">{pictures.number(prediction.score)}<" in said and prediction.category in said
         assert shown.count("data:image/") == 2 and said.count("No measure &lt;of&gt; quality.") == 1
     assert "simulated" in said and "vote of Ada" in said
 
@@ -230,17 +230,17 @@ def test_a_score_stands_on_the_scale_of_its_model(networks):
 def test_a_model_that_is_not_offered_is_refused(networks, tmp_path):
     save_weights(models.create("mobile_nr", width=0.25), tmp_path / "other.safetensors", CARD)
     with pytest.raises(InputError, match="not offered"):
-        networks.judge(str(tmp_path / "other.safetensors"), photograph())
+        networks.predict(str(tmp_path / "other.safetensors"), photograph())
     with pytest.raises(InputError, match="not offered"):
         answers.people(networks, "..", photograph())
 
 
 def test_few_networks_stay_loaded(networks, monkeypatch):
     small, loaded = answers.Networks(list(networks.entries.values()), keep=2), []
-    judge = answers.Judge
-    monkeypatch.setattr(answers, "Judge", lambda entry: loaded.append(entry.name) or judge(entry))
+    predictor = answers.Predictor
+    monkeypatch.setattr(answers, "Predictor", lambda entry: loaded.append(entry.name) or predictor(entry))
     for name in ("small", "two/Ada", "small", "two/Bo", "small", "two/Ada"):
-        small.judge(name, photograph())
+        small.predict(name, photograph())
     assert loaded == ["small", "two/Ada", "two/Bo", "two/Ada"]
 
 
@@ -255,7 +255,7 @@ def test_two_pictures_share_their_colours(networks):
 def test_people_are_all_there_and_said_to_be_simulated(networks):
     html = answers.people(networks, "two", photograph())
     assert "2 simulated people" in html and html.count("attention map of") == 2
-    votes = [networks.judge(f"two/{name}", photograph()).vote for name in ("Ada", "Bo")]
+    votes = [networks.predict(f"two/{name}", photograph()).vote for name in ("Ada", "Bo")]
     assert f"mean {np.mean(votes):.2f}" in html
 
 
@@ -283,7 +283,7 @@ def test_the_table_of_many_holds_scores_and_reasons(networks):
     link = re.search(r'href="data:text/csv;base64,([^"]+)"', last)[1]
     rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
     assert [row["file"] for row in rows] == ["a.png", "'=1+1.png", "b.png"]
-    score = networks.judge("small", photograph()).score
+    score = networks.predict("small", photograph()).score
     assert float(rows[0]["score"]) == pytest.approx(score, rel=1e-3) and rows[0]["scale"] == "continuous"
     assert rows[1]["problem"] == "'@no picture" and "20×20" in rows[2]["problem"] and rows[2]["score"] == ""
 
@@ -328,7 +328,7 @@ def test_only_the_page_itself_and_programs_write(headers, allowed):
     files = {"files": ("a.png", b"x")}
     assert asked.post("/gradio_api/upload", files=files, headers=headers).status_code == (200 if allowed else 403)
     for method in ("PUT", "PATCH", "DELETE"):
-        assert asked.request(method, "/gradio_api/run/judge", headers=headers).is_success == allowed
+        assert asked.request(method, "/gradio_api/run/predict", headers=headers).is_success == allowed
     assert asked.get("/", headers=headers).text == "done"  # a link from elsewhere may lead here
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from iqasuite import models
-from iqasuite.inference.predictor import Judge
+from iqasuite.inference.predictor import Predictor
 from iqasuite.weights.catalogue import find
 from iqasuite.weights.files import save_weights
 
@@ -120,11 +120,11 @@ def picture(tmp_path_factory) -> Path:
     return path
 
 
-def judged(place: Path, name: str, path: Path):
+def predicted(place: Path, name: str, path: Path):
     """What the library says of a file."""
-    return Judge(find(place / "weights" / f"{name}.safetensors")).judge([np.asarray(Image.open(path).convert("RGB"))])[
-        0
-    ]
+    return Predictor(find(place / "weights" / f"{name}.safetensors")).predict(
+        [np.asarray(Image.open(path).convert("RGB"))]
+    )[0]
 
 
 def shown_score(page) -> float:
@@ -135,7 +135,7 @@ def test_a_picture_gets_its_score_its_map_and_its_people(page, place, picture):
     page.locator("#one-answer").wait_for()
     page.locator("input[type=file]:not([multiple])").first.set_input_files(picture)
     page.wait_for_selector("#one-answer .iqa-value")
-    assert shown_score(page) == pytest.approx(judged(place, "small", picture).score, abs=0.06)
+    assert shown_score(page) == pytest.approx(predicted(place, "small", picture).score, abs=0.06)
     assert "0 (worst) to 100" in page.locator("#one-answer").inner_text()
     page.wait_for_selector("#one-people svg")
     sizes = page.locator("#one-map img").evaluate_all("all => all.map(x => [x.naturalWidth, x.clientWidth])")
@@ -150,7 +150,7 @@ def test_a_picture_gets_its_score_its_map_and_its_people(page, place, picture):
     page.get_by_label("Model").first.click()
     page.get_by_role("option", name="AIO of Bo").click()
     page.locator("#one-answer", has_text="1 (worst) to 5").wait_for()
-    assert shown_score(page) == pytest.approx(judged(place, "two/Bo", picture).score, abs=0.006)
+    assert shown_score(page) == pytest.approx(predicted(place, "two/Bo", picture).score, abs=0.006)
     assert "simulated" in page.locator("#one-answer").inner_text()
 
 
@@ -171,7 +171,7 @@ def test_many_pictures_leave_a_table_to_download(page, place, picture, tmp_path)
     lines = Path(download.value.path()).read_text().splitlines()
     assert download.value.suggested_filename == "scores.csv" and len(lines) == 3
     assert lines[1].startswith("picture.jpg,small,continuous,0,100,") and "no picture" in lines[2]
-    assert float(lines[1].split(",")[5]) == pytest.approx(judged(place, "small", picture).score, rel=1e-3)
+    assert float(lines[1].split(",")[5]) == pytest.approx(predicted(place, "small", picture).score, rel=1e-3)
 
 
 def test_examples_fill_the_tabs_for_pairs(page):
@@ -223,7 +223,7 @@ def answered(address: str, name: str, *given) -> tuple[str, list | None]:
 
 def test_eight_clients_at_once_get_the_same_scores(address, place, picture):
     def client(_) -> list[str]:
-        answers = [answered(address, "judge", sent(address, picture), name) for name in ("small", "two/Ada")]
+        answers = [answered(address, "predict", sent(address, picture), name) for name in ("small", "two/Ada")]
         assert [kind for kind, _ in answers] == ["complete", "complete"]
         assert all("iqa-value" in data[0] for _, data in answers), answers
         return [re.search(r'iqa-value">([^<]+)', data[0])[1].replace("−", "-") for _, data in answers]
@@ -231,7 +231,7 @@ def test_eight_clients_at_once_get_the_same_scores(address, place, picture):
     with ThreadPoolExecutor(8) as pool:
         scores = list(pool.map(client, range(8)))
     assert len(set(map(tuple, scores))) == 1
-    expected = [judged(place, name, picture).score for name in ("small", "two/Ada")]
+    expected = [predicted(place, name, picture).score for name in ("small", "two/Ada")]
     np.testing.assert_allclose([float(x) for x in scores[0]], expected, atol=0.06)
 
 
@@ -249,9 +249,9 @@ def test_hostile_clients_get_nothing(address, picture, tmp_path):
     elsewhere = ("http://127.0.0.1:9/a.png", "https://example.org/a.png", str(secret), "/etc/passwd")
     for path in elsewhere:
         for given in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}):
-            kind, data = answered(address, "judge", given, "small")
+            kind, data = answered(address, "predict", given, "small")
             assert kind == "error" and data["error"] == "expected a file that was uploaded here"
-    kind, data = answered(address, "judge", sent(address, picture), "../../weights/small")
+    kind, data = answered(address, "predict", sent(address, picture), "../../weights/small")
     assert kind == "error" or "not offered here" in data[0]
     for path in (secret, Path("/etc/passwd")):
         assert requests.get(f"{address}/gradio_api/file={path}", timeout=HANGS).status_code in (403, 404)

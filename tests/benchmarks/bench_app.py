@@ -47,7 +47,7 @@ def seconds_to_score(address: str, path: Path, model: str) -> float:
     began = time.perf_counter()
     with path.open("rb") as file:
         sent = requests.post(f"{address}/gradio_api/upload", files={"files": (path.name, file)}, timeout=60).json()[0]
-    call = f"{address}/gradio_api/call/judge"
+    call = f"{address}/gradio_api/call/predict"
     given = {"data": [{"path": sent, "meta": {"_type": "gradio.FileData"}}, model]}
     event = requests.post(call, json=given, timeout=60).json()["event_id"]
     with requests.get(f"{call}/{event}", stream=True, timeout=60) as answer:
@@ -63,12 +63,12 @@ def seconds_to_score(address: str, path: Path, model: str) -> float:
 def network_alone(path: Path, model: str, rounds: int) -> float:
     """Median seconds of the network for the decoded picture, in this process."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from iqasuite.inference.predictor import load_judge
+    from iqasuite.inference.predictor import load_predictor
 
-    judge, image, taken = load_judge(model), read_image(path), []
+    predictor, image, taken = load_predictor(model), read_image(path), []
     for _ in range(rounds + 1):
         began = time.perf_counter()
-        judge.judge([image])
+        predictor.predict([image])
         taken.append(time.perf_counter() - began)
     return statistics.median(taken[1:])
 

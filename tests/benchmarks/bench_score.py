@@ -1,4 +1,4 @@
-"""Scoring a folder of images: `inference.stream.judged` beside the obvious loop, in images a second, and its memory.
+"""Scoring a folder of images: `inference.stream.predicted` beside the obvious loop, in images a second, and its memory.
 
 The pictures are JPEGs of 500 × 500 pixels (the size of LIVE in the Wild's), cut from the photographs that scikit-image
 brings, with noise, written to a temporary folder for the time of the run. The network is a MobileNetV2 with random
@@ -76,46 +76,46 @@ def make_weights(path: Path, pictures: list[Path]) -> None:
     save_weights(network, path, {"scale": scale, "preprocessing": {"shorter_side": SIDE}})
 
 
-def plain(judge, paths: list[Path]) -> list[float]:
+def plain(predictor, paths: list[Path]) -> list[float]:
     """Scores by what anybody would write: one picture after the other, in float32."""
     import torch
     from PIL import Image
 
     scores, votes = [], torch.arange(1.0, 6)
-    mean, std = judge.network.mean.view(3, 1, 1), judge.network.std.view(3, 1, 1)
+    mean, std = predictor.network.mean.view(3, 1, 1), predictor.network.std.view(3, 1, 1)
     with torch.no_grad():
         for path in paths:
             pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
-            shares = judge.network((pixels[None] / 255 - mean) / std).softmax(-1)[0]
-            scores.append(judge.entry.score_of((shares @ votes).item()))
+            shares = predictor.network((pixels[None] / 255 - mean) / std).softmax(-1)[0]
+            scores.append(predictor.entry.score_of((shares @ votes).item()))
     return scores
 
 
-def ours(judge, paths: list[Path]) -> list[float]:
+def ours(predictor, paths: list[Path]) -> list[float]:
     """Scores by the suite."""
-    from iqasuite.inference.stream import judged
+    from iqasuite.inference.stream import predicted
 
-    return [judgement.score for _, judgement in judged(judge, paths)]
+    return [prediction.score for _, prediction in predicted(predictor, paths)]
 
 
 def one(way: str, model: str, folder: Path, n: int) -> dict:
     """Seconds, scores and peak memory of one way in this process."""
     import torch
 
-    from iqasuite.inference.predictor import Judge
+    from iqasuite.inference.predictor import Predictor
     from iqasuite.weights.catalogue import find
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
-    judge = Judge(find(model or folder / "network.safetensors"), "float32" if way == "plain" else "auto")
+    predictor = Predictor(find(model or folder / "network.safetensors"), "float32" if way == "plain" else "auto")
     if way == "plain":
         from iqasuite.weights.files import load_weights
 
-        judge.network = load_weights(judge.entry.path)[0]  # as it is stored, batch norms and all
+        predictor.network = load_weights(predictor.entry.path)[0]  # as it is stored, batch norms and all
     score = {"plain": plain, "ours": ours}[way]
     paths = sorted(folder.glob("*.jpg"))[:n]
-    score(judge, paths[:WARMUP])
+    score(predictor, paths[:WARMUP])
     began = time.perf_counter()
-    scores = score(judge, paths)
+    scores = score(predictor, paths)
     return {"seconds": time.perf_counter() - began, "scores": scores, "mib": peak_memory_mib()}
 
 

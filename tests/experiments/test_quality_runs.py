@@ -10,7 +10,7 @@ from iqasuite.datasets.dataset import Dataset, Scale
 from iqasuite.datasets.frames import empty
 from iqasuite.evaluation.benchmark import median_scores
 from iqasuite.experiments.quality_runs import errors_on_test, quality_card, quality_predictions, shown_size
-from iqasuite.inference.predictor import Judge
+from iqasuite.inference.predictor import Predictor
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.quality import save_quality
 from iqasuite.weights.catalogue import entry_of
@@ -34,7 +34,7 @@ def split(noise) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def test_predictions_are_those_of_a_judge_on_the_sets_scale(noise, split, tmp_path):
+def test_predictions_are_those_of_a_predictor_on_the_sets_scale(noise, split, tmp_path):
     networks = {fold: models.create("mobile_nr", width=0.25).eval() for fold in (0, 1)}
     inputs = PixelInputs(noise, (48, 64), None, views=0)
     said = quality_predictions(networks, inputs, noise, split, "mobile", "corrected", 0, refit=False)
@@ -42,9 +42,9 @@ def test_predictions_are_those_of_a_judge_on_the_sets_scale(noise, split, tmp_pa
     assert said[["p1", "p2", "p3", "p4", "p5"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(16), abs=1e-6)
     assert set(quality_predictions(networks, inputs, noise, split, "m", "corrected", 0, refit=True)["part"]) == {"test"}
     path = save_quality(networks[1], tmp_path / "n.safetensors", noise, 48, {})
-    judged = Judge(entry_of(path, "n")).judge([noise.read(f"{i}.png") for i in range(4)])
+    predicted = Predictor(entry_of(path, "n")).predict([noise.read(f"{i}.png") for i in range(4)])
     own = said[(said["fold"] == 1) & (said["part"] == "test")].set_index("image")["prediction"]
-    assert [own[f"{i}.png"] for i in range(4)] == pytest.approx([j.score for j in judged], abs=0.1)
+    assert [own[f"{i}.png"] for i in range(4)] == pytest.approx([j.score for j in predicted], abs=0.1)
 
 
 def test_errors_stand_beside_guessing_and_cards_say_where_from(noise, split):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from iqasuite.explain.regions import REGIONS, blurred_where, region_changes, region_masks
-from iqasuite.inference.predictor import Judge, Judgement, Map
+from iqasuite.inference.predictor import Map, Prediction, Predictor
 from iqasuite.weights.catalogue import Entry
 
 
@@ -30,17 +30,17 @@ def test_a_picture_is_blurred_where_the_mask_says_and_nowhere_else():
 
 
 def test_a_score_that_hangs_on_the_attended_place_falls_most_there(monkeypatch):
-    """A judge whose score is the sharpness of the upper left quarter, and that says so."""
+    """A predictor whose score is the sharpness of the upper left quarter, and that says so."""
 
-    class Upper(Judge):
+    class Upper(Predictor):
         def __init__(self):
             self.entry, self.network = Entry("x", None, "trcnn", "", "MOS", 1, 5, False, {}), nn.Identity()
 
         def shown(self, image):
             return image
 
-        def judge(self, images, batch_size=16):
-            return [Judgement(float(image[:32, :32].std()), 3, "average", None) for image in images]
+        def predict(self, images, batch_size=16):
+            return [Prediction(float(image[:32, :32].std()), 3, "average", None) for image in images]
 
         def map(self, image):
             attention = np.full((4, 4), 0.01, np.float32)

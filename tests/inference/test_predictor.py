@@ -1,4 +1,4 @@
-"""Pictures judged as people use it, with networks whose truth is known by construction."""
+"""Predictors as people use them, with networks whose truth is known by construction."""
 
 import json
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from iqasuite import models
 from iqasuite.errors import InputError
-from iqasuite.inference.predictor import Judge, enlarged, load_judge
+from iqasuite.inference.predictor import Predictor, enlarged, load_predictor
 from iqasuite.weights.catalogue import CATEGORIES, entry_of, find
 from iqasuite.weights.files import save_weights
 
@@ -69,9 +69,9 @@ def trcnn(weights, **arguments):
     return weights("trcnn", base="squeezenet1_0", dim=16, heads=2, pretrained=False, **arguments)
 
 
-def test_a_judgement_is_one_opinion_in_four_forms(mobile):
-    judge = Judge(mobile, "float32")
-    said = judge.judge([picture(seed=i) for i in range(6)])
+def test_a_prediction_is_one_opinion_in_four_forms(mobile):
+    predictor = Predictor(mobile, "float32")
+    said = predictor.predict([picture(seed=i) for i in range(6)])
     for one in said:
         assert one.distribution.shape == (5,) and one.distribution.sum() == pytest.approx(1)
         assert one.vote == pytest.approx(one.distribution @ [1, 2, 3, 4, 5])
@@ -81,87 +81,89 @@ def test_a_judgement_is_one_opinion_in_four_forms(mobile):
 
 
 def test_the_network_gets_what_torch_makes_of_the_pixels(mobile):
-    judge, image = Judge(mobile, "float32"), picture()
+    predictor, image = Predictor(mobile, "float32"), picture()
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
-        shares = judge.network(x).softmax(-1)[0].numpy()
-    np.testing.assert_allclose(judge.judge([image])[0].distribution, shares, atol=1e-5)
+        shares = predictor.network(x).softmax(-1)[0].numpy()
+    np.testing.assert_allclose(predictor.predict([image])[0].distribution, shares, atol=1e-5)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("auto", 1e-3)])
 @pytest.mark.parametrize("architecture", ["mobile_nr", "trcnn"])
 def test_alone_as_among_others_of_other_sizes_and_in_their_order(weights, architecture, precision, tolerance):
     entry = weights("mobile_nr", width=0.25, hidden=16) if architecture == "mobile_nr" else trcnn(weights)
-    judge = Judge(entry, precision)
+    predictor = Predictor(entry, precision)
     shapes = [(96, 128), (128, 96), (200, 300), (96, 128), (64, 64), (97, 131), (96, 128), (150, 150), (96, 128)]
     images = [picture(h, w, seed=i) for i, (h, w) in enumerate(shapes)]
-    alone = np.array([judge.judge([image])[0].vote for image in images])
-    together = np.array([one.vote for one in judge.judge(images, batch_size=3)])
+    alone = np.array([predictor.predict([image])[0].vote for image in images])
+    together = np.array([one.vote for one in predictor.predict(images, batch_size=3)])
     assert np.ptp(alone) > 0.05 and np.diff(np.sort(alone)).max() > 10 * tolerance
     np.testing.assert_allclose(together, alone, rtol=0, atol=tolerance)
-    assert [one.vote for one in judge.judge(images[::-1], batch_size=3)][::-1] == pytest.approx(alone, abs=tolerance)
+    assert [one.vote for one in predictor.predict(images[::-1], batch_size=3)][::-1] == pytest.approx(
+        alone, abs=tolerance
+    )
 
 
 def test_the_same_picture_has_the_same_score_bit_for_bit(mobile):
-    judge, image = Judge(mobile), picture()
-    first, second = judge.judge([image])[0], judge.judge([image.copy()])[0]
-    assert first.score == second.score and Judge(mobile).judge([image])[0].score == first.score
+    predictor, image = Predictor(mobile), picture()
+    first, second = predictor.predict([image])[0], predictor.predict([image.copy()])[0]
+    assert first.score == second.score and Predictor(mobile).predict([image])[0].score == first.score
 
 
 def test_bfloat16_is_near_to_float32(mobile):
     images = [picture(seed=i) for i in range(6)]
-    exact, fast = (np.array([j.vote for j in Judge(mobile, p).judge(images)]) for p in ("float32", "auto"))
+    exact, fast = (np.array([j.vote for j in Predictor(mobile, p).predict(images)]) for p in ("float32", "auto"))
     assert np.abs(exact - fast).max() < 0.1
 
 
-def test_no_pictures_have_no_judgements(mobile):
-    assert Judge(mobile).judge([]) == []
+def test_no_images_have_no_predictions(mobile):
+    assert Predictor(mobile).predict([]) == []
 
 
 def test_a_network_of_one_score_has_no_distribution_and_stays_on_its_scale(weights):
-    judge = Judge(trcnn(weights), "float32")
-    assert judge.judge([picture()])[0].distribution is None
+    predictor = Predictor(trcnn(weights), "float32")
+    assert predictor.predict([picture()])[0].distribution is None
     with torch.no_grad():
-        judge.network.rank[-1].bias.fill_(400.0)
-    best = judge.judge([picture()])[0]
+        predictor.network.rank[-1].bias.fill_(400.0)
+    best = predictor.predict([picture()])[0]
     assert (best.vote, best.score, best.category) == (5, 100, "excellent")
     with torch.no_grad():
-        judge.network.rank[-1].bias.fill_(-400.0)
-    assert judge.judge([picture()])[0].score == 0
+        predictor.network.rank[-1].bias.fill_(-400.0)
+    assert predictor.predict([picture()])[0].score == 0
 
 
 def test_crops_are_averaged_as_distributions(weights):
     shown = {"shorter_side": 64, "crop": 48, "views": 2}
     entry = weights("vit_iqa", preprocessing=shown, liven=False, size="tiny", image_size=48)
-    judge, image = Judge(entry, "float32"), picture(64, 80)
+    predictor, image = Predictor(entry, "float32"), picture(64, 80)
     corners = [image[t : t + 48, left : left + 48] for t in (0, 16) for left in (0, 32)]
     shares = []
     for crop in corners:
-        x = judge._normalised(torch.from_numpy(crop.copy()).permute(2, 0, 1)[None])
+        x = predictor._normalised(torch.from_numpy(crop.copy()).permute(2, 0, 1)[None])
         with torch.no_grad():
-            shares.append(judge.network(x).softmax(-1)[0].numpy())
+            shares.append(predictor.network(x).softmax(-1)[0].numpy())
     assert np.std(shares, axis=0).max() > 1e-4
-    np.testing.assert_allclose(judge.judge([image])[0].distribution, np.mean(shares, 0), atol=1e-5)
+    np.testing.assert_allclose(predictor.predict([image])[0].distribution, np.mean(shares, 0), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(96, 96), (40, 160), (33, 130), (500, 500), (1000, 97 * 4), (97, 388), (387, 1546)])
 def test_shown_has_the_card_s_shorter_side_the_picture_s_shape_and_is_shown_once(mobile, size):
-    judge = Judge(mobile)
-    once = judge.shown(picture(*size))
+    predictor = Predictor(mobile)
+    once = predictor.shown(picture(*size))
     assert min(once.shape[:2]) == 96 and once.dtype == np.uint8
     assert max(once.shape[:2]) / 96 == pytest.approx(max(size) / min(size), abs=0.5 / 96 + 1e-9)
-    assert np.array_equal(judge.shown(once), once)
+    assert np.array_equal(predictor.shown(once), once)
 
 
 @pytest.mark.parametrize("size", [(31, 100), (100, 31), (1, 1), (40, 161), (161, 40), (0, 50)])
 def test_pictures_that_are_too_small_or_too_elongated_are_refused_with_their_size(mobile, size):
     with pytest.raises(InputError, match=f"{size[1]}×{size[0]} pixels"):
-        Judge(mobile).judge([np.zeros((*size, 3), np.uint8)])
+        Predictor(mobile).predict([np.zeros((*size, 3), np.uint8)])
 
 
-def test_smallest_and_most_elongated_are_judged(mobile):
-    said = Judge(mobile).judge([picture(32, 32), picture(32, 128), picture(128, 32)])
+def test_smallest_and_most_elongated_are_predicted(mobile):
+    said = Predictor(mobile).predict([picture(32, 32), picture(32, 128), picture(128, 32)])
     assert all(0 <= one.score <= 100 for one in said)
 
 
@@ -175,38 +177,38 @@ class Brightness(nn.Module):
 
 
 def test_quality_map_lies_where_the_picture_is_good(mobile):
-    judge = Judge(mobile, "float32")
-    judge.network.features, judge.network.head = nn.AvgPool2d(16), Brightness()
+    predictor = Predictor(mobile, "float32")
+    predictor.network.features, predictor.network.head = nn.AvgPool2d(16), Brightness()
     image = np.zeros((192, 240, 3), np.uint8)
     image[:, 120:] = 255
-    found = judge.map(image)
+    found = predictor.map(image)
     assert found.kind == "quality" and found.values.dtype == np.float32
     left, right = found.values[:, :2], found.values[:, -2:]
     assert left.max() < 1.3 and right.min() > 4.7
-    upright = judge.map(image.transpose(1, 0, 2).copy()).values
+    upright = predictor.map(image.transpose(1, 0, 2).copy()).values
     np.testing.assert_allclose(upright, found.values.T, atol=1e-4)
 
 
 def test_quality_map_covers_the_picture_and_is_between_1_and_5(mobile):
-    found = Judge(mobile, "float32").map(picture(192, 288))
+    found = Predictor(mobile, "float32").map(picture(192, 288))
     assert found.values.shape == (6, 9) and found.values.min() >= 1 and found.values.max() <= 5
     assert found.values.std() > 0
 
 
 def test_quality_map_of_a_network_of_scores(weights):
     entry = weights("mobile_nr", width=0.25, hidden=0, pool="mean", n_classes=1)
-    judge = Judge(entry, "float32")
-    values = judge.map(picture()).values
+    predictor = Predictor(entry, "float32")
+    values = predictor.map(picture()).values
     assert values.shape == (6, 8)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (128, 96)])
 def test_attention_map_is_the_record_s_and_sums_to_1(weights, size):
-    judge, image = Judge(trcnn(weights), "float32"), picture(*size)
-    found = judge.map(image)
-    x = judge._normalised(torch.from_numpy(image).permute(2, 0, 1)[None])
+    predictor, image = Predictor(trcnn(weights), "float32"), picture(*size)
+    found = predictor.map(image)
+    x = predictor._normalised(torch.from_numpy(image).permute(2, 0, 1)[None])
     with torch.no_grad():
-        last = judge.network.record(x)[1][0, -1].mean(0).numpy()
+        last = predictor.network.record(x)[1][0, -1].mean(0).numpy()
     assert found.kind == "attention" and found.values.sum() == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(found.values, last / last.sum(), rtol=1e-4)
     assert found.values.shape[0] < found.values.shape[1] or size == (128, 96)
@@ -214,31 +216,33 @@ def test_attention_map_is_the_record_s_and_sums_to_1(weights, size):
 
 def test_attention_map_of_a_vision_transformer_sums_to_1(weights):
     shown = {"shorter_side": 64, "crop": 48, "views": 1}
-    judge = Judge(weights("vit_iqa", preprocessing=shown, liven=False, size="tiny", image_size=48, patch_size=16))
-    found = judge.map(picture(64, 96))
+    predictor = Predictor(
+        weights("vit_iqa", preprocessing=shown, liven=False, size="tiny", image_size=48, patch_size=16)
+    )
+    found = predictor.map(picture(64, 96))
     assert found.kind == "attention" and found.values.shape == (4, 6)
     assert found.values.sum() == pytest.approx(1, abs=1e-5) and (found.values >= 0).all()
 
 
 def test_a_network_without_places_has_no_map(weights):
     entry = weights("trcnn_faithful", base="squeezenet1_0", pretrained=False)
-    judge = Judge(entry)
-    assert 0 <= judge.judge([picture()])[0].score <= 100
+    predictor = Predictor(entry)
+    assert 0 <= predictor.predict([picture()])[0].score <= 100
     with pytest.raises(InputError, match="trcnn_faithful.*no map"):
-        judge.map(picture())
+        predictor.map(picture())
 
 
 def test_a_network_that_compares_is_refused(weights):
     entry = weights("siamese_fr", scale="Elo", liven=False, variant="simple", width=0.25, grid=4, dense=8)
     with pytest.raises(InputError, match="reference"):
-        Judge(entry)
+        Predictor(entry)
 
 
 def test_weights_that_do_not_fit_their_card_are_refused_by_name(mobile):
     card = json.loads(mobile.path.with_suffix(".json").read_text())
     mobile.path.with_suffix(".json").write_text(json.dumps({**card, "arguments": {"width": 0.5, "hidden": 16}}))
     with pytest.raises(InputError, match=r"a\.safetensors.*expected"):
-        load_judge("a")
+        load_predictor("a")
 
 
 def test_enlarged_keeps_a_uniform_map_and_the_corners():
@@ -252,8 +256,8 @@ def test_enlarged_keeps_a_uniform_map_and_the_corners():
 def test_a_network_that_cuts_patches_takes_pictures_of_any_size(tmp_path):
     card = {"scale": [1, 5], "view_size": [48, 64], "observer": "Ann"}  # height and width; the shorter counts
     network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
-    judge = Judge(entry_of(save_weights(network, tmp_path / "a.safetensors", card), "a"), "float32")
+    predictor = Predictor(entry_of(save_weights(network, tmp_path / "a.safetensors", card), "a"), "float32")
     picture = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)  # shown at 48 × 69
-    found = judge.map(picture)
+    found = predictor.map(picture)
     assert found.values.shape == (3, 4) and found.values.sum() == pytest.approx(1, abs=1e-5)
-    assert 1 <= judge.judge([picture])[0].vote <= 5
+    assert 1 <= predictor.predict([picture])[0].vote <= 5

@@ -10,9 +10,9 @@ from PIL import Image
 
 from iqasuite import models
 from iqasuite.errors import InputError
-from iqasuite.inference.predictor import Judge
-from iqasuite.inference.score import judged
-from iqasuite.inference.stream import judged_by, read_ahead
+from iqasuite.inference.predictor import Predictor
+from iqasuite.inference.score import predicted
+from iqasuite.inference.stream import predicted_by, read_ahead
 from iqasuite.weights.catalogue import find
 from iqasuite.weights.files import save_weights
 
@@ -26,14 +26,14 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory):
+def predict(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = models.create("mobile_nr", width=0.25)
     scale = {"name": "continuous", "low": 0, "high": 100}
     save_weights(network, folder / "small.safetensors", {"scale": scale, "preprocessing": {"shorter_side": 64}})
-    return Judge(find(folder / "small.safetensors"), "float32")
+    return Predictor(find(folder / "small.safetensors"), "float32")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def pictures(tmp_path_factory):
     return [folder / f"{number}.png" for number in range(9)]
 
 
-def test_order_and_errors(judge, pictures):
-    found = list(judged(judge, pictures, batch_size=2))
+def test_order_and_errors(predictor, pictures):
+    found = list(predicted(predictor, pictures, batch_size=2))
     assert [path for path, _ in found] == pictures
     errors = {path.name: said for path, said in found if isinstance(said, str)}
     assert list(errors) == ["3.png", "5.png", "7.png"]
@@ -59,26 +59,28 @@ def test_order_and_errors(judge, pictures):
     assert "truncated" in errors["3.png"] and "5×5" in errors["5.png"] and "no such file" in errors["7.png"]
 
 
-def test_one_by_one_is_batched_and_again_is_the_same(judge, pictures):
+def test_one_by_one_is_batched_and_again_is_the_same(predictor, pictures):
     good = [path for path in pictures if path.stem not in "357"]
-    once = [said.score for _, said in judged(judge, good * 3, batch_size=4)]
-    again = [said.score for _, said in judged(judge, good * 3, batch_size=4, workers=1)]
-    alone = [said.score for _, said in judged(judge, good * 3, batch_size=1)]
+    once = [said.score for _, said in predicted(predictor, good * 3, batch_size=4)]
+    again = [said.score for _, said in predicted(predictor, good * 3, batch_size=4, workers=1)]
+    alone = [said.score for _, said in predicted(predictor, good * 3, batch_size=1)]
     assert once == again
     np.testing.assert_allclose(once, alone, atol=1e-5 * 100)  # of a scale from 0 to 100
     assert len(set(alone)) == len(good)
 
 
-def test_what_a_judge_saw_comes_along(judge, pictures):
-    ((path, [(said, seen)]),) = judged_by([judge], pictures[:1], lambda p: np.asarray(Image.open(p).convert("RGB")))
-    assert seen.shape == (64, 82, 3) and judge.judge([seen])[0].score == said.score
+def test_what_a_predictor_saw_comes_along(predictor, pictures):
+    ((path, [(said, seen)]),) = predicted_by(
+        [predictor], pictures[:1], lambda p: np.asarray(Image.open(p).convert("RGB"))
+    )
+    assert seen.shape == (64, 82, 3) and predictor.predict([seen])[0].score == said.score
 
 
-def test_a_score_that_is_no_number_is_an_error(judge, pictures, monkeypatch):
-    real = judge.judge(np.zeros((1, 64, 64, 3), np.uint8))[0]
+def test_a_score_that_is_no_number_is_an_error(predictor, pictures, monkeypatch):
+    real = predictor.predict(np.zeros((1, 64, 64, 3), np.uint8))[0]
     nothing = type(real)(float("nan"), float("nan"), "", None)
-    monkeypatch.setattr(judge, "judge", lambda images, batch_size: [nothing] * len(images))
-    assert "the score is nan" in next(judged(judge, pictures))[1]
+    monkeypatch.setattr(predictor, "predict", lambda images, batch_size: [nothing] * len(images))
+    assert "the score is nan" in next(predicted(predictor, pictures))[1]
 
 
 def test_few_are_in_memory_and_few_are_taken():
@@ -104,16 +106,16 @@ def test_few_are_in_memory_and_few_are_taken():
     assert taken[0] == 500 and most[0] <= 13
 
 
-def test_few_pictures_are_in_memory_at_a_time(judge, monkeypatch):
+def test_few_pictures_are_in_memory_at_a_time(predictor, monkeypatch):
     read, given, batch = [0], [0], 2
-    monkeypatch.setattr(judge, "shown", lambda image: image)
+    monkeypatch.setattr(predictor, "shown", lambda image: image)
     picture = np.zeros((64, 64, 3), np.uint8)
 
     def count(item):
         read[0] += 1
         return picture
 
-    for _ in judged_by([judge], range(100), count, batch, workers=3):
+    for _ in predicted_by([predictor], range(100), count, batch, workers=3):
         assert read[0] - given[0] <= 2 * 4 * batch + 1
         given[0] += 1
     assert given[0] == 100
@@ -138,7 +140,7 @@ def test_errors_of_the_source_are_not_swallowed():
         list(read_ahead(lambda x: 1 / x, [0], workers=1))
 
 
-def test_sizes_that_are_none(judge):
+def test_sizes_that_are_none(predictor):
     for wrong in ({"batch_size": 0}, {"workers": 0}):
         with pytest.raises(InputError, match="expected 1 or more"):
-            next(judged(judge, [], **wrong))
+            next(predicted(predictor, [], **wrong))

@@ -9,7 +9,7 @@ import torch
 from iqasuite import models
 from iqasuite.errors import InputError
 from iqasuite.inference.predictions import predictions_frame
-from iqasuite.inference.predictor import Judge
+from iqasuite.inference.predictor import Predictor
 from iqasuite.report.publish import publish
 from iqasuite.weights.catalogue import observers_of
 from iqasuite.weights.files import load_weights, save_weights
@@ -53,11 +53,11 @@ def test_half_precision_halves_the_file_and_changes_votes_little(made):
     assert after.stat().st_size < 0.6 * before.stat().st_size
     picture = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
     entries = observers_of("people")
-    said = Judge(entries[0], "float32").judge([picture])[0].vote
+    said = Predictor(entries[0], "float32").predict([picture])[0].vote
     network, _ = load_weights(before)
-    whole = Judge(entries[0], "float32")
+    whole = Predictor(entries[0], "float32")
     whole.network.load_state_dict(network.state_dict())
-    assert said == pytest.approx(whole.judge([picture])[0].vote, abs=0.01)
+    assert said == pytest.approx(whole.predict([picture])[0].vote, abs=0.01)
 
 
 def test_one_network_keeps_its_card(made):

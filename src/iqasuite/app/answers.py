@@ -17,7 +17,7 @@ import torch
 from iqasuite.app import pictures as draw
 from iqasuite.errors import InputError
 from iqasuite.inference.pairs import load_full_reference, predict_pairs
-from iqasuite.inference.predictor import Judge, Judgement, Map
+from iqasuite.inference.predictor import Map, Prediction, Predictor
 from iqasuite.inference.tables import no_formula
 from iqasuite.weights.catalogue import Entry
 
@@ -48,10 +48,10 @@ class Networks:
             raise InputError(f"model {str(name)[:60]!r}: not offered here")
         return self.entries[name]
 
-    def judge(self, name: str, image: np.ndarray) -> Judgement:
+    def predict(self, name: str, image: np.ndarray) -> Prediction:
         """What a no-reference model says of a picture uint8 (H, W, 3)."""
         with self._lock:
-            return self._network(name).judge([image])[0]
+            return self._network(name).predict([image])[0]
 
     def map(self, name: str, image: np.ndarray) -> Map | None:
         """Its map of a picture; None where it has none."""
@@ -75,7 +75,7 @@ class Networks:
     def _network(self, name: str):
         entry = self.entry(name)
         if name not in self._loaded:
-            self._loaded[name] = load_full_reference(entry.path) if entry.needs_reference else Judge(entry)
+            self._loaded[name] = load_full_reference(entry.path) if entry.needs_reference else Predictor(entry)
             while len(self._loaded) > self._keep:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(name)
@@ -103,12 +103,12 @@ def _listed(numbers: Mapping[str, str]) -> str:
 
 def one_picture(networks: Networks, name: str, image: np.ndarray) -> Iterator[tuple[str, str | None]]:
     """Score, scale and distribution of a picture, at first with None, then with the picture under its map."""
-    entry, judgement = networks.entry(name), networks.judge(name, image)
-    if judgement.distribution is None:
+    entry, prediction = networks.entry(name), networks.predict(name, image)
+    if prediction.distribution is None:
         votes = draw.sentence("This model gives one number; how people would differ it does not say.")
     else:
-        votes = draw.vote_bars(judgement.distribution, judgement.vote)
-    answer = _score(entry, judgement) + _panel("How likely each vote is", votes)
+        votes = draw.vote_bars(prediction.distribution, prediction.vote)
+    answer = _score(entry, prediction) + _panel("How likely each vote is", votes)
     yield answer, None
     found = networks.map(name, image)
     title = "Where it looks" if found and found.kind == "attention" else "Where the quality lies"
@@ -118,14 +118,14 @@ def one_picture(networks: Networks, name: str, image: np.ndarray) -> Iterator[tu
 def two_pictures(networks: Networks, name: str, images: Sequence[np.ndarray]) -> str:
     """Scores of two pictures, their difference, and their maps in the same colours."""
     entry = networks.entry(name)
-    judged = [networks.judge(name, image) for image in images]
+    predicted = [networks.predict(name, image) for image in images]
     maps = [networks.map(name, image) for image in images]
     ends = _ends(entry, [found for found in maps if found])
     sides = "".join(
-        f"<section><h3>{which}</h3>{_score(entry, judgement)}{_laid(entry, image, found, ends)}</section>"
-        for which, image, judgement, found in zip("AB", images, judged, maps, strict=True)
+        f"<section><h3>{which}</h3>{_score(entry, prediction)}{_laid(entry, image, found, ends)}</section>"
+        for which, image, prediction, found in zip("AB", images, predicted, maps, strict=True)
     )
-    difference = judged[1].score - judged[0].score
+    difference = predicted[1].score - predicted[0].score
     if abs(difference) < 0.005 * (entry.high - entry.low):
         said = "the model sees no difference to speak of"
     else:
@@ -144,9 +144,9 @@ def people(networks: Networks, set_name: str, image: np.ndarray) -> str:
     if not members:
         raise InputError(f"artificial observers {str(set_name)[:60]!r}: not offered here")
     members.sort(key=lambda entry: (len(entry.observer), entry.observer))
-    judged = [networks.judge(entry.name, image) for entry in members]
-    votes = [judgement.vote for judgement in judged]
-    strip = draw.people_strip([e.observer for e in members], [j.distribution for j in judged], votes)
+    predicted = [networks.predict(entry.name, image) for entry in members]
+    votes = [prediction.vote for prediction in predicted]
+    strip = draw.people_strip([e.observer for e in members], [j.distribution for j in predicted], votes)
     who = "simulated people" if all(map(simulated, members)) else "people"
     spread = f", between people SD {np.std(votes, ddof=1):.2f}" if len(votes) > 1 else ""
     told = (
@@ -191,8 +191,8 @@ def many(networks: Networks, name: str, pictures: Iterator[tuple[str, np.ndarray
         try:
             if isinstance(image, str):
                 raise InputError(image)
-            judgement = networks.judge(name, image)
-            rows.append((file, f"{judgement.score:.4g}", judgement.category, ""))
+            prediction = networks.predict(name, image)
+            rows.append((file, f"{prediction.score:.4g}", prediction.category, ""))
         except InputError as error:
             rows.append((file, "", "", str(error)))
         yield _many_table(entry, rows)
@@ -225,15 +225,15 @@ def _csv_link(entry: Entry, rows: Sequence[Sequence[str]]) -> str:
     return f'<a class="iqa-download" download="scores.csv" href="data:text/csv;base64,{content}">Download as CSV</a>'
 
 
-def _score(entry: Entry, judgement: Judgement) -> str:
+def _score(entry: Entry, prediction: Prediction) -> str:
     badge = '<span class="iqa-badge">simulated</span>' if simulated(entry) else ""
     what = f"vote of {entry.observer}" if entry.observer else "mean opinion"
-    line = draw.scale_line(judgement.score, judgement.category, entry.low, entry.high, entry.scale)
+    line = draw.scale_line(prediction.score, prediction.category, entry.low, entry.high, entry.scale)
     return (
         f'<div class="iqa-score"><span>{escape(what)}, predicted {badge}</span>'
-        f'<b class="iqa-value">{draw.number(judgement.score)}</b>'
+        f'<b class="iqa-value">{draw.number(prediction.score)}</b>'
         f"<span>on the scale “{escape(entry.scale)}”, {entry.low:g} (worst) to {entry.high:g}: "
-        f'<b class="iqa-category">{judgement.category}</b></span></div>{line}{_caution(entry)}'
+        f'<b class="iqa-category">{prediction.category}</b></span></div>{line}{_caution(entry)}'
     )
 
 

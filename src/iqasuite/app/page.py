@@ -115,13 +115,13 @@ def build(folder: Path) -> gr.Blocks:
     Raises:
         InputError: no model without a reference in the weights folders.
     """
-    # A judge needs the ends of its scale; one of pairs says itself what its scores are.
+    # A predictor needs the ends of its scale; one of pairs says itself what its scores are.
     usable = [entry for entry in available() if entry.needs_reference or abs(entry.high - entry.low) > 0]
     networks = answers.Networks(usable)
     offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
     if not offered:
         where = " or ".join(str(root) for root in weights_roots())
-        raise InputError(f"no model to judge pictures in {where}; expected .safetensors with a card, as in `weights/`")
+        raise InputError(f"no predictor of images in {where}; expected .safetensors with a card, as in `weights/`")
     examples = examples_in(folder / "examples")
     list(answers.one_picture(networks, offered[0].name, read_image(examples["coffee original.png"])))
     with Page(title="IQA Suite", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
@@ -152,7 +152,7 @@ def _one_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]
         chosen = gr.Dropdown(sets, value=next(iter(sets), None), label="Artificial observers", visible=len(sets) > 1)
         strip = _answer("one-people")
 
-    def judge(payload, name: str) -> Iterator[tuple]:
+    def predict(payload, name: str) -> Iterator[tuple]:
         if not payload:
             yield sentence(ASK), ""
             return
@@ -165,9 +165,9 @@ def _one_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]
         except InputError:
             yield ""  # the answer beside the picture says why
 
-    first = _on([image.change], judge, [image, model], [answer, laid], "judge")
+    first = _on([image.change], predict, [image, model], [answer, laid], "predict")
     first.then(_answering(people, 1), [image, chosen], strip, **_QUIETLY)
-    _on([model.change], judge, [image, model], [answer, laid], "judge_again")
+    _on([model.change], predict, [image, model], [answer, laid], "predict_again")
     _on([chosen.change], people, [image, chosen], [strip], "people")
 
 

@@ -40,9 +40,9 @@ def list_models(
 ) -> None:
     """List the trained networks that are here.
 
-    What they judge, on which scale, how well (and the SROCC of the mere sharpness of the image in the same test, where
-    the card says it), under which licence. Networks that need no reference score pictures
-    alone; the others compare. A set of artificial observers (AIOs), one for each person, is one line.
+    What they predict, on which scale, how well (and the SROCC of the mere sharpness of the image in the same test,
+    where the card says it), under which licence. Networks that need no reference score images alone; the others
+    compare. A set of artificial observers (AIOs), one for each person, is one line.
 
     \b
     Example: iqasuite models
@@ -60,7 +60,7 @@ def list_models(
     if not entries:
         typer.echo("no trained networks in the weights folders; train one: iqasuite train --help")
         return
-    rows = [("name", "judges", "scale", "size", "scores", "sharpness", "licence", "what")]
+    rows = [("name", "predicts", "scale", "size", "scores", "sharpness", "licence", "what")]
     for group, members in groupby(entries, lambda entry: entry.set_name or entry.name):
         rows.append(tuple(map(printable, _line(group, list(members)))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]

@@ -103,10 +103,10 @@ def score_images(
     wanted = opinions.Wanted(category, distribution, together, _map_writer(maps))
     paths, total = _named(images, null)
     columns, legend = opinions.columns(entries, wanted), opinions.legend(entries)
-    from iqasuite.inference.predictor import Judge
+    from iqasuite.inference.predictor import Predictor
 
-    judges = [Judge(entry, precision) for entry in entries]
-    rows = opinions.rows(judges, map(Path, paths), wanted, batch_size)
+    predictors = [Predictor(entry, precision) for entry in entries]
+    rows = opinions.rows(predictors, map(Path, paths), wanted, batch_size)
     raise typer.Exit(_write(rows, columns, legend, form, output, total))
 
 
@@ -313,7 +313,7 @@ def evaluate(
     from iqasuite.weights import seen
 
     entry = None if _is_metric(model) else _found(model)
-    judge = None if entry is None or entry.needs_reference else _judge(entry, precision)
+    predictor = None if entry is None or entry.needs_reference else _predictor_of(entry, precision)
     the_split, part = evaluating.read_split(split, part)
     data = sets.load(test_data, missing=missing)
     if observer is None:
@@ -323,16 +323,18 @@ def evaluate(
     rows = evaluating.rated(data, observer)
     if the_split is not None:
         rows = evaluating.in_part(rows, the_split, fold, part)
-    if judge is None:
+    if predictor is None:
         found = evaluating.compared_rows(model, data, rows, part, _watch_pictures)
     else:
         drop = missing == "drop"
-        found = evaluating.judged_rows(judge, data, rows, observer, part, batch_size, drop, _warn, _watch_pictures)
+        found = evaluating.predicted_rows(
+            predictor, data, rows, observer, part, batch_size, drop, _warn, _watch_pictures
+        )
     rows = rows[rows["image"].isin(found["image"])]
     if entry is not None and (why := seen.warning(entry, data, rows["image"].tolist(), part, the_split)):
         _warn(why)
     both = evaluating.pd.concat([found, evaluating.baseline_rows(found, rows["target"])], ignore_index=True)
-    scores = evaluating.scores(both, rows, same_scale=judge is not None)
+    scores = evaluating.scores(both, rows, same_scale=predictor is not None)
     if why := evaluating.unknown(scores, found, rows):
         _warn(why)
     ranked = evaluating.above_statistics(data, found, rows)
@@ -359,11 +361,11 @@ def _found(name: str):
     return catalogue.find(name)
 
 
-def _judge(entry, precision: str):
-    from iqasuite.inference.predictor import Judge
+def _predictor_of(entry, precision: str):
+    from iqasuite.inference.predictor import Predictor
 
     _check_precision(precision)
-    return Judge(entry, precision)
+    return Predictor(entry, precision)
 
 
 def _warn(text: str) -> None:

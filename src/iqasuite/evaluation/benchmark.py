@@ -128,9 +128,9 @@ def paired_significance(
     The difference is taken within each split (of the means over seeds), so that an easy or hard split cancels out, and
     its mean over the splits is tested: a median of ten splits jumps from one to the next between resamples. Contents
     are resampled once for all methods, splits and seeds, as in `median_scores`; predictions are never averaged, which
-    would judge an ensemble. It answers whether these trained models differ on other contents of this kind. With fewer
-    than some hundred test images the test is careful for rank correlations: images that are drawn twice are ties, which
-    widens the spread (by a tenth with 90 images, not at all with 400).
+    would evaluate an ensemble. It answers whether these trained models differ on other contents of this kind. With
+    fewer than some hundred test images the test is careful for rank correlations: images that are drawn twice are
+    ties, which widens the spread (by a tenth with 90 images, not at all with 400).
 
     Args:
         predictions: as in `split_scores`, one data set; a method is a model (with its protocol, where there are

@@ -17,8 +17,8 @@ from iqasuite.evaluation.rank_baselines import rank_scores, rank_statistics, sho
 from iqasuite.evaluation.scores import score_frame
 from iqasuite.evaluation.uncertainty import LEAST_CONTENTS
 from iqasuite.inference.predictions import predictions_frame
-from iqasuite.inference.predictor import Judge
-from iqasuite.inference.stream import judged_by
+from iqasuite.inference.predictor import Predictor
+from iqasuite.inference.stream import predicted_by
 from iqasuite.training.quality import scores_of
 
 MEAN = "baseline: mean"
@@ -66,13 +66,21 @@ def in_part(rated: pd.DataFrame, split: pd.DataFrame, fold: int, part: str) -> p
     return chosen
 
 
-def judged_rows(judge: Judge, dataset: Dataset, rows: pd.DataFrame, observer: str, part: str, batch_size: int = 16,
-                drop: bool = False, say: Callable[[str], None] = lambda text: None,
-                watch: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> pd.DataFrame:  # fmt: skip
+def predicted_rows(
+    predictor: Predictor,
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    observer: str,
+    part: str,
+    batch_size: int = 16,
+    drop: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    watch: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> pd.DataFrame:
     """Predictions frame of a no-reference model for `rated` rows, on the set's scale; of votes for an observer.
 
     Args:
-        judge: the model.
+        predictor: the model.
         dataset: where the pictures are.
         rows: of `rated`.
         observer: as of `rated`.
@@ -86,7 +94,7 @@ def judged_rows(judge: Judge, dataset: Dataset, rows: pd.DataFrame, observer: st
         InputError: a picture that cannot be read.
     """
     said = {}
-    items = judged_by([judge], rows["image"].tolist(), dataset.read, batch_size)
+    items = predicted_by([predictor], rows["image"].tolist(), dataset.read, batch_size)
     for image, found in watch(items, len(rows)):
         if not isinstance(found, str):
             said[image] = found[0][0]
@@ -96,10 +104,10 @@ def judged_rows(judge: Judge, dataset: Dataset, rows: pd.DataFrame, observer: st
             raise InputError(f"{found} (--missing drop goes on without)")
     rows = rows[rows["image"].isin(said)]
     given = [said[image] for image in rows["image"]]
-    facts = (dataset.name, judge.entry.name, "corrected", 0, 0, part, observer, rows["image"], rows["target"])
-    if observer and all(judgement.distribution is not None for judgement in given):
-        return predictions_frame(*facts, probabilities=np.stack([judgement.distribution for judgement in given]))
-    votes = np.array([judgement.vote for judgement in given])
+    facts = (dataset.name, predictor.entry.name, "corrected", 0, 0, part, observer, rows["image"], rows["target"])
+    if observer and all(prediction.distribution is not None for prediction in given):
+        return predictions_frame(*facts, probabilities=np.stack([prediction.distribution for prediction in given]))
+    votes = np.array([prediction.vote for prediction in given])
     return predictions_frame(*facts, scores=votes if observer else scores_of(votes, dataset.scale))
 
 

@@ -21,7 +21,7 @@ from iqasuite.evaluation.rank_baselines import on_card
 from iqasuite.evaluation.uncertainty import LEAST_CONTENTS
 from iqasuite.experiments import evaluating
 from iqasuite.images.file_facts import image_size
-from iqasuite.inference.predictor import LONGEST, Judge
+from iqasuite.inference.predictor import LONGEST, Predictor
 from iqasuite.models import accepts, create
 from iqasuite.report.tables import with_interval
 from iqasuite.training.inputs import PixelInputs
@@ -275,8 +275,8 @@ def tested(model: nn.Module, dataset: Dataset, train: pd.DataFrame, test: pd.Dat
     """
     with tempfile.TemporaryDirectory() as folder:
         path = save_quality(model, Path(folder) / settings.output.name, dataset, shorter_side, facts)
-        judge = Judge(catalogue.entry_of(path, settings.output.stem), settings.precision)
-    found = evaluating.judged_rows(judge, dataset, test, settings.observer, "test", settings.batch_size)
+        predictor = Predictor(catalogue.entry_of(path, settings.output.stem), settings.precision)
+    found = evaluating.predicted_rows(predictor, dataset, test, settings.observer, "test", settings.batch_size)
     both = pd.concat([found, evaluating.baseline_rows(found, train["target"])], ignore_index=True)
     return evaluating.scores(both, test), evaluating.above_statistics(dataset, found, test)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from iqasuite.inference.predictor import Judge, enlarged
+from iqasuite.inference.predictor import Predictor, enlarged
 
 REGIONS = ("most attended", "at random", "least attended")
 
@@ -49,12 +49,12 @@ def blurred_where(image: np.ndarray, mask: np.ndarray, sigma: float = 4.0) -> np
     return (image * (1 - weight) + soft * weight).round().clip(0, 255).astype(np.uint8)
 
 
-def region_changes(judge: Judge, images: dict[str, np.ndarray], share: float = 0.25, sigma: float = 4.0,
+def region_changes(predictor: Predictor, images: dict[str, np.ndarray], share: float = 0.25, sigma: float = 4.0,
                    seed: int = 0) -> pd.DataFrame:  # fmt: skip
     """Change of the score when a share of each picture is blurred: what is attended most, least, and at random.
 
     Args:
-        judge: of a network with attention.
+        predictor: of a network with attention.
         images: name -> uint8 (H, W, 3).
         share, seed: see `region_masks`.
         sigma: of the blur, in pixels of the picture as the network sees it.
@@ -65,11 +65,11 @@ def region_changes(judge: Judge, images: dict[str, np.ndarray], share: float = 0
     """
     rows = []
     for number, (name, image) in enumerate(images.items()):
-        shown = judge.shown(image)
-        attention = judge.map(shown).values
+        shown = predictor.shown(image)
+        attention = predictor.map(shown).values
         masks = region_masks(attention, share, seed + number)
         versions = [shown, *(blurred_where(shown, mask, sigma) for mask in masks.values())]
-        before, *after = [judgement.score for judgement in judge.judge(versions)]
+        before, *after = [prediction.score for prediction in predictor.predict(versions)]
         rows += [(name, region, score - before, float(attention[mask].sum() / attention.sum()))
                  for (region, mask), score in zip(masks.items(), after, strict=True)]  # fmt: skip
     return pd.DataFrame(rows, columns=["image", "region", "change", "attended"])

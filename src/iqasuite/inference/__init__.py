@@ -1,1 +1,1 @@
-"""Pictures scored in numbers: from file names to judgements, to tables and maps; what `iqasuite score` is made of."""
+"""How an image becomes a score: predictors of one image or of a pair, streams of files, tables; `iqasuite score`."""

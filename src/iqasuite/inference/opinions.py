@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from iqasuite.datasets.spreadsheets import composed
 from iqasuite.errors import InputError
-from iqasuite.inference.stream import judged_by, picture
+from iqasuite.inference.stream import picture, predicted_by
 from iqasuite.inference.tables import Row
 from iqasuite.weights import catalogue
 from iqasuite.weights.catalogue import Entry
@@ -19,7 +19,7 @@ from iqasuite.weights.catalogue import Entry
 if TYPE_CHECKING:
     import numpy as np
 
-    from iqasuite.inference.predictor import Judge, Judgement
+    from iqasuite.inference.predictor import Prediction, Predictor
 
 DEFAULT = "mobile_nr"
 ALL = "all"
@@ -33,13 +33,13 @@ class Wanted:
         category: the fifth of the scale that a score lies in.
         distribution: shares of the votes 1…5 (empty for a model that gives one number).
         spread: mean and standard deviation (n − 1) over the models.
-        save_map: (judge, what it was shown, file) -> file of the map; None = no maps.
+        save_map: (predictor, what it was shown, file) -> file of the map; None = no maps.
     """
 
     category: bool = False
     distribution: bool = False
     spread: bool = False
-    save_map: Callable[[Judge, np.ndarray, Path], Path] | None = None
+    save_map: Callable[[Predictor, np.ndarray, Path], Path] | None = None
 
 
 def chosen(models: Sequence[str], observers: Sequence[str]) -> list[Entry]:
@@ -115,29 +115,31 @@ def legend(entries: Sequence[Entry]) -> list[str]:
     return [f"{', '.join(names)}: {scale}" for scale, names in by_scale.items()]
 
 
-def rows(judges: Sequence[Judge], paths: Iterable[Path], wanted: Wanted, batch_size: int = 16,
+def rows(predictors: Sequence[Predictor], paths: Iterable[Path], wanted: Wanted, batch_size: int = 16,
          workers: int | None = None) -> Iterator[Row]:  # fmt: skip
     """A row for each picture file, in their order, as they are done; of one that cannot be read, image and error."""
-    entries = [judge.entry for judge in judges]
+    entries = [predictor.entry for predictor in predictors]
     if wanted.spread and len({(entry.low, entry.high) for entry in entries}) > 1:
         raise InputError("--observer all: models on several scales; expected one for their mean and spread")
-    for path, said in judged_by(judges, paths, picture, batch_size, workers):
-        yield {"image": str(path), "error": said} if isinstance(said, str) else _row(judges, path, said, wanted)
+    for path, said in predicted_by(predictors, paths, picture, batch_size, workers):
+        yield {"image": str(path), "error": said} if isinstance(said, str) else _row(predictors, path, said, wanted)
 
 
-def _row(judges: Sequence[Judge], path: Path, said: Sequence[tuple[Judgement, np.ndarray]], wanted: Wanted) -> Row:
-    row, entries = {}, [judge.entry for judge in judges]
-    for judge, label, (judgement, seen) in zip(judges, labels(entries), said, strict=True):
-        row[label] = judgement.score
+def _row(
+    predictors: Sequence[Predictor], path: Path, said: Sequence[tuple[Prediction, np.ndarray]], wanted: Wanted
+) -> Row:
+    row, entries = {}, [predictor.entry for predictor in predictors]
+    for predictor, label, (prediction, seen) in zip(predictors, labels(entries), said, strict=True):
+        row[label] = prediction.score
         if wanted.category:
-            row[_of(entries, label, "category")] = judgement.category
+            row[_of(entries, label, "category")] = prediction.category
         if wanted.distribution:
-            shares = [None] * 5 if judgement.distribution is None else map(float, judgement.distribution)
+            shares = [None] * 5 if prediction.distribution is None else map(float, prediction.distribution)
             row |= {_of(entries, label, f"p{k}"): share for k, share in enumerate(shares, 1)}
         if wanted.save_map is not None:
-            row[_of(entries, label, "map")] = wanted.save_map(judge, seen, path).name
+            row[_of(entries, label, "map")] = wanted.save_map(predictor, seen, path).name
     if wanted.spread:
-        scores = [judgement.score for judgement, _ in said]
+        scores = [prediction.score for prediction, _ in said]
         row |= {"mean": statistics.fmean(scores), "spread": statistics.stdev(scores) if len(scores) > 1 else math.nan}
     return row | {"image": str(path)}
 

@@ -1,7 +1,7 @@
-"""Pictures judged by a trained no-reference network as people use it: scores on its own scale, and maps of why.
+"""A trained no-reference network as people use it: scores of images on its own scale, and maps of why.
 
-A judge takes 8-bit RGB arrays of any size, shows them to its network as the card of the weights says, and gives scores,
-categories, distributions of votes and maps. The same picture always gets the same score, alone or among others.
+A predictor takes 8-bit RGB arrays of any size, shows them to its network as the card of the weights says, and gives
+scores, categories, distributions of votes and maps. The same image always gets the same score, alone or among others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST = 4.0  # longest side in shorter ones: beyond, a picture shown at the ne
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Prediction:
     """What a model says of one picture.
 
     Attributes:
@@ -61,8 +61,8 @@ class Map:
     values: np.ndarray
 
 
-class Judge:
-    """A no-reference network, ready to judge pictures.
+class Predictor:
+    """A no-reference network, ready to predict the quality of images.
 
     Args:
         entry: which one (`catalogue.find`).
@@ -111,8 +111,8 @@ class Judge:
         size = (max(self.shorter_side, round(width * factor)), max(self.shorter_side, round(height * factor)))
         return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
-    def judge(self, images: Sequence[np.ndarray], batch_size: int = 16) -> list[Judgement]:
-        """Judgements of pictures uint8 (H, W, 3), in their order.
+    def predict(self, images: Sequence[np.ndarray], batch_size: int = 16) -> list[Prediction]:
+        """Predictions for images uint8 (H, W, 3), in their order.
 
         Those of one size go through the network together, `batch_size` at most, on a CPU also no more than fit its
         caches.
@@ -121,17 +121,17 @@ class Judge:
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(shown):
             by_shape.setdefault(image.shape, []).append(i)
-        found: dict[int, Judgement] = {}
+        found: dict[int, Prediction] = {}
         for (height, width, _), rows in by_shape.items():
             fitting = batch_size if self.device.type != "cpu" else max(1, AT_ONCE // (height * width))
             n = max(1, min(batch_size, fitting))
             for start in range(0, len(rows), n):
                 chosen = rows[start : start + n]
-                found |= dict(zip(chosen, self._judged(np.stack([shown[i] for i in chosen])), strict=True))
+                found |= dict(zip(chosen, self._predicted(np.stack([shown[i] for i in chosen])), strict=True))
         return [found[i] for i in range(len(images))]
 
     @torch.inference_mode()
-    def _judged(self, images: np.ndarray) -> list[Judgement]:
+    def _predicted(self, images: np.ndarray) -> list[Prediction]:
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
         views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
@@ -143,13 +143,13 @@ class Judge:
             shares = distribution(out).double().view(len(images), -1, out.shape[-1]).mean(1)
             votes = shares @ torch.arange(1, 6, dtype=shares.dtype)
         return [
-            self._judgement(vote, None if shares is None else shares[i].numpy())
+            self._prediction(vote, None if shares is None else shares[i].numpy())
             for i, vote in enumerate(votes.tolist())
         ]
 
-    def _judgement(self, vote: float, shares: np.ndarray | None) -> Judgement:
+    def _prediction(self, vote: float, shares: np.ndarray | None) -> Prediction:
         score = self.entry.score_of(vote)
-        return Judgement(score, vote, self.entry.category(score), shares)
+        return Prediction(score, vote, self.entry.category(score), shares)
 
     def _whole_patches(self, x: Tensor) -> Tensor:
         height, width = (side // self.patch * self.patch for side in x.shape[-2:])
@@ -183,9 +183,9 @@ class Judge:
         return Map("attention", (attention / attention.sum()).float().cpu().numpy())
 
 
-def load_judge(name: Path | str, precision: str = "auto") -> Judge:
-    """The judge of a model by name or file, see `catalogue.find` and `Judge`."""
-    return Judge(find(name), precision)
+def load_predictor(name: Path | str, precision: str = "auto") -> Predictor:
+    """The predictor of a model by name or file, see `catalogue.find` and `Predictor`."""
+    return Predictor(find(name), precision)
 
 
 def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

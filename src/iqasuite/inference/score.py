@@ -2,7 +2,7 @@
 
 Tasks (an image, with its reference where there is one) go through a scorer and come back with a score or an error, one
 by one; a broken file stops its own task only. What is heavy is imported by the functions that need it. Pictures without
-an original go through the rest of `iqasuite.inference`, whose `judged` is here as well.
+an original go through the rest of `iqasuite.inference`, whose `predicted` is here as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from iqasuite.errors import InputError
 from iqasuite.inference.image_files import pictures
-from iqasuite.inference.stream import judged as judged  # the same for pictures alone
+from iqasuite.inference.stream import predicted as predicted  # the same for pictures alone
 from iqasuite.inference.tables import Row, printable
 
 if TYPE_CHECKING:

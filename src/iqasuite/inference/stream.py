@@ -1,4 +1,4 @@
-"""Pictures on their way through networks: read in threads ahead of them, judged in batches, given back in order.
+"""Images on their way through networks: read in threads ahead of them, predicted in batches, given back in order.
 
 However many pictures there are, a fixed number of them is in memory.
 """
@@ -19,20 +19,20 @@ from iqasuite.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from iqasuite.inference.predictor import Judge, Judgement
+    from iqasuite.inference.predictor import Prediction, Predictor
 
 T = TypeVar("T")
 R = TypeVar("R")
 _BATCHES = 4  # looked at together, so that pictures of one shape find each other
 
 
-def judged(
-    judge: Judge, paths: Iterable[Path | str], batch_size: int = 16, workers: int | None = None
-) -> Iterator[tuple[Path, Judgement | str]]:
+def predicted(
+    predictor: Predictor, paths: Iterable[Path | str], batch_size: int = 16, workers: int | None = None
+) -> Iterator[tuple[Path, Prediction | str]]:
     """Each picture file with what a model says of it, or with the reason why there is nothing, in their order.
 
     Args:
-        judge: `inference.predictor.load_judge`.
+        predictor: `inference.predictor.load_predictor`.
         paths: taken as they are needed, a few batches ahead.
         batch_size: pictures of one shape that go through the network together, at most; on a processor
             fewer, where they are large.
@@ -41,7 +41,7 @@ def judged(
     Raises:
         InputError: a batch size or number of workers below 1.
     """
-    for path, found in judged_by([judge], map(Path, paths), picture, batch_size, workers):
+    for path, found in predicted_by([predictor], map(Path, paths), picture, batch_size, workers):
         yield path, found if isinstance(found, str) else found[0][0]
 
 
@@ -52,46 +52,46 @@ def picture(path: Path) -> np.ndarray:
     return read_image(path)
 
 
-def judged_by(
-    judges: Sequence[Judge],
+def predicted_by(
+    predictors: Sequence[Predictor],
     items: Iterable[T],
     read: Callable[[T], np.ndarray],
     batch_size: int = 16,
     workers: int | None = None,
-) -> Iterator[tuple[T, list[tuple[Judgement, np.ndarray]] | str]]:
-    """Each item with every judge's judgement and the picture as this judge saw it; or the reason why not.
+) -> Iterator[tuple[T, list[tuple[Prediction, np.ndarray]] | str]]:
+    """Each item with every predictor's prediction and the image as this predictor saw it; or the reason why not.
 
     Args:
-        judges: each is shown all pictures.
+        predictors: each is shown all pictures.
         items: what pictures are known by.
         read: item -> uint8 (H, W, 3), called in threads; raises InputError.
-        batch_size, workers: as of `judged`.
+        batch_size, workers: as of `predicted`.
     """
     if batch_size < 1 or (workers is not None and workers < 1):
         raise InputError(f"batch size {batch_size}, workers {workers}; expected 1 or more of each")
-    sides = {judge.shorter_side: judge for judge in judges}
+    sides = {predictor.shorter_side: predictor for predictor in predictors}
 
     def shown(item: T) -> dict[int, np.ndarray]:
         pixels = read(item)
         try:
-            return {side: judge.shown(pixels) for side, judge in sides.items()}
+            return {side: predictor.shown(pixels) for side, predictor in sides.items()}
         except InputError as error:
             raise InputError(f"{item}: {error}") from None
 
     stream = read_ahead(shown, items, workers, _BATCHES * batch_size)
     while some := list(islice(stream, _BATCHES * batch_size)):
         readable = [seen for _, seen in some if not isinstance(seen, str)]
-        by_judge = []
-        for judge in judges:
-            mine = [seen[judge.shorter_side] for seen in readable]
-            by_judge.append(zip(judge.judge(mine, batch_size), mine, strict=True))
-        said = zip(*by_judge, strict=True)
+        by_predictor = []
+        for predictor in predictors:
+            mine = [seen[predictor.shorter_side] for seen in readable]
+            by_predictor.append(zip(predictor.predict(mine, batch_size), mine, strict=True))
+        said = zip(*by_predictor, strict=True)
         for item, seen in some:
             yield item, seen if isinstance(seen, str) else _defined(item, list(next(said)))
 
 
-def _defined(item: object, said: list[tuple[Judgement, np.ndarray]]) -> list[tuple[Judgement, np.ndarray]] | str:
-    wrong = [judgement.score for judgement, _ in said if not math.isfinite(judgement.score)]
+def _defined(item: object, said: list[tuple[Prediction, np.ndarray]]) -> list[tuple[Prediction, np.ndarray]] | str:
+    wrong = [prediction.score for prediction, _ in said if not math.isfinite(prediction.score)]
     return f"{item}: the score is {wrong[0]}; expected a number" if wrong else said
 
 

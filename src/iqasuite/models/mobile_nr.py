@@ -1,4 +1,4 @@
-"""Mobile networks that judge a picture without its original: depthwise-separable convolutions, small and quick.
+"""Mobile no-reference networks: depthwise-separable convolutions, small and quick.
 
 In the order the data meets them: the convolutions from scratch (or torchvision's MobileNet), pooling, the quality head,
 and the whole network, from images to a distribution over five steps of quality.
@@ -107,7 +107,7 @@ class MobileNR(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.judged(self.pooled(self.features(x.contiguous(memory_format=torch.channels_last))))
+        logits = self.predicted(self.pooled(self.features(x.contiguous(memory_format=torch.channels_last))))
         return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
 
     def pooled(self, features: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class MobileNR(nn.Module):
         variance = features.float().square().mean((2, 3)) - mean.square()
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)  # the square root has no gradient at 0
 
-    def judged(self, given: Tensor) -> Tensor:
+    def predicted(self, given: Tensor) -> Tensor:
         """The head's logits (..., n_classes) of what it is given (..., dim), in float32 also where the rest is not."""
         with torch.autocast(given.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
             return self.head(given)
@@ -141,4 +141,4 @@ class MobileNR(nn.Module):
         if self.pool == "moments":
             variance = F.avg_pool2d(features.square(), **average) - mean.square()
             given = torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)
-        return self.judged(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.predicted(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

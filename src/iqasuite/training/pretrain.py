@@ -133,7 +133,7 @@ class _WithKinds(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.model.pooled(self.model.features(x.contiguous(memory_format=torch.channels_last)))
-        return torch.cat([self.model.judged(pooled), self.beside(pooled)], dim=1)
+        return torch.cat([self.model.predicted(pooled), self.beside(pooled)], dim=1)
 
 
 def pretrain_on_pseudo_labels(model: nn.Module, spoiled: PseudoLabelled, train_images: Sequence[str],

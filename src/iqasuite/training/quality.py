@@ -185,7 +185,7 @@ def train_on_fold(make: Callable[[], nn.Module], inputs: PixelInputs, targets: M
 
 
 def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_side: int, card: dict) -> Path:
-    """Write a trained network with what a judge needs to know: the set's scale, and how images are shown to it.
+    """Write a trained network with what a predictor needs to know: the set's scale, and how images are shown to it.
 
     Args:
         path: ends in .safetensors.

@@ -14,7 +14,7 @@ from iqasuite.weights.card import read_model_card, scale_of
 _log = logging.getLogger(__name__)
 CATEGORIES = ("very poor", "poor", "average", "good", "excellent")
 PAIRS = ("siamese_fr",)  # architectures that compare an image with its reference
-IMAGES = ("mobile_nr", "trcnn", "trcnn_faithful", "vit_iqa")  # architectures that judge an image for itself
+IMAGES = ("mobile_nr", "trcnn", "trcnn_faithful", "vit_iqa")  # no-reference architectures
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def export_onnx(network: nn.Module, path: Path | str, entry: Entry, size: tuple[
 def _check(entry: Entry) -> None:
     name = f"model {entry.name!r}"
     if entry.needs_reference:
-        raise InputError(f"{name} compares an image with its reference; expected one that judges an image for itself")
+        raise InputError(f"{name} compares an image with its reference; expected a no-reference network")
     if entry.card.get("preprocessing", {}).get("crop") or entry.card.get("crop"):
         raise InputError(f"{name} is shown crops; expected one that is shown whole pictures (mobile_nr, trcnn)")
     if not (math.isfinite(entry.low) and math.isfinite(entry.high) and entry.low != entry.high):
@@ -224,7 +224,7 @@ def session(path: Path | str, threads: int = 0) -> onnxruntime.InferenceSession:
 def run_onnx(path: Path | str, pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Scores (n,) of an ONNX file, float64 on the model's own scale, of pictures uint8 (H, W, 3).
 
-    Pictures are taken as they are: bring them to the size that the file's metadata names (`Judge.shown` does).
+    Pictures are taken as they are: bring them to the size that the file's metadata names (`Predictor.shown` does).
 
     Raises:
         InputError: a file that is not one of `export_onnx`, or a picture of another type or shape.

@@ -1,4 +1,4 @@
-"""Figures of networks that judge a picture for itself: they say what the data say."""
+"""Figures of no-reference networks: they say what the data say."""
 
 import matplotlib.text
 import numpy as np

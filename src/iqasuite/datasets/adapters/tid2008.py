@@ -17,7 +17,7 @@ from iqasuite.datasets.tables import MIRROR, REISSUED
 
 CARD = Card(
     name="tid2008",
-    title="17 distortions of 25 references, judged by pairwise choices of 838 people",
+    title="17 distortions of 25 references, rated by pairwise choices of 838 people",
     homepage="https://www.ponomarenko.info/tid2008.htm",
     licence="education and research only, free of charge, with its copyright notice; no changes without permission",
     citation="Ponomarenko et al., Advances of Modern Radioelectronics 10:30–45, 2009",

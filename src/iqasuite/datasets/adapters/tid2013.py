@@ -29,7 +29,7 @@ DISTORTIONS = (
 )
 CARD = Card(
     name="tid2013",
-    title="24 distortions of 25 references, judged by pairwise choices of 971 people",
+    title="24 distortions of 25 references, rated by pairwise choices of 971 people",
     homepage="https://www.ponomarenko.info/tid2013.htm",
     licence="see homepage",
     citation="Ponomarenko et al., Signal Processing: Image Communication 30, 2015, doi:10.1016/j.image.2014.10.009",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqasuite.inference.predictor import Judge, Map, enlarged
+from iqasuite.inference.predictor import Map, Predictor, enlarged
 from iqasuite.paths import write_atomic
 from iqasuite.report.figures.style import SEQUENTIAL, new_figure, png_of, styled
 
@@ -21,24 +21,24 @@ _SATURATED = 99  # percentile of places at the end of the colours: one place mus
 _INCHES = 6.0  # longer side of the picture in the figure
 
 
-def save_map(judge: Judge, image: np.ndarray, file: Path | str, folder: Path) -> Path:
-    """Write what a judge's map of a picture looks like (.png) and its values as the network gave them (.npy).
+def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: Path) -> Path:
+    """Write what a predictor's map of an image looks like (.png) and its values as the network gave them (.npy).
 
     Args:
-        judge: whose map.
-        image: uint8 (H, W, 3), as `judge.shown` has it.
+        predictor: whose map.
+        image: uint8 (H, W, 3), as `predictor.shown` has it.
         file: where the picture came from: it gives the map its name.
         folder: where the map goes, and nowhere else.
 
     Returns:
         The .png. The .npy beside it is float32 (rows, columns): votes from 1 to 5, or attention that sums to 1.
     """
-    found = judge.map(image)
-    path = folder / f"{map_name(file, judge.entry.name)}.png"
+    found = predictor.map(image)
+    path = folder / f"{map_name(file, predictor.entry.name)}.png"
     values = io.BytesIO()
     np.save(values, found.values.astype(np.float32), allow_pickle=False)
     write_atomic(path.with_suffix(".npy"), values.getvalue())
-    return write_atomic(path, png_of(map_figure(image, *coloured(judge, found))))
+    return write_atomic(path, png_of(map_figure(image, *coloured(predictor, found))))
 
 
 def map_name(file: Path | str, model: str) -> str:
@@ -52,14 +52,14 @@ def map_name(file: Path | str, model: str) -> str:
     return f"{_plain(path.stem)[:80]}-{digits}-{_plain(model)[-60:]}"
 
 
-def coloured(judge: Judge, found: Map) -> tuple[np.ndarray, float, float, str]:
+def coloured(predictor: Predictor, found: Map) -> tuple[np.ndarray, float, float, str]:
     """Values to be drawn, both ends of the colours, and what these mean: scores of the model, or multiples of the mean.
 
     The colours go from the least to the most that this picture has, one place in a hundred left aside, but are never
     spread over less than a fifth of the scale, or a tenth of the mean attention: what differs less is to look alike.
     """
     if found.kind == "quality":
-        entry = judge.entry
+        entry = predictor.entry
         values, least = entry.score_of(found.values.astype(float)), (entry.high - entry.low) / 5
         meaning = f"quality of each place ({entry.scale}, {entry.low:g} to {entry.high:g})"
     else:

@@ -1,4 +1,4 @@
-"""Figures of networks that judge a picture for itself: what they cost, where they look, which votes and categories they
+"""Figures of no-reference networks: what they cost, where they look, which votes and categories they
 give. Data in, Figure out."""
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Votes and predictions of simulated people, for the tests of this folder."""
+"""Votes and predictions of simulated people, for tests (fixture `simulate`)."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from iqasuite.evaluation.metrics import soft_votes
 from iqasuite.inference.predictions import predictions_frame
@@ -69,9 +68,3 @@ def aios(dataset, error=0.5, seed=1, model="vit_iqa", run_seed=0):
             )
         )
     return pd.concat(frames, ignore_index=True)
-
-
-@pytest.fixture(scope="session")
-def simulate():
-    """The three functions of this file."""
-    return SimpleNamespace(people=people, split=split, aios=aios)
