@@ -29,11 +29,12 @@ def table_from(repository, path, how):
     return to_markdown(method_table(scores, tuple(metrics.split()), observer))
 
 
-def test_its_tables_are_those_of_the_results(repository, readme):
-    marked = MARKED.findall(readme)
-    assert {path for path, _, _ in marked} >= {"results/lab/scores.csv", "results/nr/scores.csv"}
+@pytest.mark.parametrize(("page", "shown"), [("README.md", "lab"), ("docs/results.md", "nr")])
+def test_tables_are_those_of_the_results(repository, page, shown):
+    marked = MARKED.findall((repository / page).read_text(encoding="utf-8"))
+    assert f"results/{shown}/scores.csv" in {path for path, _, _ in marked}
     for path, how, table in marked:
-        assert table_from(repository, path, how) == table, f"{path}: README has another table"
+        assert table_from(repository, path, how) == table, f"{path}: {page} has another table"
 
 
 def test_no_result_stands_in_a_sentence(readme):
