@@ -14,7 +14,7 @@ DOCUMENT = ROOT / "docs" / "design.md"
 BEGIN, END = "<!-- house: written by docs/house.py -->\n", "<!-- house: end -->"
 # From the ground up: a room imports from itself and from what stands before it. `base` is the package's own modules.
 ROOMS = {
-    "base": "paths, errors, YAML files",
+    "base": "paths, errors, texts of YAML and CSV",
     "images": "pixels: decoding, cache, crops, patches, distortions, JPEG streams",
     "datasets": "what observers rated: data sets, playlists, splits, leak audit, download",
     "models": "one file per architecture, one registry; heads, backbones, metrics",
@@ -86,7 +86,8 @@ def drawn() -> str:
 
 
 def _reached(name: str, arrows: dict[str, set[str]]) -> set[str]:
-    return arrows[name] | {further for each in arrows[name] for further in _reached(each, arrows)}
+    below = {each for each in arrows[name] if list(ROOMS).index(each) < list(ROOMS).index(name)}
+    return below | {further for each in below for further in _reached(each, arrows)}
 
 
 def written(document: str) -> str:

@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
+from iqasuite import datasets as sets
 from iqasuite import models
 from iqasuite.cli import app
-from iqasuite.datasets import dataset as sets
 from iqasuite.datasets import splits
 from iqasuite.evaluation import metrics
 from iqasuite.experiments import train_program

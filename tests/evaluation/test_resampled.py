@@ -97,3 +97,13 @@ def test_resampled_and_plain_votes_agree_on_odd_input(kind, expected):
     found = resampled.vote_metrics(p, predicted, hard, votes, np.ones((1, 10)))
     for metric, value in metrics.evaluate_votes(p, votes, predicted).items():
         assert found[metric][0] == pytest.approx(value, abs=1e-6, nan_ok=True), metric
+
+
+def test_kendall_of_many_images_is_known_of_the_sample_itself(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 30))
+    weights = np.vstack([np.ones((1, 30)), content_weights(np.arange(30), 4)])
+    few = resampled.krcc(x, y, weights)
+    monkeypatch.setattr(resampled, "KENDALL_LIMIT", 29)
+    many = resampled.krcc(x, y, weights)
+    assert many[0] == pytest.approx(few[0], abs=1e-6) and np.isnan(many[1:]).all() and np.isfinite(few).all()

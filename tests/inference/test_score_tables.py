@@ -5,11 +5,17 @@ import io
 import json
 import math
 import os
+import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from iqasuite.csv_texts import frame_csv
+from iqasuite.datasets import splits
 from iqasuite.errors import InputError
+from iqasuite.inference.score import Scored, Task, challenge_lines
 from iqasuite.inference.tables import format_of, lines, printable, written
 
 NAMES = ["a.png", "two\nlines.png", 'b, "c"\nd.png', "ü\x1b[31m.png", os.fsdecode(b"\xff.png")]
@@ -35,6 +41,34 @@ def test_text_is_no_formula_and_numbers_stay_numbers(name):
     (read,) = csv.DictReader(io.StringIO("\n".join(lines([row], columns, "csv")), newline=""))
     assert read == {"image": f"'{name}", "score": "-0.25", "n": "-3", f"'{name}": "1.5", "error": f"'{name}: lost"}
     assert json.loads(*lines([row], columns, "jsonl"))["image"] == name  # programs get the name itself
+
+
+@pytest.mark.parametrize("name", ["=1+1", "'=1+1", "''-x", "'quoted'", 'with, "marks"', "$x$"])
+def test_what_the_suite_reads_back_has_the_names_as_they_were(name, tmp_path):
+    split = pd.DataFrame({"fold": 0, "image": [name, "b"], "content": name, "part": ["train", "test"]})
+    path = splits.save_split(split, tmp_path / "split.csv")
+    assert splits.read_split(path)["image"].tolist() == sorted([name, "b"])
+    assert splits.split_hash(splits.read_split(path)) == splits.split_hash(split)
+    assert not re.search(r"(^|,)[=+-]", path.read_text(), re.MULTILINE)
+
+
+def test_frames_for_people_have_no_formulas_in_any_text():
+    frame = pd.DataFrame({"=name": ["-a", None], "n": [-1, 2], "kind": ["+1", "x"], "f": [-0.5, np.nan]})
+    frame["kind"] = frame["kind"].astype("category")
+    whole = frame_csv(frame.set_index(pd.Index(["@b", "c\udcff"], name="=i")), index=True)
+    assert whole == "'=i,'=name,n,kind,f\n'@b,'-a,-1,'+1,-0.5\nc\\udcff,,2,x,\n"
+    assert frame_csv(frame[["n", "f"]]) == frame[["n", "f"]].to_csv(index=False)
+    two_levels = frame.set_index(["=name", "n"])
+    assert frame_csv(two_levels, index=True).splitlines()[1] == "'-a,-1,'+1,-0.5"
+    doubled = pd.DataFrame([["=a", 1]], columns=["x", "x"])
+    assert frame_csv(doubled) == "x,x\n'=a,1\n"
+    unnamed = frame_csv(pd.DataFrame({"a": [1]}, index=["-x"]), index=True)
+    assert unnamed == ",a\n'-x,1\n"
+
+
+def test_the_challenge_s_lines_are_csv_without_formulas():
+    results = [Scored(Task(Path(name)), 0.5) for name in ("=x_0_1.bmp", "a,b_0_1.bmp", "A0001_00_00.bmp")]
+    assert challenge_lines(results) == '\'=x_0_1.bmp,0.5\n"a,b_0_1.bmp",0.5\nA0001_00_00.bmp,0.5\n'
 
 
 def test_nan_is_no_json():

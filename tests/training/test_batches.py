@@ -1,5 +1,6 @@
 import sys
 import types
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,8 @@ def test_signatures_tell_batches_apart():
     x = torch.zeros(4, 1)
     one, same, other = (ArrayBatches(x, torch.tensor(t)) for t in ([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 5]))
     assert one.signature() == same.signature() != other.signature()
+    stream = SimpleNamespace(seed=0, key="crops of 256")
+    assert StreamBatches(stream).signature() != StreamBatches(SimpleNamespace(seed=0, key="of 224")).signature()
 
 
 def test_wrong_lengths_are_refused():

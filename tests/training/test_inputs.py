@@ -1,5 +1,6 @@
 """How images reach a network: what is stored equals what the frozen part would give, computed once, whole or not."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,11 @@ from iqasuite.images.crops import grid_crops, normalise
 from iqasuite.paths import cache_root, file_hash
 from iqasuite.training import inputs
 from iqasuite.training.inputs import PixelInputs, StoredInputs, _key, inputs_for, stem_tokens, trunk_features
-from iqasuite.training.losses import soft_labels
+from iqasuite.training.loop import Schedule, fit
+from iqasuite.training.losses import soft_cross_entropy, soft_labels
 
-SIZE = (64, 64)
+SIDE = 64
+SIZE = (SIDE, SIDE)
 
 
 def pixels_of(model, data, images):
@@ -141,6 +144,28 @@ def test_tokens_of_another_fit_are_others_only_where_an_image_has_another_aspect
     assert pixels[0].path != pixels[1].path
     for rated.fit, cached in zip(("crop", "letterbox"), pixels, strict=True):
         assert np.array_equal(cached[[0]][0], rated.read(images[0], wide))
+
+
+@pytest.mark.parametrize("tune", ["all", "trunk", "head"])
+def test_a_training_does_not_go_on_with_pixels_that_are_shown_otherwise(rated, network, tune, tmp_path):
+    """As after `fit` or `display_size` of dataset.yaml was changed between a crash and --resume."""
+    model, images = network(), rated.images["image"].tolist()
+    if tune != "all":
+        model.requires_grad_(False)
+        (model.trunk if tune == "trunk" else model.trunk.mlp_head).requires_grad_(True)
+
+    def train(fit_of_set, size):
+        rated.fit = fit_of_set
+        shown, again = inputs_for(model, rated, tune, size), copy.deepcopy(model)
+        batches = shown.batches(again, images, soft_labels(torch.ones(len(images))), 36, 0, True)
+        return fit(shown.network(again), batches, None, soft_cross_entropy, Schedule(epochs=1), 0, tmp_path / "c.pt")
+
+    wide, same_shape = (SIDE, 2 * SIDE), (2 * SIDE, 4 * SIDE)
+    first, again = train("crop", wide), train("crop", wide)
+    assert first.history.equals(again.history)  # finished: read, not trained again
+    for other in (("letterbox", wide), ("crop", same_shape)):
+        with pytest.raises(InputError, match="other train.*how they are shown"):
+            train(*other)
 
 
 @pytest.mark.parametrize("training", [True, False])

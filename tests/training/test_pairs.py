@@ -247,6 +247,15 @@ def test_both_images_of_a_pair_show_the_same_part(noisy, tmp_path):
         assert padded.sum() == (SIDE if dataset.fit == "letterbox" else 0)
 
 
+def test_pairs_that_are_fitted_otherwise_are_another_training(noisy, tmp_path):
+    dataset, signatures = written_set(tmp_path, noisy), []
+    for dataset.fit in ("crop", "letterbox", "crop"):
+        pairs = pairs_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache")
+        triples = preferences_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache").triples
+        signatures.append([PairBatches(read, [0, 1], [0, 1]).signature() for read in (pairs.pairs, triples)])
+    assert signatures[0] == signatures[2] and not set(signatures[0]) & set(signatures[1])
+
+
 @pytest.mark.parametrize(
     ("make", "changes", "word"),
     [(preferences_of, {"pairs": None}, "no comparisons"), (pairs_of, {"regions": {"a": ("b", (0, 0, 1, 1))}}, "parts")],

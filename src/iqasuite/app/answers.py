@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from iqasuite.app import pictures as draw
+from iqasuite.csv_texts import no_formula
 from iqasuite.errors import InputError
 from iqasuite.inference.pairs import load_full_reference, predict_pairs
 from iqasuite.inference.predictor import Map, Prediction, Predictor
-from iqasuite.inference.tables import no_formula
 from iqasuite.weights.catalogue import Entry
 
 _log = logging.getLogger(__name__)

@@ -52,7 +52,7 @@ def score_images(
         Path | None, typer.Option(help="File: .csv, .jsonl or .txt. Written whole or not at all.")
     ] = None,
     null: Annotated[bool, typer.Option("-0", "--null", help="Names from standard input end with NUL.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time on a GPU.")] = 16,
     precision: Annotated[str, typer.Option(metavar="auto|float32", help="auto: bfloat16 where it is quick.")] = "auto",
     views: Annotated[
         str | None, typer.Option(help="Of networks that compare: one, eight (default; turned, mirrored), study.")
@@ -287,7 +287,7 @@ def evaluate(
     form: Format = None,
     output: Annotated[Path | None, typer.Option(help="File for the numbers: .csv, .jsonl or .txt.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="CSV for what was predicted of each image.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time on a GPU.")] = 16,
     precision: Annotated[str, typer.Option(metavar="auto|float32", help="auto: bfloat16 where it is quick.")] = "auto",
 ) -> None:
     """Say how well a model agrees with a set's people.
@@ -308,7 +308,7 @@ def evaluate(
     from iqasuite.inference.tables import format_of
 
     form = format_of(output, form)
-    from iqasuite.datasets import dataset as sets
+    from iqasuite import datasets as sets
     from iqasuite.experiments import evaluating
     from iqasuite.weights import seen
 
@@ -339,9 +339,10 @@ def evaluate(
         _warn(why)
     ranked = evaluating.above_statistics(data, found, rows)
     if predictions is not None:
+        from iqasuite.csv_texts import frame_csv
         from iqasuite.paths import write_atomic
 
-        write_atomic(predictions, found.to_csv(index=False))
+        write_atomic(predictions, frame_csv(found))
     _write_scores(scores, ranked, evaluating.heading(data, model, rows, observer, part), form, output)
 
 

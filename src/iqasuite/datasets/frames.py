@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iqasuite.csv_texts import without_guard
 from iqasuite.errors import InputError
 
 IMAGES = ("image", "content", "reference", "distortion", "level", "mos", "mos_std", "n_votes")
@@ -50,6 +51,8 @@ def empty(kind: str) -> pd.DataFrame:
 def read_frame(path: Path | str, kind: str) -> pd.DataFrame:
     """The frame of a kind that a CSV file in UTF-8 holds, texts as they are: an observer "NA", a content "None".
 
+    The guard of names that look like formulas is taken off (`csv_texts.frame_csv`).
+
     Raises:
         InputError: the file is missing or not a CSV table, and all of `validate`'s.
     """
@@ -66,6 +69,8 @@ def read_frame(path: Path | str, kind: str) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a {kind} frame (CSV)") from error
     except ValueError as error:  # parser, encoding, empty
         raise InputError(f"{path}: not a CSV table ({error}); expected columns {', '.join(columns)}") from error
+    for column in _TEXT.intersection(frame.columns):
+        frame[column] = frame[column].map(without_guard)
     return validate(frame, kind, str(path))
 
 

@@ -163,6 +163,8 @@ def convert_playlists(source: Path | str, target: Path | str, overwrite: bool = 
 def write_playlist(votes: pd.DataFrame, path: Path | str) -> Path:
     """Write one session of one observer, in the order shown; two columns where no duration or timestamp is known.
 
+    Names are written as they are, because programs that show the images look for files of these names.
+
     Raises:
         InputError: the votes are none, invalid, or of more than one observer or session.
     """

@@ -315,7 +315,7 @@ def _opened(path: Path, size: int) -> PseudoLabelled:
     return PseudoLabelled(
         images=validate(images, "images", str(path)),
         metrics=metrics,
-        references=ImageCache(path / "references.u8", (int(reference_of.max()) + 1, size, size, 3)),
-        distorted=ImageCache(path / "distorted.u8", (len(table), size, size, 3)),
+        references=ImageCache(path / "references.u8", (int(reference_of.max()) + 1, size, size, 3), path.name),
+        distorted=ImageCache(path / "distorted.u8", (len(table), size, size, 3), path.name),
         reference_of=reference_of,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import PARTS, read_frame, validate
 from iqasuite.datasets.leakage import audit as audit  # part of what a split offers
@@ -261,8 +262,8 @@ def part_table(split: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_split(split: pd.DataFrame, path: Path | str) -> Path:
-    """Write the split as CSV, whole or not at all."""
-    return write_atomic(path, _canonical(split))
+    """Write the split as CSV, whole or not at all; names that spreadsheets take for formulas are guarded."""
+    return write_atomic(path, frame_csv(_ordered(split)))
 
 
 def read_split(path: Path | str) -> pd.DataFrame:
@@ -288,8 +289,11 @@ def _check_folds(n_folds: int, least: int, most: int, what: str, aim: str) -> No
 
 
 def _canonical(split: pd.DataFrame) -> str:
-    ordered = validate(split, "split").sort_values(["fold", "image"])
-    return ordered.to_csv(index=False, lineterminator="\n")
+    return _ordered(split).to_csv(index=False, lineterminator="\n")
+
+
+def _ordered(split: pd.DataFrame) -> pd.DataFrame:
+    return validate(split, "split").sort_values(["fold", "image"])
 
 
 def _by_source(

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from iqasuite.evaluation import metrics
 from iqasuite.evaluation.metrics import LEAST, near_one, soft_votes
 from iqasuite.inference.predictions import VOTES
 
-# Pairs of images grow with the square: above this many a resampled Kendall correlation is left out (nan).
+# Pairs of images grow with the square: above this many, Kendall's correlation is known of the sample itself only.
 KENDALL_LIMIT = 4000
 # Images times resamples that a thread works on at once (1.3 MB an array: the cache of a core).
 _BLOCK = 160_000
@@ -185,10 +186,17 @@ def srocc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np
 
 
 def krcc(prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Kendall tau-b in each resample; nan where either is constant, or with more than KENDALL_LIMIT images."""
+    """Kendall tau-b in each resample; nan where either is constant.
+
+    With more than KENDALL_LIMIT images nan in all resamples but those that have each image once.
+    """
     prediction, target = np.asarray(prediction, float), np.asarray(target, float)
-    if len(prediction) > KENDALL_LIMIT or not (np.isfinite(prediction).all() and np.isfinite(target).all()):
-        return np.full(len(weights), np.nan)
+    unknown = np.full(len(weights), np.nan)
+    if not (np.isfinite(prediction).all() and np.isfinite(target).all()):
+        return unknown
+    if len(prediction) > KENDALL_LIMIT:
+        whole = (weights == 1).all(axis=1)
+        return np.where(whole, metrics.krcc(prediction, target), unknown) if whole.any() else unknown
     x = np.sign(prediction[:, None] - prediction[None, :]).astype(np.float32)
     y = np.sign(target[:, None] - target[None, :]).astype(np.float32)
     agreeing = np.einsum("bn,bn->b", weights.astype(np.float32) @ (x * y), weights, dtype=float)

@@ -14,6 +14,7 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, majority
 from iqasuite.evaluation.metrics import LEAST, why_unknown
 from iqasuite.evaluation.rank_baselines import rank_scores, rank_statistics, short_name
+from iqasuite.evaluation.resampled import KENDALL_LIMIT
 from iqasuite.evaluation.scores import score_frame
 from iqasuite.evaluation.uncertainty import LEAST_CONTENTS
 from iqasuite.inference.predictions import predictions_frame
@@ -191,8 +192,12 @@ def unknown(scores: pd.DataFrame, predictions: pd.DataFrame, rows: pd.DataFrame)
     names = own.loc[own["value"].isna(), "metric"].tolist()
     n, n_contents = len(predictions), rows["content"].nunique()
     if not names:
-        few = own["low"].isna().any() and n_contents < LEAST_CONTENTS
-        return f"no intervals: {n_contents} contents, expected {LEAST_CONTENTS} or more" if few else ""
+        without = own.loc[own["low"].isna(), "metric"].tolist()
+        if without and n_contents < LEAST_CONTENTS:
+            return f"no intervals: {n_contents} contents, expected {LEAST_CONTENTS} or more"
+        if "krcc" in without and n > KENDALL_LIMIT:
+            return f"no interval of krcc: {n:,} images, expected {KENDALL_LIMIT:,} at most (its pairs are their square)"
+        return ""
     values = {name: predictions[name[:-1]].to_numpy() for name in ("predictions", "targets")}
     reason = why_unknown(*values.values(), LEAST if "srocc" in names else 4)
     for name, found in values.items():

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from iqasuite.csv_texts import without_guard
 from iqasuite.datasets.frames import read_frame
 from iqasuite.experiments.parameters import declared_parameters
 from iqasuite.experiments.suite import GIVEN, Run, Suite, check, read_suite
@@ -169,7 +170,7 @@ def _table(path: Path, caption: str, root: Path) -> Item:
         path.stem,
         caption,
         path.relative_to(root).as_posix(),
-        columns=[str(column) for column in frame.columns],
+        columns=[without_guard(str(column)) for column in frame.columns],
         rows=[
             list(row) for row in zip(*(_shown(column) for _, column in frame.head(PREVIEW_ROWS).items()), strict=True)
         ],
@@ -181,7 +182,7 @@ def _table(path: Path, caption: str, root: Path) -> Item:
 def _shown(column: pd.Series) -> list[str]:
     """A column's values as text, all with the same decimals."""
     if not pd.api.types.is_float_dtype(column):
-        return ["" if value is None or value != value else str(value) for value in column]
+        return ["" if value is None or value != value else without_guard(str(value)) for value in column]
     known = column.dropna()
     decimals = 0 if (known == known.round()).all() or known.abs().max() >= 1000 else 3
     return ["–" if value != value else f"{value:,.{decimals}f}" for value in column]

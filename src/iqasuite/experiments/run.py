@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.splits import kept_split, suite_split
 from iqasuite.errors import InputError
 from iqasuite.experiments.parameters import parameters_in
@@ -123,7 +124,7 @@ class Run:
 
     def predictions(self, frame: pd.DataFrame, folder: str = "predictions") -> Path:
         """Keep a predictions frame for later runs, as `work/<suite>/<folder>/<run>.csv`."""
-        return write_atomic(self.work / folder / f"{self.name}.csv", frame.to_csv(index=False))
+        return write_atomic(self.work / folder / f"{self.name}.csv", frame_csv(frame))
 
     def finish(
         self,

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from iqasuite.datasets import dataset as sets
+from iqasuite import datasets as sets
 from iqasuite.datasets import splits
 from iqasuite.datasets.dataset import Dataset, Scale
 from iqasuite.errors import InputError

@@ -37,10 +37,12 @@ class ImageCache:
     Attributes:
         shape: (N, H, W, 3).
         path: the file.
+        key: tells its pixels from those of other files and sizes, and of files that were fitted otherwise, whatever
+            folder it is in.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
-        self.path, self.shape = path, shape
+    def __init__(self, path: Path, shape: tuple[int, int, int, int], key: str | None = None) -> None:
+        self.path, self.shape, self.key = path, shape, key or path.stem
         self._pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
 
     def __len__(self) -> int:
@@ -50,7 +52,7 @@ class ImageCache:
         return np.array(self._pixels[np.asarray(indices, dtype=np.int64)])
 
     def __reduce__(self):  # to another process goes the file's name, not its pixels
-        return ImageCache, (self.path, self.shape)
+        return ImageCache, (self.path, self.shape, self.key)
 
 
 def open_cache(

@@ -63,11 +63,10 @@ def near_pairs(pictures: np.ndarray, groups: Sequence | None = None, near: float
     whole = _fingerprint(drawing, _WHOLE)
     axes = _main_axes(whole)
     others = ((drawing, crop) for crop in _crops())
-    found = []
+    found = np.empty((0, 3))
     for other, crop in (*others, (drawing[:, :, ::-1], _WHOLE)):
-        found += _above(whole, _fingerprint(other, crop), axes, code, near)
-    pairs = pd.DataFrame(np.concatenate(found) if found else [], columns=["first", "second", "similarity"])
-    pairs = pairs.groupby(["first", "second"], as_index=False)["similarity"].max()
+        found = _most_alike([found, *_above(whole, _fingerprint(other, crop), axes, code, near)], len(pictures))
+    pairs = pd.DataFrame(found, columns=["first", "second", "similarity"])
     pairs = pairs.astype({"first": int, "second": int, "similarity": float})
     return pairs.sort_values(["similarity", "first", "second"], ascending=[False, True, True], ignore_index=True)
 
@@ -148,3 +147,18 @@ def _above(a: np.ndarray, b: np.ndarray, axes: np.ndarray, code: np.ndarray, nea
             ends = np.sort(np.stack([first[enough], second[enough]]), axis=0)
             found.append(np.column_stack([*ends, np.minimum(alike[enough], 1)]))
     return found
+
+
+def _most_alike(found: list[np.ndarray], n: int) -> np.ndarray:
+    """Rows (first, second, similarity) of each pair of `n` pictures once, with its largest similarity.
+
+    Done crop by crop: a set of many versions of few photographs would fill the memory with the same pairs.
+    """
+    rows = np.concatenate(found)
+    pair = rows[:, 0] * n + rows[:, 1]
+    order = np.argsort(pair, kind="stable")  # those found before are in order
+    starts = np.flatnonzero(np.diff(pair[order], prepend=-1))
+    kept = rows[order[starts]]
+    if len(kept):
+        kept[:, 2] = np.maximum.reduceat(rows[order, 2], starts)
+    return kept

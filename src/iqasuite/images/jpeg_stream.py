@@ -16,7 +16,7 @@ from PIL import Image
 from iqasuite.errors import InputError
 from iqasuite.images.distortions import JPEG_CLASSES, jpeg
 from iqasuite.images.loading import read_image
-from iqasuite.paths import cache_root
+from iqasuite.paths import cache_root, file_hash
 
 
 class JPEGStream:
@@ -39,6 +39,7 @@ class JPEGStream:
     def __init__(self, photographs: list[Path], crop: int = 256, seed: int = 0, native: bool = True) -> None:
         self.crop, self.seed, self.native = crop, seed, native
         self._photographs = _decode_once(photographs, crop)
+        self.key = str((crop, native, [file_hash(path) for path in photographs]))  # what is drawn from, and how
 
     def __len__(self) -> int:
         """Number of photographs."""

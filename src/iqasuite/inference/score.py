@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iqasuite.csv_texts import csv_line, no_formula
 from iqasuite.errors import InputError
 from iqasuite.inference.image_files import pictures
 from iqasuite.inference.stream import predicted as predicted  # the same for pictures alone
@@ -252,8 +253,9 @@ def line(scorer: Scorer, result: Scored) -> str:
 
 
 def challenge_lines(results: Sequence[Scored]) -> str:
-    """Scores as the challenge takes them: a line `name,score` for each distorted image."""
-    return "".join(f"{result.task.image.name},{result.score:.8g}\n" for result in results)
+    """Scores as the challenge takes them: a line `name,score` for each distorted image; no name is a formula."""
+    named = ((printable(result.task.image.name), f"{result.score:.8g}") for result in results)
+    return "".join(f"{csv_line([no_formula(name), score])}\n" for name, score in named)
 
 
 def read_pair(task: Task) -> tuple[np.ndarray, np.ndarray]:

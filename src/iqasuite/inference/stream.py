@@ -34,8 +34,8 @@ def predicted(
     Args:
         predictor: `inference.predictor.load_predictor`.
         paths: taken as they are needed, a few batches ahead.
-        batch_size: pictures of one shape that go through the network together, at most; on a processor
-            fewer, where they are large.
+        batch_size: pictures of one shape that go through the network together on a GPU, at most; on a processor each
+            goes alone.
         workers: threads that read files and bring them to the network's size; None = one a core, at most eight.
 
     Raises:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from iqasuite.csv_texts import csv_line, no_formula
 from iqasuite.errors import InputError
+
+if TYPE_CHECKING:
+    pass
 
 FORMATS = ("table", "csv", "jsonl")
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".txt": "table"}
@@ -51,8 +53,8 @@ def lines(rows: Iterable[Row], columns: Mapping[str, str], form: str) -> Iterato
     names = list(columns)
     reordered = [names[-1], *names[:-1]]
     if form == "csv":
-        yield _csv_line([no_formula(name) for name in reordered])
-        yield from (_csv_line([_plain(row.get(name)) for name in reordered]) for row in rows)
+        yield csv_line([no_formula(name) for name in reordered])
+        yield from (csv_line([_plain(row.get(name)) for name in reordered]) for row in rows)
     elif form == "jsonl":
         yield from (json.dumps({name: _value(row[name]) for name in reordered if name in row}, ensure_ascii=False)
                     for row in map(_encodable, rows))  # fmt: skip
@@ -88,11 +90,6 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)
 
 
-def no_formula(text: str) -> str:
-    """Text as a cell of CSV that a spreadsheet does not take for a formula: an apostrophe before `=`, `+`, `-`, `@`."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
-
-
 def _table_line(row: Row, columns: Mapping[str, str]) -> str:
     *aligned, (last, _) = columns.items()
     cells = [f"{_cell(row.get(name)):{side[0]}{max(int(side[1:]), len(name))}}" for name, side in aligned]
@@ -103,12 +100,6 @@ def _cell(value: float | int | str | None) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.4f}"
     return _NOTHING if value is None or isinstance(value, float) else printable(value)
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)  # cells with line breaks are quoted for its sake
-    return line.getvalue().removesuffix("\r\n")
 
 
 def _plain(value: float | int | str | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from filelock import FileLock
 
+from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.errors import InputError
 from iqasuite.paths import results_root, work_root, write_atomic
@@ -43,7 +44,7 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
     Returns:
         The file's path.
     """
-    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame.to_csv(index=index).encode())
+    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(frame, index).encode())
 
 
 def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Path:
@@ -75,7 +76,7 @@ def gather_scores(suite: str) -> Path | None:
         if not frames:
             return None
         together = pd.concat(frames).drop_duplicates(["dataset", "model", "protocol", "observer", "part", "metric"])
-        return write_atomic(results_root(suite) / "scores.csv", together.to_csv(index=False))
+        return write_atomic(results_root(suite) / "scores.csv", frame_csv(together))
 
 
 def captions(folder: Path) -> dict[str, str]:

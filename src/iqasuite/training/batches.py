@@ -28,13 +28,15 @@ class ArrayBatches:
         shuffle: a new order each epoch.
         seed: of that order and of `transform`.
         transform: (inputs, generator) -> inputs, applied to each batch (augmentation).
+        source: what the inputs were made of and how, in any words: part of the signature.
     """
 
     def __init__(self, inputs: Tensor | np.ndarray, targets: Tensor, batch_size: int = 32, shuffle: bool = True,
-                 seed: int = 0, transform: Callable[[Tensor, torch.Generator], Tensor] | None = None):  # fmt: skip
+                 seed: int = 0, transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+                 source: str = ""):  # fmt: skip
         _check("ArrayBatches", len(inputs), targets, batch_size)
         self.inputs, self.targets, self.batch_size = inputs, torch.as_tensor(targets), batch_size
-        self.shuffle, self.seed, self.transform = shuffle, seed, transform
+        self.shuffle, self.seed, self.transform, self.source = shuffle, seed, transform, source
 
     def __len__(self) -> int:
         return math.ceil(len(self.targets) / self.batch_size)
@@ -46,7 +48,7 @@ class ArrayBatches:
             yield (self.transform(inputs, generator) if self.transform else inputs), self.targets[rows]
 
     def signature(self) -> str:
-        return _digest(self.targets, tuple(self.inputs.shape), self.batch_size, self.shuffle, self.seed)
+        return _digest(self.targets, tuple(self.inputs.shape), self.batch_size, self.shuffle, self.seed, self.source)
 
 
 class ImageBatches:
@@ -92,7 +94,7 @@ class ImageBatches:
             yield crops.normalise(images, self.mean, self.std), targets
 
     def signature(self) -> str:
-        viewing = (self.crop, self.train, self.views)
+        viewing = (self.crop, self.train, self.views, getattr(self.cache, "key", None))
         return _digest(self.targets, self.indices.tolist(), self.batch_size, self.seed, *viewing)
 
 
@@ -125,7 +127,8 @@ class StreamBatches:
             yield crops.normalise(images.to(device), self.mean, self.std), soft_labels(classes, self.sigma)
 
     def signature(self) -> str:
-        return _digest(None, getattr(self.stream, "seed", None), self.batch_size, self.steps, self.sigma, self.fixed)
+        drawn = [getattr(self.stream, name, None) for name in ("seed", "key")]
+        return _digest(None, *drawn, self.batch_size, self.steps, self.sigma, self.fixed)
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

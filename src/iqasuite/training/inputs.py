@@ -71,11 +71,12 @@ class StoredInputs:
         images: names, in the order of the arrays.
         part: "trunk" (arrays are tokens (N, C)) or "head" (arrays are the trunk's features (dim,)).
         drop: share of the tokens replaced by their mean in training, as patches that nobody looked at.
+        key: tells the arrays from those of other images, sizes and weights; part of the batches' signature.
     """
 
-    def __init__(self, arrays: np.ndarray, images: Sequence[str], part: str, drop: float = 0.0):
+    def __init__(self, arrays: np.ndarray, images: Sequence[str], part: str, drop: float = 0.0, key: str = ""):
         self.arrays, self.images = arrays, {image: i for i, image in enumerate(images)}
-        self.part, self.drop = part, drop
+        self.part, self.drop, self.key = part, drop, key
         self.crop, self.views = None, arrays.shape[1]
 
     def network(self, model: nn.Module) -> nn.Module:
@@ -98,7 +99,8 @@ class StoredInputs:
         given = self.given(model, images).clone()  # out of inference mode
         targets = torch.as_tensor(targets).repeat_interleave(given.shape[1], dim=0)
         augment = self._augment(model) if train and self.part == "trunk" else None
-        return ArrayBatches(given.flatten(0, 1), targets, batch_size, train, seed, augment)
+        source = f"{self.key} {self.drop} {list(images)}"
+        return ArrayBatches(given.flatten(0, 1), targets, batch_size, train, seed, augment, source)
 
     def _augment(self, model: nn.Module):
         (rows, columns), n_scales = model.trunk.grid, model.trunk.n_scales
@@ -150,7 +152,7 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
         return f"{shown_as(file_hash(dataset.path(image)), dataset.shape(image), size, dataset.fit)}{part}"
 
     key = _key("stem", model.stem, [size, *map(described, images)])
-    return StoredInputs(_stored(key, model.stem, images, tokens_of), images, "trunk", drop)
+    return StoredInputs(_stored(key, model.stem, images, tokens_of), images, "trunk", drop, key)
 
 
 def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
@@ -165,7 +167,7 @@ def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
         return model.trunk.features(model.reduce(model.stem(x)), model.grid(x)).float().cpu().numpy()
 
     key = _key("trunk", network, [str(inputs.cache.path.name), inputs.crop, inputs.views])
-    return StoredInputs(_stored(key, network, images, features_of), images, "head")
+    return StoredInputs(_stored(key, network, images, features_of), images, "head", key=key)
 
 
 def _key(kind: str, network: nn.Module, described: list) -> str:

@@ -23,6 +23,11 @@ from iqasuite.training.schedule import Schedule, learning_rate
 
 __all__ = ["Result", "Schedule", "TrainingError", "fit"]
 logger = logging.getLogger(__name__)
+_OTHER = {
+    "train": "other train: its images, their scores, order or how they are shown",
+    "val": "other val: its images, their scores or how they are shown",
+    "start": "other start: the weights that it began with",
+}
 
 
 class TrainingError(RuntimeError):
@@ -204,7 +209,7 @@ def _resume(path: Path, identity: dict, model: nn.Module, optimizer) -> dict:
     for key, value in identity.items():
         if found.get(key) != value:
             shown = key in asdict(Schedule()) or key in ("seed", "loss", "metric")
-            what = f"{key} {found.get(key)!r}, expected {value!r}" if shown else f"other {key}"
+            what = f"{key} {found.get(key)!r}, expected {value!r}" if shown else _OTHER.get(key, f"other {key}")
             raise InputError(f"{path}: checkpoint of another training ({what}); remove it to start anew")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

@@ -163,7 +163,9 @@ class PairBatches(ArrayBatches):
 
     def signature(self) -> str:
         seen = self.inputs[np.array([0])].shape  # pairs of another size are another training
-        return f"{super().signature()} {self.settings} {seen} {self.inputs.rows.tolist()}"
+        of = getattr(self.inputs.read, "__self__", None)  # and so are those whose files are fitted otherwise
+        keys = [value.key for value in getattr(of, "__dict__", {}).values() if isinstance(value, ImageCache)]
+        return f"{super().signature()} {self.settings} {seen} {keys} {self.inputs.rows.tolist()}"
 
 
 class _Read:

@@ -18,6 +18,7 @@ from iqasuite.models.sequence import NETWORKS, matched_width, n_parameters, patc
 from iqasuite.training.batches import ArrayBatches
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import mse_loss, mse_plcc_loss, plcc_loss
+from iqasuite.training.patch_features import PatchFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +87,18 @@ class SequenceBatches(ArrayBatches):
         inputs = _Read(features, images)
         inputs = inputs if callable(features) or not len(images) else inputs[range(len(images))]
         targets = torch.as_tensor(np.asarray(targets, np.float32))
-        super().__init__(inputs, targets, batch_size, shuffle=train, seed=seed, transform=partial(_trimmed, drop=drop))
+        trimmed, source = partial(_trimmed, drop=drop), f"{_store_of(features)} {list(images)}"
+        super().__init__(inputs, targets, batch_size, shuffle=train, seed=seed, transform=trimmed, source=source)
         self.drop = drop
 
     def signature(self) -> str:
         return f"{super().signature()} {self.drop}"
+
+
+def _store_of(features: Features) -> str:
+    """The name of the store that features are read from, which tells how the images were shown; "" where unknown."""
+    owner = getattr(getattr(features, "func", features), "__self__", features)
+    return owner.path.name if isinstance(owner, PatchFeatures) else ""
 
 
 class _Read:

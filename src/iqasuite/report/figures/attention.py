@@ -22,7 +22,9 @@ from iqasuite.report.figures.style import (
     GRAY,
     PALETTE,
     VERMILLION,
+    letters,
     new_figure,
+    readable,
     rows_axis,
     small_multiples,
     styled,
@@ -78,9 +80,9 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
             ax.imshow(image, interpolation="nearest" if image.shape[0] < 150 else "antialiased")
             _blank(ax)
             if row == 0:
-                ax.set_title(columns[column], fontsize=9)
+                ax.set_title(readable(columns[column], letters(side)), fontsize=9)
             if column == 0 and len(rows):
-                ax.set_ylabel(rows[row], fontsize=8)
+                ax.set_ylabel(readable(rows[row], letters(side, 8)), fontsize=8)
     return fig
 
 
@@ -178,8 +180,8 @@ def _rows_of_images(
     images: Sequence | None, n: int, aios: Sequence[str], names: Sequence[str]
 ) -> tuple[Figure, np.ndarray, Sequence]:
     """A figure of n rows: the image where it may be shown, and the empty axes (n, aios) of the AIOs beside it."""
-    titles = [f"AIO {aio}" for aio in aios] if images is None else ["image", *(f"AIO {aio}" for aio in aios)]
-    side = min(1.9, 10 / len(titles))
+    side = min(1.9, 10 / (len(aios) + (images is not None)))
+    titles = [*["image"] * (images is not None), *(f"AIO {readable(aio, letters(0.8 * side) - 4)}" for aio in aios)]
     fig = new_figure(side * len(titles) + 1.0, side * n + 0.4)
     axes = fig.subplots(n, len(titles), squeeze=False)
     for row in range(n):
@@ -187,7 +189,7 @@ def _rows_of_images(
             axes[row, 0].imshow(images[row])
             _blank(axes[row, 0])
         if len(names):
-            axes[row, 0].set_ylabel(names[row], fontsize=7)
+            axes[row, 0].set_ylabel(readable(names[row], letters(side, 7)), fontsize=7)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9)
     return (fig, axes, [None] * n) if images is None else (fig, axes[:, 1:], images)
@@ -204,7 +206,8 @@ def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figu
     fig = new_figure(7.5, 3.4)
     ax = fig.subplots()
     for number, (kind, rows) in enumerate(ranking.groupby("distortion", sort=True)):
-        ax.scatter(rows["mos"], rows["difference"], s=22, color=PALETTE[number % len(PALETTE)], label=kind, alpha=0.85)
+        look = {"color": PALETTE[number % len(PALETTE)], "label": readable(kind, 24)}
+        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, **look)
     for row in ranking[ranking["rank"].isin(marked)].itertuples():
         ax.annotate(str(row.rank), (row.mos, row.difference), xytext=(5, 2), textcoords="offset points", fontsize=8)
     ax.set(xlabel="mean opinion score", ylabel="difference of attention (0 to 2)")
@@ -231,8 +234,9 @@ def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figu
         for row, vote in enumerate(own["target"]):
             if np.isfinite(vote):
                 ax.add_patch(Rectangle((vote - 1.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.8))
-        ax.set(xticks=range(5), xticklabels=VOTES, yticks=range(len(aios)), yticklabels=aios)
-        ax.set_title(image.rpartition("/")[2][:34], fontsize=8)
+        ax.set(xticks=range(5), xticklabels=VOTES, yticks=range(len(aios)),
+               yticklabels=[readable(aio, 24) for aio in aios])  # fmt: skip
+        ax.set_title(readable(image.rpartition("/")[2], 34), fontsize=8)
         ax.tick_params(length=0)
     fig.supxlabel("vote (framed: the person's own)", fontsize=9)
     fig.colorbar(drawn, ax=axes, label="predicted probability", shrink=0.9)
@@ -261,7 +265,7 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
         mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(kinds)
         offset = 0.4 * (number / max(1, len(aios) - 1) - 0.5)
         look = {"color": PALETTE[number % len(PALETTE)], "marker": "os^D"[number // len(PALETTE) % 4]}
-        ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, label=f"AIO {aio}", **look)
+        ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, label=f"AIO {readable(aio, 24)}", **look)
     ax.set_xlabel(labels.get(value, value))
     if len(aios) <= 12:
         fig.legend(loc="outside upper center", ncols=min(6, len(aios)))

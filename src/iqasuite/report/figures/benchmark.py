@@ -19,6 +19,7 @@ from iqasuite.report.figures.style import (
     dots,
     ink_on,
     new_figure,
+    readable,
     rows_axis,
     signed,
     styled,
@@ -144,7 +145,8 @@ def scatter_with_logistic(predictions: pd.DataFrame, scale_name: str = "MOS") ->
         ax.plot(line, mapping(line), color=VERMILLION, linewidth=1.8, label=f"logistic, fitted to {len(val)} of val")
         title += f", after the logistic {plcc(mapping(x), y):.3f}"
     first = test.iloc[0]
-    ax.set(xlabel=f"prediction of {first['model']}", ylabel=f"{scale_name} (higher = better)")
+    ax.set_xlabel(f"prediction of {readable(first['model'], 48)}")
+    ax.set_ylabel(f"{readable(scale_name, 32)} (higher = better)")
     ax.set_title(title.replace("-", "−"), fontsize=9)
     ax.grid(True)
     for handle in fig.legend(loc="outside lower center", ncols=2).legend_handles:

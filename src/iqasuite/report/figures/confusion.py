@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.inference.predictions import VOTES
 from iqasuite.report.figures.score import LABELS, LOWER_IS_BETTER
-from iqasuite.report.figures.style import VERMILLION, new_figure, styled
+from iqasuite.report.figures.style import VERMILLION, letters, new_figure, readable, styled
 
 
 def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> None:
@@ -41,7 +41,8 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
     ax = fig.subplots()
     _confusion(ax, counts, numbers=True, size=10)
     ax.set(xticks=range(5), yticks=range(5), xticklabels=VOTES, yticklabels=VOTES,
-           xlabel=f"vote predicted by AIO {aio}".rstrip(), ylabel=f"vote of {observer or 'the person'}",
+           xlabel=f"vote predicted by AIO {readable(aio, 32)}".rstrip(),
+           ylabel=f"vote of {readable(observer, 32) or 'the person'}",
            title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}")  # fmt: skip
     ax.tick_params(length=0)
     fig.colorbar(ax.images[0], ax=ax, label="share of the row", shrink=0.85)
@@ -60,6 +61,7 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
     aios, people = natural_order([a for a, _ in matrices]), natural_order([o for _, o in matrices])
     numbers = len(aios) <= 6
     panel = 1.75 if numbers else max(0.5, 10 / len(aios))
+    longest = letters(panel) if numbers else 16
     fig = new_figure(panel * len(aios) + 0.7, panel * len(people) + 0.9)
     axes = fig.subplots(len(people), len(aios), squeeze=False)
     for row, observer in enumerate(people):
@@ -78,9 +80,9 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
                 )
             if column == 0:
                 upright = {"rotation": 90, "fontsize": 9} if numbers else {"rotation": 0, "fontsize": 7, "va": "center"}
-                ax.set_ylabel(observer, ha="center" if numbers else "right", **upright)
+                ax.set_ylabel(readable(observer, longest), ha="center" if numbers else "right", **upright)
             if row == len(people) - 1:
-                ax.set_xlabel(aio, fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
+                ax.set_xlabel(readable(aio, longest), fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
     corner = "" if numbers else "; number in the corner: accuracy in %"
     fig.suptitle(f"In each map: rows = the person's vote 1–5, columns = the AIO's; framed: own AIO{corner}", fontsize=9)
     fig.supylabel("votes of …", fontsize=9)
@@ -113,8 +115,8 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
         if row == column:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2))
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="predicted by the AIO of …", ylabel="votes of …")
-    ax.set_xticklabels(order, rotation=0 if len(order) <= 8 else 60)
-    ax.set_yticklabels(order)
+    ax.set_xticklabels([readable(name, 12) for name in order], rotation=0 if len(order) <= 8 else 60)
+    ax.set_yticklabels([readable(name, 24) for name in order])
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)

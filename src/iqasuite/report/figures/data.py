@@ -18,7 +18,9 @@ from iqasuite.report.figures.style import (
     ORANGE,
     PALETTE,
     VERMILLION,
+    letters,
     new_figure,
+    readable,
     rows_axis,
     small_multiples,
     styled,
@@ -41,6 +43,7 @@ def mos_distribution(images: pd.DataFrame, scale_name: str = "MOS") -> Figure:
     mos = images["mos"].dropna()
     axes[0].hist(mos, bins=min(40, max(8, int(np.sqrt(len(mos))))), color=BLUE)
     axes[0].axvline(mos.mean(), color=VERMILLION, linewidth=1.4)
+    scale_name = readable(scale_name, 36)
     axes[0].set(xlabel=f"{scale_name} (higher = better)", ylabel="images")
     axes[0].set_title(f"{len(mos)} images, mean {mos.mean():.2f}, standard deviation {mos.std():.2f}")
     if spread:
@@ -64,7 +67,7 @@ def content_spread(images: pd.DataFrame, at_most: int = 60) -> Figure:
     shown = mean.iloc[np.unique(np.linspace(0, len(mean) - 1, min(at_most, len(mean))).astype(int))]
     fig = new_figure(8, 0.9 + 0.17 * len(shown))
     ax = fig.subplots()
-    rows_axis(ax, [name if len(name) <= 34 else name[:33] + "…" for name in shown.index])
+    rows_axis(ax, list(shown.index), longest=34)
     ax.tick_params(axis="y", labelsize=7)
     own = images[images["content"].isin(shown.index)]
     y = own["content"].map({name: row for row, name in enumerate(shown.index)})
@@ -86,7 +89,8 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
     """
     known = images[(images["distortion"] != "") & images["level"].notna()]
     kinds = natural_order(known["distortion"])
-    fig, axes = small_multiples(len(kinds), per_row, (max(1.9, 9 / min(len(kinds), per_row)), 2.0), sharey=True)
+    width = max(1.9, 9 / min(len(kinds), per_row))
+    fig, axes = small_multiples(len(kinds), per_row, (width, 2.0), sharey=True)
     for ax, kind in zip(axes, kinds, strict=True):
         own = known[known["distortion"] == kind]
         ax.scatter(own["level"], own["mos"], s=6, color=BLUE, alpha=0.35, linewidth=0)
@@ -99,7 +103,7 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
         varies = own["level"].nunique() > 1
         value = srocc(own["level"].to_numpy(float), own["mos"].to_numpy(float)) if varies else np.nan
         order = f", SROCC {value:.2f}".replace("-", "−") if varies else ""
-        ax.set_title(f"{kind}\nn = {len(own)}{order}", fontsize=8)
+        ax.set_title(f"{readable(kind, letters(width, 8))}\nn = {len(own)}{order}", fontsize=8)
     fig.supxlabel("level, in the set's own units", fontsize=9)
     fig.supylabel("mean opinion score", fontsize=9)
     return fig
@@ -249,7 +253,7 @@ def contact_sheet(images: pd.DataFrame, read: Callable[[str], np.ndarray], n: in
     for ax, row in zip(axes, chosen.itertuples(), strict=True):
         ax.imshow(_thumbnail(read(row.image), 220))
         ax.set_axis_off()
-        ax.set_title(f"{row.mos:.2f}" if np.isfinite(row.mos) else row.content, fontsize=8)
+        ax.set_title(f"{row.mos:.2f}" if np.isfinite(row.mos) else readable(row.content, letters(1.7, 8)), fontsize=8)
     return fig
 
 

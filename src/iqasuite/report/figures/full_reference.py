@@ -22,7 +22,9 @@ from iqasuite.report.figures.style import (
     VERMILLION,
     cell_grid,
     ink_on,
+    letters,
     new_figure,
+    readable,
     rows_axis,
     styled,
 )
@@ -53,7 +55,7 @@ def error_maps(
         axes[0, i].imshow(image)
         axes[1, i].imshow(np.asarray(Image.fromarray(image).convert("L")), cmap="gray", vmin=0, vmax=255)
         axes[1, i].imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=0.35 + 0.65 * share)
-        axes[0, i].set_title(names[i], fontsize=8)
+        axes[0, i].set_title(readable(names[i], letters(2.2, 8)), fontsize=8)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         for side in ax.spines.values():
@@ -151,7 +153,7 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         look = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
         ends = [(own["value"] - own["low"]).clip(lower=0), (own["high"] - own["value"]).clip(lower=0)]
         look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
-        ax.errorbar(x, own["value"], yerr=ends, capsize=2, label=loss, **look)
+        ax.errorbar(x, own["value"], yerr=ends, capsize=2, label=readable(loss, 32), **look)
     ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     ax.set(xlabel="pairs in a batch", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval")
     ax.grid(True, axis="y")
@@ -177,8 +179,7 @@ def sources_plot(table: pd.DataFrame) -> Figure:
         own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
         height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
         ax.scatter(own, height, s=20, marker=_MARKERS[i % len(_MARKERS)], color=PALETTE[i % len(PALETTE)],
-                   alpha=0.9, linewidths=0, label=source if len(source) < 25 else f"{source[:23]}…",
-                   zorder=3)  # fmt: skip
+                   alpha=0.9, linewidths=0, label=readable(source, 24), zorder=3)  # fmt: skip
     ax.axvline(1, color=GRAY, linewidth=0.8)
     ax.set_xlabel("SROCC with the mean opinion score")
     fig.legend(loc="outside lower center", ncols=3)

@@ -23,7 +23,9 @@ from iqasuite.report.figures.style import (
     SEQUENTIAL,
     cell_grid,
     ink_on,
+    letters,
     new_figure,
+    readable,
     small_multiples,
     styled,
 )
@@ -66,7 +68,7 @@ def latency_accuracy_plot(
         }
         ax.errorbar(
             own["median_ms"], own["value"], **ends, linestyle="none", marker=_MARKERS[i % len(_MARKERS)], markersize=6,
-            color=PALETTE[i % len(PALETTE)], elinewidth=1.1, capsize=2, label=name or None,
+            color=PALETTE[i % len(PALETTE)], elinewidth=1.1, capsize=2, label=readable(name, 32) or None,
         )  # fmt: skip
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
@@ -99,9 +101,10 @@ def _label_points(fig: Figure, ax: Axes, table: pd.DataFrame) -> None:
         points.append((row.model, Bbox.from_bounds(x - 25, y - 25, 50, 50)))  # a name must not seem to be theirs
     for name, own in table.groupby("model", sort=False):
         tried, near = [], [*taken, *(box for other, box in points if other != name)]
+        shown = readable(name, 36)
         for x, y in own[["median_ms", "value"]].to_numpy(float):
             for dx, dy, side in _PLACES:
-                text = ax.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha=side, fontsize=7.5)
+                text = ax.annotate(shown, (x, y), (dx, dy), textcoords="offset points", ha=side, fontsize=7.5)
                 box = text.get_window_extent()
                 covered = sum(_area(Bbox.intersection(box, other)) for other in near)
                 tried.append((covered + _area(box) - _area(Bbox.intersection(box, ax.bbox)), text, box))
@@ -163,7 +166,7 @@ def map_strip(
             for ax in axes[row]:
                 ax.contour(x, y, whole, levels=[edge], colors="black", linewidths=2.2)
                 ax.contour(x, y, whole, levels=[edge], colors="white", linewidths=1.0)
-        axes[row, 0].set_title(names[row], fontsize=8, loc="left")
+        axes[row, 0].set_title(readable(names[row], letters(2.1 if pictures is None else 7, 8)), fontsize=8, loc="left")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         for side in ax.spines.values():
@@ -214,11 +217,12 @@ def distribution_plot(
         ax.plot(votes, ours, color=BLUE, marker="o", markersize=3.5, linewidth=1.4, label="predicted")
         for shares, colour in ((theirs, GRAY), (ours, BLUE)):
             ax.plot([shares @ votes], [0], marker="^", color=colour, markersize=6, clip_on=False, zorder=4)
+        name = readable(name, letters(1.9, 7.5))
         ax.set_title(f"{name}\nearth mover's distance {_distance(ours, theirs):.2f}", fontsize=7.5)
         ax.set_xticks(votes)
         ax.tick_params(labelbottom=True)  # also where the last row has no panel below
     axes[0].set_ylim(0, max(float(np.max(predicted)), float(np.max(observed))) * 1.08)
-    fig.supxlabel(f"{scale_name} (triangles: means)", fontsize=9)
+    fig.supxlabel(f"{readable(scale_name, 48)} (triangles: means)", fontsize=9)
     fig.supylabel("share", fontsize=9)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return fig

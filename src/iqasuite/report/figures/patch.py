@@ -15,7 +15,9 @@ from iqasuite.report.figures.style import (
     LIGHT,
     SEQUENTIAL,
     VERMILLION,
+    letters,
     new_figure,
+    readable,
     small_multiples,
     styled,
 )
@@ -42,7 +44,7 @@ def scan_orders(orders: Mapping[str, np.ndarray], rows: int, columns: int) -> Fi
         ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
         ax.set_axis_off()
         jumps = int((np.abs(np.diff(x)) + np.abs(np.diff(y)) > 1).sum())
-        ax.set_title(f"{name}: {jumps} jumps")
+        ax.set_title(f"{readable(name, 20)}: {jumps} jumps")
     return fig
 
 
@@ -86,7 +88,7 @@ def quality_maps(
     low, high = min(np.nanmin(m) for m in local), max(np.nanmax(m) for m in local)
     end = max(1.2, *(np.nanmax(np.maximum(m, 1 / np.maximum(m, 0.05))) for m in attention))
     looks = ({"cmap": SEQUENTIAL, "vmin": low, "vmax": high}, {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)})
-    labels = (f"predicted {scale_name}, patch by patch", "attention over an equal share")
+    labels = (f"predicted {readable(scale_name, 24)}, patch by patch", "attention over an equal share")
     for row, maps, look, label in zip(axes, (local, attention), looks, labels, strict=True):
         for i, (ax, values) in enumerate(zip(row, maps, strict=True)):
             height, width = values.shape if images is None else images[i].shape[:2]
@@ -99,5 +101,5 @@ def quality_maps(
     bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
     bar.minorticks_off()
     for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(name, fontsize=8)
+        ax.set_title(readable(name, letters(2.1, 8)), fontsize=8)
     return fig

@@ -23,6 +23,7 @@ from iqasuite.report.figures.style import (
     bands,
     dots,
     new_figure,
+    readable,
     rows_axis,
     small_multiples,
     styled,
@@ -72,7 +73,7 @@ def ambiguity_plot(ambiguity: pd.DataFrame, at_most: int = 40) -> Figure:
     shown = ordered.iloc[chosen]
     fig = new_figure(8, 0.8 + 0.19 * len(shown))
     ax = fig.subplots()
-    rows_axis(ax, [name if len(name) <= 36 else name[:35] + "…" for name in map(str, shown.index)])
+    rows_axis(ax, list(shown.index), longest=36)
     ax.tick_params(axis="y", labelsize=7)
     dots(ax, shown["value"], np.arange(len(shown)), shown["low"], shown["high"], BLUE)
     ax.set_xlim(0)
@@ -120,8 +121,9 @@ def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
     fig = new_figure(size + 0.9, size)
     ax = fig.subplots()
     shown = ax.imshow(table, cmap=SEQUENTIAL)
-    ax.set_xticks(range(len(order)), order, rotation=90)
-    ax.set_yticks(range(len(order)), order)
+    names = [readable(name, 24) for name in order]
+    ax.set_xticks(range(len(order)), names, rotation=90)
+    ax.set_yticks(range(len(order)), names)
     if len(order) <= 24:
         middle = (np.nanmin(table.to_numpy()) + np.nanmax(table.to_numpy())) / 2
         for i in range(len(order)):
@@ -131,8 +133,8 @@ def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
                     text = f"{value:.2f}".removeprefix("0").replace("-0", "−")
                     ax.text(j, i, text, ha="center", va="center", fontsize=6.5 if len(order) > 10 else 8.5,
                             color="black" if value > middle else "white")  # fmt: skip
-    names = {"accuracy": "share of equal votes", "qwk": "quadratic-weighted kappa", "srocc": "SROCC"}
-    fig.colorbar(shown, ax=ax, shrink=0.8, label=names.get(metric, metric))
+    labels = {"accuracy": "share of equal votes", "qwk": "quadratic-weighted kappa", "srocc": "SROCC"}
+    fig.colorbar(shown, ax=ax, shrink=0.8, label=labels.get(metric, metric))
     return fig
 
 
@@ -278,7 +280,7 @@ def thresholds_plot(thresholds: pd.DataFrame, label: str) -> Figure:
     known = thresholds[thresholds["parameter"].isin(CUTS)].dropna(subset="value")
     low, high = known["value"].quantile([0.02, 0.98])
     ax.set_xlim(low - 0.25 * (high - low), high + 0.25 * (high - low))
-    ax.set_xlabel(label)
+    ax.set_xlabel(readable(label, 100))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=4, title="between the votes")
     return fig
 
@@ -309,7 +311,7 @@ def ceilings_plot(
     for number, (model, rows) in enumerate(reached.groupby("model", sort=False)):
         values = rows.set_index("observer")["value"].reindex(observers)
         ax.scatter(values, y, marker="sv^D"[number % 4], s=26, facecolor="none", linewidth=1.2, zorder=3,
-                   edgecolor=PALETTE[number % len(PALETTE)], label=model)  # fmt: skip
+                   edgecolor=PALETTE[number % len(PALETTE)], label=readable(model, 40))  # fmt: skip
     names = {"accuracy": "share of votes predicted", "qwk": "quadratic-weighted kappa", "mae": "mean absolute error"}
     ax.set_xlabel(names.get(metric, metric))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -343,8 +345,9 @@ def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0
     right.set_xlim(0, limit)
     right.set_title(f"BT.500: {int(both['flagged'].sum())} of {len(both)} flagged")
     for row in both[both["share"].notna() & (both["flagged"] | (both["r1"] < threshold))].head(8).itertuples():
-        right.annotate(row.observer, (100 * row.share, 1 if np.isnan(row.balance) else row.balance), xytext=(4, 3),
-                       textcoords="offset points", fontsize=7)  # fmt: skip
+        place = 100 * row.share, 1 if np.isnan(row.balance) else row.balance
+        name = readable(row.observer, 20)
+        right.annotate(name, place, xytext=(4, 3), textcoords="offset points", fontsize=7)
     return fig
 
 
@@ -363,7 +366,7 @@ def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
     ax = fig.subplots()
     ax.imshow(table[sessions], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(range(len(sessions)), [f"session {session}" for session in sessions])
-    ax.set_yticks(range(len(observers)), observers)
+    ax.set_yticks(range(len(observers)), [readable(name, 24) for name in observers])
     faulty = set(zip(faults["observer"], faults["session"], strict=True))
     for i, observer in enumerate(observers):
         for j, session in enumerate(sessions):
@@ -393,6 +396,6 @@ def two_tests_plot(first: pd.Series, second: pd.Series, first_label: str, second
     slope, start = np.polyfit(both["x"], both["y"], 1)
     ax.plot([1, 5], [start + slope, start + 5 * slope], color=VERMILLION, linewidth=1.4)
     ax.set(xlim=(0.9, 5.1), ylim=(0.9, 5.1), xticks=range(1, 6), yticks=range(1, 6), aspect="equal")
-    ax.set(xlabel=first_label, ylabel=second_label)
+    ax.set(xlabel=readable(first_label), ylabel=readable(second_label))
     ax.set_title(f"{len(both)} images, SROCC {both['x'].corr(both['y'], 'spearman'):.3f}, slope {slope:.2f}")
     return fig

@@ -18,7 +18,9 @@ from iqasuite.report.figures.style import (
     PALETTE,
     VERMILLION,
     dots,
+    letters,
     new_figure,
+    readable,
     rows_axis,
     signed,
     small_multiples,
@@ -48,7 +50,7 @@ def votes_histogram(votes: pd.DataFrame) -> Figure:
             shares = [100 * (cast == vote).mean() if len(cast) else 0 for vote in VOTES]
             place = VOTES - 0.4 + width * (number + 0.5)
             ax.bar(place, shares, width, color=PALETTE[number % len(PALETTE)], label=f"session {session}")
-        ax.set_title(f"{observer} (mean {own['vote'].mean():.2f})", fontsize=9)
+        ax.set_title(f"{readable(observer, _beside(per_row))} (mean {own['vote'].mean():.2f})", fontsize=9)
         ax.set_xticks(VOTES)
     fig.supxlabel("vote (1 = bad, 5 = excellent)", fontsize=9)
     fig.supylabel("share of votes (%)", fontsize=9)
@@ -78,7 +80,7 @@ def votes_over_mos(votes: pd.DataFrame, mos: pd.Series) -> Figure:
         bins = np.round(x * 2) / 2
         mean = pd.Series(y).groupby(bins).agg(["mean", "size"]).query("size >= 3")["mean"]
         ax.plot(mean.index, mean, color=VERMILLION, linewidth=1.6)
-        ax.set_title(f"{observer} ({signed(y.mean() - np.nanmean(x))})", fontsize=9)
+        ax.set_title(f"{readable(observer, _beside(per_row))} ({signed(y.mean() - np.nanmean(x))})", fontsize=9)
         ax.set(xticks=VOTES, yticks=VOTES, xlim=(0.8, 5.2), ylim=(0.6, 5.4))
     fig.supxlabel("mean opinion score of the image (in brackets: the person's mean vote minus it)", fontsize=9)
     fig.supylabel("vote", fontsize=9)
@@ -165,16 +167,16 @@ def nuisance_plot(nuisances: pd.DataFrame, mos: pd.Series) -> Figure:
         draw = _numbers if is_numeric_dtype(nuisances[name]) else _categories
         title = draw(ax, known["x"], known["mos"].to_numpy(float))
         label = _NUISANCES.get(name, name.replace("_", " "))
-        ax.set(xlabel=_plain(label), ylabel="mean opinion score", ylim=(0.9, 5.1), yticks=VOTES)
+        ax.set(xlabel=readable(label), ylabel="mean opinion score", ylim=(0.9, 5.1), yticks=VOTES)
         ax.grid(True)
         without = len(mos) - len(known)
         ax.set_title(f"{len(known)} images{title}" + (f"; {without} images give nothing away" if without else ""))
     return fig
 
 
-def _plain(text: str) -> str:
-    """Text in which nothing is taken for a formula."""
-    return text.replace("$", r"\$")
+def _beside(per_row: int) -> int:
+    """Letters of a name above a panel, beside a number, where so many panels stand in a row."""
+    return max(12, letters(10 / per_row) - 12)
 
 
 def _numbers(ax: Axes, values: pd.Series, mos: np.ndarray) -> str:
@@ -189,7 +191,7 @@ def _categories(ax: Axes, values: pd.Series, mos: np.ndarray) -> str:
     place = values.map({name: k for k, name in enumerate(means.index)}).to_numpy(float)
     ax.scatter(place, mos, s=14, color=BLUE, alpha=0.4, linewidth=0)
     ax.plot(range(len(means)), means, "_", color=VERMILLION, markersize=14, markeredgewidth=2)
-    names = [_plain(name if len(name) <= 20 else f"{name[:19]}…") or "(empty)" for name in means.index]
+    names = [readable(name, 20) or "(empty)" for name in means.index]
     turned = {"rotation": 30, "ha": "right"} if len(means) > 6 else {}
     ax.set_xticks(range(len(means)), names, **turned)
     n = values.nunique()

@@ -19,6 +19,7 @@ from iqasuite.report.figures.style import (
     bands,
     dots,
     new_figure,
+    readable,
     rows_axis,
     signed,
     styled,
@@ -75,7 +76,8 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
     offsets = np.linspace(-0.3, 0.3, len(looks)) if len(looks) > 1 else [0.0]
     for offset, (model, look) in zip(offsets, looks.items(), strict=True):
         own = rows[rows["model"] == model].set_index("observer").reindex(observers)
-        dots(ax, own["value"], np.arange(len(observers)) + offset, own["low"], own["high"], label=model, **look)
+        look["label"] = readable(model)
+        dots(ax, own["value"], np.arange(len(observers)) + offset, own["low"], own["high"], **look)
     ax.set_xlabel(LABELS.get(metric, metric))
     fig.legend(loc="outside upper center", ncols=min(3, len(looks)))
     return fig
@@ -133,7 +135,7 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
     rows = table[table["metric"] == metric].sort_values("gain", ascending=False)
     fig = new_figure(8, 1.0 + 0.3 * len(rows))
     ax = fig.subplots()
-    rows_axis(ax, [f"against {name}" for name in rows["against"]])
+    rows_axis(ax, [f"against {name}" for name in rows["against"]], longest=64)
     ax.axvline(0, color=GRAY, linewidth=0.8)
     y, sure = np.arange(len(rows)), (rows["p_holm"] < 0.05).to_numpy()
     for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
@@ -141,7 +143,7 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
             some = rows[chosen]
             dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
     unit = "gain in accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
-    ax.set_xlabel(f"{unit} of {model}")
+    ax.set_xlabel(f"{unit} of {readable(model)}")
     fig.legend(loc="outside upper center", ncols=2)
     return fig
 
@@ -188,7 +190,7 @@ def specificity_plot(
     for marker, (name, of_rule) in zip("|^", (rules or {}).items(), strict=False):
         own = of_rule[(of_rule["metric"] == metric) & (of_rule["against"] == "mean of others")]
         gain = own.set_index("observer")["gain"].reindex(mean["observer"])
-        label = f"the same for {name.removeprefix('baseline: ')}"
+        label = f"the same for {readable(name.removeprefix('baseline: '), 48)}"
         ax.scatter(gain, y, s=30, marker=marker, color=GRAY, label=label)
     unit = "accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
     ax.set_xlabel(f"gain in {unit}" if metric == "accuracy" else unit)
@@ -216,7 +218,7 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of th
     named = both if len(both) <= 8 else both.loc[[both["bias"].idxmin(), both["bias"].idxmax()]]
     for _, row in named.iterrows():
         left = row["bias"] > 0.6 * reach or (len(both) > 8 and row["bias"] < 0)
-        ax.annotate(row["observer"], (row["bias"], row["bias_aio"]), xytext=(-6 if left else 6, -3),
+        ax.annotate(readable(row["observer"], 16), (row["bias"], row["bias_aio"]), xytext=(-6 if left else 6, -3),
                     textcoords="offset points", fontsize=8, ha="right" if left else "left")  # fmt: skip
     r = both[["bias", "bias_aio"]].corr().iloc[0, 1] if len(both) > 2 else np.nan
     ax.set(xlabel=f"{of} (votes)", ylabel="bias of the person's AIO (votes)")
@@ -272,7 +274,7 @@ def estimates_plot(truth: np.ndarray, estimates: np.ndarray, names: Sequence[str
         ax.axline((true.mean(), true.mean()), slope=1, color=GRAY, linestyle="--", linewidth=0.8)
         ax.scatter(true, estimated, s=6, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
         srocc = pd.Series(true).corr(pd.Series(estimated), method="spearman")
-        ax.set(title=f"{name}: SROCC {srocc:.3f}, n = {len(true)}", xlabel="true", ylabel="estimated")
+        ax.set(title=f"{readable(name, 36)}: SROCC {srocc:.3f}, n = {len(true)}", xlabel="true", ylabel="estimated")
     return fig
 
 

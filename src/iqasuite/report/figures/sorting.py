@@ -18,6 +18,7 @@ from iqasuite.report.figures.style import (
     VERMILLION,
     dots,
     new_figure,
+    readable,
     rows_axis,
     small_multiples,
     styled,
@@ -39,7 +40,7 @@ def staircase_plot(position: np.ndarray, exact: np.ndarray, stand_ins: Mapping[s
     ax = fig.subplots()
     ax.plot(position, exact, color="black", linewidth=2.2, label="exact", drawstyle="steps-mid")
     for (name, values), colour, line in zip(stand_ins.items(), PALETTE, _LINES * 2, strict=False):
-        ax.plot(position, values, color=colour, linestyle=line, linewidth=1.4, label=name)
+        ax.plot(position, values, color=colour, linestyle=line, linewidth=1.4, label=readable(name, 32))
     ax.set(xlabel="one score of the batch (standard deviations)", ylabel="1 − rank correlation")
     ax.grid(True)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -62,7 +63,7 @@ def surrogate_plot(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], trained_o
         colour = BLUE if name in trained_on else VERMILLION
         ax.scatter(true, surrogate, s=4, alpha=0.25, linewidth=0, color=colour, rasterized=True)
         new = "" if name in trained_on else ", never trained on"
-        ax.set_title(f"{name.replace('_', ' ')}{new}\nmean |difference| {error:.3f}", fontsize=8)
+        ax.set_title(f"{readable(name.replace('_', ' '), 20)}{new}\nmean |difference| {error:.3f}", fontsize=8)
         ax.set(xlim=(-1, 1), ylim=(-1, 1))
         ax.grid(True)
     fig.supxlabel("true Spearman correlation", fontsize=9)
@@ -104,7 +105,8 @@ def batch_noise_plot(table: pd.DataFrame) -> Figure:
     left, right = fig.subplots(1, 2)
     for (name, own), colour, line in zip(table.groupby("loss", sort=False), PALETTE, _LINES * 2, strict=False):
         for ax, column in ((left, "deviation"), (right, "cosine")):
-            ax.plot(own["batch"], own[column], color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
+            ax.plot(own["batch"], own[column], color=colour, linestyle=line, marker="o", markersize=3.5,
+                    label=readable(name, 32))  # fmt: skip
     left.set(xscale="log", yscale="log", xlabel="images a batch", ylabel="noise of the loss (standard deviation)")
     right.set(xscale="log", xlabel="images a batch", ylabel="cosine with the whole set's gradient", ylim=(0, 1.02))
     left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops
 
+from iqasuite.inference.tables import printable
+
 # M. Okabe & K. Ito, "Color universal design", 2008.
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 PALETTE = (BLUE, VERMILLION, PURPLE, ORANGE, SKY, "#000000")
@@ -95,9 +97,31 @@ def small_multiples(n: int, per_row: int, panel: tuple[float, float], **shared) 
     return fig, axes[:n]
 
 
-def rows_axis(ax: Axes, names: list[str]) -> None:
-    """One row per name, the first on top, with faint lines to follow."""
-    ax.set_yticks(range(len(names)), names)
+def readable(name: object, longest: int = 56) -> str:
+    """A name as a figure shows it, whatever it is: of a person, an image, a model, a data set.
+
+    What lies between two `$` is no formula then, control characters are escaped, a long name has "…" in its middle (the
+    ends of names tell them apart), and one that begins with `_` is not left out of a legend.
+
+    Args:
+        name: as files have it.
+        longest: letters that are shown; `letters` tells how many fit.
+    """
+    text = printable(name)
+    if len(text) > longest:
+        end = (longest - 1) // 3
+        text = f"{text[: longest - 1 - end]}…{text[len(text) - end :]}"
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
+
+
+def letters(inches: float, size: float = 9) -> int:
+    """About how many letters of a size in points fit in a width, and never fewer than eight."""
+    return max(8, int(125 * inches / size))
+
+
+def rows_axis(ax: Axes, names: Sequence[str], longest: int = 56) -> None:
+    """One row per name (`readable`), the first on top, with faint lines to follow."""
+    ax.set_yticks(range(len(names)), [readable(name, longest) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(True, axis="y")
     ax.tick_params(axis="y", length=0)
@@ -112,9 +136,12 @@ def ink_on(colour: tuple[float, ...]) -> str:
 
 
 def cell_grid(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Names of rows and columns beside a heat map, white lines between its cells."""
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
+    """Names of rows and columns (`readable`) beside a heat map, white lines between its cells."""
+    width, height = ax.figure.get_size_inches()
+    beside, below = (min(56, letters(share, 8)) for share in (0.4 * width, 0.7 * height))  # those below are turned
+    ax.set_yticks(range(len(rows)), [readable(name, beside) for name in rows])
+    names = [readable(name, below) for name in columns]
+    ax.set_xticks(range(len(columns)), names, rotation=40, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)

@@ -1,0 +1,62 @@
+"""CSV that people may open: texts that a spreadsheet would take for formulas are guarded.
+
+Names of files, observers and models are anybody's texts. The rule: every CSV that people may open has them guarded
+(`no_formula`), also the tables and frames that the suite reads back, whose reader takes the guard off
+(`without_guard`); JSON and playlists, which programs read, have the names as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_STARTS = r"[=+\-@\t\r\n＝＋－＠]"  # of a formula
+
+
+def no_formula(text: str) -> str:
+    """Text as a cell of CSV that a spreadsheet does not take for a formula: an apostrophe before `=`, `+`, `-`, `@`.
+
+    A text that looks guarded already gets one more, so that `without_guard` gives any text back.
+    """
+    return f"'{text}" if re.match(rf"'*{_STARTS}", text) else text
+
+
+def without_guard(text: str) -> str:
+    """What `no_formula` was given."""
+    return text[1:] if re.match(rf"'+{_STARTS}", text) else text
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """Cells as a line of CSV without its end; those with commas, quotes or line breaks are quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # cells with line breaks are quoted for its sake
+    return line.getvalue().removesuffix("\r\n")
+
+
+def frame_csv(frame: pd.DataFrame, index: bool = False) -> str:
+    """A frame as CSV whose texts, names of columns and index included, are no formulas.
+
+    Args:
+        frame: numbers and texts; what no UTF-8 can hold, as a file's name may, is escaped.
+        index: whether the index is a part of the table.
+    """
+    import pandas as pd  # `iqasuite score` needs none
+
+    guarded = frame.rename(columns=_guarded)
+    for place, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biufM":
+            guarded.isetitem(place, frame.iloc[:, place].astype(object).map(_guarded))
+    if index:
+        names = frame.index.names
+        guarded.index = pd.MultiIndex.from_frame(frame.index.to_frame().map(_guarded), names=map(_guarded, names))
+    return guarded.to_csv(index=index, lineterminator="\n")
+
+
+def _guarded(value: object) -> object:
+    return no_formula(value.encode("utf-8", "backslashreplace").decode()) if isinstance(value, str) else value
