@@ -1,8 +1,10 @@
 """Names of observers as names of files: on every system, in no other folder, each text another one."""
 
+import os
+
 import pytest
 
-from iqasuite.paths import safe_name, write_atomic
+from iqasuite.paths import replacing, safe_name, write_atomic
 
 PLAIN = ["Obs1", "user 10", "Zoë", "O'Brien", "李四", "a.b", "run_Obs1", "confusion_A_on_B", "-x", "COM10"]
 ODD = [
@@ -28,3 +30,14 @@ def test_other_texts_become_names_of_files_here_and_all_differ(tmp_path):
         assert path.resolve().parent == tmp_path.resolve() and len(name.encode()) < 120
         assert not set(name) & set('/\\:*?"<>|[]\n\t\0') and name.isprintable()
     assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_a_file_is_whole_or_as_before(tmp_path):
+    path = tmp_path / "new" / "x.csv"
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write("first\n")
+    assert path.read_text() == "first\n"
+    with pytest.raises(KeyboardInterrupt), replacing(path, "w", encoding="utf-8") as file:
+        file.write("second\n")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first\n" and os.listdir(path.parent) == ["x.csv"]

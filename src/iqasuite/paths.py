@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
+import shutil
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from iqasuite.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TAKEN = r"((con|prn|aux|nul|com\d|lpt\d)?(\..*)?|_.*-[0-9a-f]{8})"  # by Windows, or by `safe_name` itself
 
@@ -67,27 +75,116 @@ def safe_name(text: str, longest: int = 100) -> str:
     return name
 
 
-def write_atomic(path: Path | str, content: bytes | str) -> Path:
-    """Write a whole file or nothing: into a temporary neighbour first, then renamed over `path`.
+@contextmanager
+def writable(path: Path | str) -> Iterator[None]:
+    """What prevents the block from writing `path` becomes an InputError that names it.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; `path` is then as it was.
+        InputError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+        yield
+    except OSError as error:
+        about = None if error.filename is None else Path(os.fsdecode(error.filename))
+        ours = about is None or about in path.parents or path in about.parents or about.parent == path.parent
+        if isinstance(error, (BrokenPipeError, TimeoutError)) or not ours:  # of a reader, of a lock, of another file
+            raise
+        reason = error.strerror or error
+        raise InputError(
+            f"{path}: cannot be written ({reason}); expected a folder with room that may be written to"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path | str, mode: str = "wb", **options: str) -> Iterator[IO]:
+    """A file to write, which replaces `path` at the end of the block; `path` stays as it was where the block fails.
+
+    Args:
+        path: its folder is made where there is none.
+        mode, options: of `open`.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path))
+        try:
+            with os.fdopen(handle, mode, **options) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def write_atomic(path: Path | str, content: bytes | str) -> Path:
+    """Write a whole file or nothing.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full; `path` is then as it was.
+    """
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def check_writable(folder: Path | str) -> None:
+    """Make a folder and see whether files can be written to it.
+
+    Raises:
+        InputError: they cannot, or the disk is full.
+    """
+    with writable(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b" ")
+
+
+@contextmanager
+def locked(path: Path | str) -> Iterator[None]:
+    """Let one process at a time make `path`, a file or folder; what a killed one left unfinished of it is removed.
+
+    The lock is the file `<path>.lock`. It stays, and is given back when its process ends, however it ends.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    from filelock import FileLock
+
+    path = Path(path)
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{path}.lock")
+        lock.acquire()
+    try:
+        remove_unfinished(path)
+        yield
+    finally:
+        lock.release()
+
+
+def unfinished(path: Path) -> str:
+    """How the temporary neighbours begin, under which `path` is written before it gets its name."""
+    return f".{path.name}.unfinished-"
+
+
+def remove_unfinished(path: Path, seconds: float = 0) -> None:
+    """Remove temporary neighbours of `path` that nobody has written to for some seconds."""
+    for left in path.parent.glob(f"{glob.escape(unfinished(path))}*"):
+        try:
+            old = time.time() - left.stat().st_mtime >= seconds
+        except FileNotFoundError:  # it has got its name in the meantime
+            continue
+        if old and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif old:
+            left.unlink(missing_ok=True)
 
 
 def file_hash(path: Path | str) -> str:

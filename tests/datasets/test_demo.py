@@ -1,6 +1,7 @@
 """The demo set is the same wherever it is made, and its observers are who they are said to be."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from iqasuite.datasets import demo, simulated
 from iqasuite.datasets.playlists import read_playlists
 from iqasuite.errors import InputError
 from iqasuite.images.loading import read_image
-from iqasuite.paths import file_hash
+from iqasuite.paths import file_hash, unfinished
 
 PLAYLISTS = Path(__file__).parents[2] / "playlists" / "demo"
 
@@ -132,17 +133,33 @@ def test_made_once_and_whole(tmp_path, small, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before and len(before) > 26
     demo.make(root, seed=1)  # another recipe replaces it
     assert json.loads((root / "manifest.json").read_text())["seed"] == 1
-    assert [p.name for p in root.parent.iterdir()] == ["demo"]
+    assert {p.name for p in root.parent.iterdir()} == {"demo", "demo.lock"}
 
 
-def test_interrupt_leaves_nothing(tmp_path, small, monkeypatch):
+def test_interrupt_and_full_disk_leave_nothing(tmp_path, small, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
+
+    def full():
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(demo, "ratings", interrupted)
     with pytest.raises(KeyboardInterrupt):
         demo.make(tmp_path / "demo")
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(demo, "contents", full)
+    with pytest.raises(InputError, match=r"demo: cannot be written \(No space left"):
+        demo.make(tmp_path / "demo")
+    assert [p.name for p in tmp_path.iterdir()] == ["demo.lock"]
+
+
+def test_two_at_once_make_it_once_and_what_a_killed_one_left_is_removed(tmp_path, small, monkeypatch):
+    root, made, ratings = tmp_path / "demo", [], demo.ratings
+    left = tmp_path / f"{unfinished(root)}x"
+    left.mkdir()
+    monkeypatch.setattr(demo, "ratings", lambda *given: made.append(1) or ratings(*given))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(demo.make, [root, root]))
+    assert made == [1] and not left.exists() and len(demo.load(root).images) == 26
 
 
 def test_somebody_elses_folder_is_left_alone(tmp_path):

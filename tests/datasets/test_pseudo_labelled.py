@@ -15,6 +15,7 @@ from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photograph as installed
 from iqasuite.images.photographs import photographs as files_of
 from iqasuite.models.metrics import piq_metrics
+from iqasuite.paths import unfinished
 
 KINDS = ("blur", "noise", "patch_shift", "jpeg2000")
 METRICS = piq_metrics.qualities(("psnr", "gmsd", "haarpsi"))
@@ -119,7 +120,7 @@ def test_a_damaged_set_is_made_again(photographs, tmp_path):
     before = first.pairs(range(5))[1]
     with open(first.distorted.path, "r+b") as file:
         file.truncate(1000)
-    left = tmp_path / f".{first.distorted.path.parent.name}.killed"  # what a killed process leaves
+    left = tmp_path / f"{unfinished(first.distorted.path.parent)}x"  # what a killed process leaves
     left.mkdir()
     np.testing.assert_array_equal(make(photographs[:1], METRICS, **few).pairs(range(5))[1], before)
     assert not left.exists()

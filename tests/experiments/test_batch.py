@@ -17,7 +17,8 @@ from PIL import Image
 
 from iqasuite.errors import InputError
 from iqasuite.experiments import batch, processes
-from iqasuite.experiments.suite import Run
+from iqasuite.experiments.suite import Run, read_suite
+from iqasuite.report.provenance import record, write_run
 
 HANGS = 1200  # seconds after which something hangs; how fast a batch is does not matter here
 WRITE = (
@@ -172,6 +173,12 @@ def test_of_a_progress_bar_nothing_stays_in_the_notebook():
     assert output["text"] == "a\r\nb\n"
 
 
+def test_a_very_long_line_is_filed_as_fast_as_any_other():
+    output = nbformat.v4.new_output("stream", name="stdout", text="word " * 300_000)
+    batch._clean_output(output)
+    assert output["text"] == "word " * 300_000
+
+
 @pytest.mark.slow
 def test_a_notebook_whose_process_dies_is_a_failed_run(project):
     project.notebook("die", "", "import os; os._exit(9)")
@@ -203,6 +210,32 @@ def test_grids_of_photographs_are_kept_as_jpeg(project):
     assert list(output["data"]) == ["image/jpeg"]
     kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))))
     assert kept.shape == pixels.shape and np.abs(kept.astype(int) - pixels).mean() < 3
+
+
+def test_a_run_that_was_ended_before_its_notebook_was_filed_does_not_pass_for_done(project, monkeypatch):
+    project.notebook("write", "")
+    project.suite("runs:\n  - {name: one, notebook: write}")
+    described = project.root / "results/small/runs/one.json"
+
+    def execute(suite, run, *_):
+        write_run(suite.name, record(run.name, {}))
+        return nbformat.v4.new_notebook(), ""
+
+    def full(*_):
+        assert described.is_file()
+        raise InputError("one.ipynb: cannot be written")
+
+    monkeypatch.setattr(batch, "_execute", execute)
+    with monkeypatch.context() as patched, pytest.raises(InputError, match="one.ipynb"):
+        patched.setattr(batch, "_file_notebook", full)
+        batch.run_notebook("small", "one")
+    assert not described.exists()
+    batch.run_notebook("small", "one")
+    batch._wait_for_runs(read_suite("small"))
+    assert described.exists()
+    (project.root / batch.marker("small", "one")).unlink()  # as after a kill
+    batch._wait_for_runs(read_suite("small"))
+    assert not described.exists()
 
 
 def test_a_run_forgets_what_the_one_before_left(project):

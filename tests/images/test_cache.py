@@ -14,7 +14,7 @@ from iqasuite.errors import InputError
 from iqasuite.images import cache
 from iqasuite.images.cache import open_cache
 from iqasuite.images.loading import FITS, read_image, resized
-from iqasuite.paths import file_hash
+from iqasuite.paths import file_hash, unfinished
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def root(tmp_path):
 
 
 def contents(root):
-    return sorted(path.suffix for path in root.iterdir()) if root.exists() else []
+    return sorted(path.suffix for path in root.iterdir() if path.suffix != ".lock") if root.exists() else []
 
 
 def test_stretched_pixels_are_those_of_a_plain_resize(files, root):
@@ -173,7 +173,12 @@ def test_impossible_requests(files, root):
         open_cache([*files, files[0].with_name("none.png")], (8, 8), root)
 
 
-def test_concurrent_builders(files, root):
+def test_concurrent_builders_decode_once_and_remove_what_a_killed_one_left(files, root, monkeypatch):
+    decoded, left = [], unfinished(open_cache(files, (16, 16), root).path)
+    for path in root.glob("*.u8"):
+        path.unlink()
+    (root / f"{left}x").write_bytes(b"half")
+    monkeypatch.setattr(cache, "read_image", lambda path: decoded.append(path) or read_image(path))
     batches, threads = [], []
     for _ in range(6):
         threads.append(threading.Thread(target=lambda: batches.append(open_cache(files, (16, 16), root)[range(12)])))
@@ -181,6 +186,7 @@ def test_concurrent_builders(files, root):
     for thread in threads:
         thread.join()
     assert len(batches) == 6 and all((batch == batches[0]).all() for batch in batches)
+    assert len(decoded) == len(files)
     assert contents(root) == [".json", ".json", ".u8"]
 
 

@@ -16,7 +16,7 @@ from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets import splits
 from iqasuite.errors import InputError
 from iqasuite.inference.score import Scored, Task, challenge_lines
-from iqasuite.inference.tables import format_of, lines, printable, written
+from iqasuite.inference.tables import format_of, lines, printable
 
 NAMES = ["a.png", "two\nlines.png", 'b, "c"\nd.png', "ü\x1b[31m.png", os.fsdecode(b"\xff.png")]
 ROWS = [{"score": 1 / 3, "word": "fair", "image": name} for name in NAMES] + [{"image": "e.png", "error": "lost"}]
@@ -96,17 +96,6 @@ def test_rows_are_written_as_they_come():
 
 def test_printable_keeps_what_can_be_seen():
     assert printable("Größe 1.png") == "Größe 1.png" and printable("a\tb\u202e") == "a\\tb\\u202e"
-
-
-def test_a_file_is_whole_or_as_before(tmp_path):
-    path = tmp_path / "new" / "x.csv"
-    with written(path) as file:
-        file.write("first\n")
-    assert path.read_text() == "first\n"
-    with pytest.raises(KeyboardInterrupt), written(path) as file:
-        file.write("second\n")
-        raise KeyboardInterrupt
-    assert path.read_text() == "first\n" and os.listdir(path.parent) == ["x.csv"]
 
 
 @pytest.mark.parametrize(("output", "wanted", "form"), [(None, None, "table"), ("x.csv", None, "csv"),

@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_training import run  # noqa: E402
 
 from iqasuite.errors import InputError  # noqa: E402
+from iqasuite.paths import unfinished  # noqa: E402
 from iqasuite.training import loop  # noqa: E402
 from iqasuite.training.batches import ArrayBatches  # noqa: E402
-from iqasuite.training.checkpoints import load_checkpoint  # noqa: E402
+from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from iqasuite.training.loop import Schedule, TrainingError, fit  # noqa: E402
 from iqasuite.training.losses import soft_cross_entropy  # noqa: E402
 from iqasuite.training.machine import computes_in_bf16  # noqa: E402
@@ -79,6 +80,15 @@ def test_finished_checkpoint_is_read_and_not_trained_again(whole):
 def test_checkpoint_of_another_training_is_refused(whole, change, word):
     with pytest.raises(InputError, match=word):
         run(whole[2], **change)
+
+
+def test_half_a_checkpoint_that_a_killed_process_left_is_removed_when_it_is_old(tmp_path):
+    old, new = (tmp_path / f"{unfinished(tmp_path / 'training.pt')}{age}" for age in ("old", "new"))
+    for half in (old, new):
+        half.write_bytes(b"half a checkpoint")
+    os.utime(old, (0, 0))
+    save_checkpoint(tmp_path / "training.pt", {"epoch": 1})
+    assert new.exists() and not old.exists()  # another process may be writing the new one
 
 
 def test_half_a_checkpoint_is_refused(tmp_path):

@@ -274,9 +274,12 @@ def test_no_room_leaves_nothing(network, files, tmp_path, monkeypatch):
 
 def test_second_process_waits(network, files, tmp_path, monkeypatch):
     features = extract(files, network, root=tmp_path / "store", **SMALL)
-    monkeypatch.setattr(patch_features, "FileLock", lambda path: FileLock(path, timeout=0.01))
-    with FileLock(f"{features.path}.lock"), pytest.raises(TimeoutError):
-        extract(files, network, root=tmp_path / "store", **SMALL)
+    with FileLock(f"{features.path}.lock"):
+        monkeypatch.setattr("filelock.FileLock", lambda path: FileLock(path, timeout=0.01))
+        extract(files, network, root=tmp_path / "store", **SMALL)  # what is whole is read
+        (features.path / "index.json").unlink()
+        with pytest.raises(TimeoutError):
+            extract(files, network, root=tmp_path / "store", **SMALL)
 
 
 def test_bad_input_is_named(network, files, tmp_path):

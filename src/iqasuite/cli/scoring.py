@@ -224,7 +224,8 @@ def _watched(items: Iterable, total: int | None, unit: str, quiet_lines: bool) -
 def _write(rows: Iterable, columns: dict[str, str], legend: list[str], form: str, output: Path | None,
            total: int | None) -> int:  # fmt: skip
     """Write rows as they come, name what failed; the exit status."""
-    from iqasuite.inference.tables import lines, printable, written
+    from iqasuite.inference.tables import lines, printable
+    from iqasuite.paths import replacing
 
     failed: list[str] = []
     counted = {"all": 0, "failed": 0}
@@ -240,7 +241,7 @@ def _write(rows: Iterable, columns: dict[str, str], legend: list[str], form: str
 
     if form == "table":
         columns = {name: width for name, width in columns.items() if name != "error"}
-    with written(output) if output else nullcontext(sys.stdout) as file:
+    with replacing(output, "w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as file:
         for line in chain(legend if form == "table" else [], lines(noted(), columns, form)):
             file.write(f"{line}\n")
         if output and counted["failed"] == counted["all"]:
@@ -383,7 +384,8 @@ def _write_scores(scores, ranked, heading: str, form: str, output: Path | None) 
     For programs a difference has its own metric, such as "srocc above sharpness".
     """
     from iqasuite.experiments import evaluating
-    from iqasuite.inference.tables import lines, written
+    from iqasuite.inference.tables import lines
+    from iqasuite.paths import replacing
 
     if form == "table":
         tables = [heading], lines(evaluating.beside_baseline(scores), evaluating.COLUMNS, form)
@@ -393,7 +395,7 @@ def _write_scores(scores, ranked, heading: str, form: str, output: Path | None) 
         every = evaluating.pd.concat([scores, ranked.iloc[1:]]).drop(columns=["protocol", "seeds"])
         columns = dict.fromkeys([*(c for c in every if c != "dataset"), "dataset"], "<0")
         tables = (lines(every.to_dict("records"), columns, form),)
-    with written(output) if output else nullcontext(sys.stdout) as file:
+    with replacing(output, "w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as file:
         for line in chain(*tables):
             file.write(f"{line}\n")
     if output:

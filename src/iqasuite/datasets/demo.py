@@ -29,7 +29,7 @@ from iqasuite.datasets.playlists import read_playlists, write_playlist
 from iqasuite.errors import InputError
 from iqasuite.images import distortions
 from iqasuite.images.photographs import PHOTOGRAPHS, SIZE, contents
-from iqasuite.paths import cache_root, file_hash
+from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
 
 _log = logging.getLogger(__name__)
 
@@ -80,31 +80,15 @@ def make(root: Path | str, seed: int = 0) -> None:
     A demo set made by an older recipe is replaced.
 
     Raises:
-        InputError: `root` holds something that is not a demo set.
-        OSError: the folder cannot be written; nothing is left behind then.
+        InputError: `root` holds something that is not a demo set, or cannot be written; nothing of the set is left
+            behind then.
     """
     root = Path(root)
     if _is_current(root, seed):
         return
-    _log.info("making the demo set in %s", root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
-    try:
-        _fill(temporary, seed)
-        os.chmod(temporary, 0o755)
-        if root.exists():
-            if any(root.iterdir()):
-                os.replace(root, temporary / "replaced")
-            else:
-                root.rmdir()
-        try:
-            os.replace(temporary, root)
-        except OSError:  # somebody else was faster: theirs is as good
-            if not _is_current(root, seed):
-                raise
-        shutil.rmtree(root / "replaced", ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with locked(root), writable(root):  # runs of a batch want it at the same time: one of them makes it
+        if not _is_current(root, seed):
+            _build(root, seed)
 
 
 def load(root: Path | str | None = None) -> Dataset:
@@ -138,6 +122,24 @@ def load(root: Path | str | None = None) -> Dataset:
         citation="",
         truth=pd.read_csv(root / "truth.csv"),
     )
+
+
+def _build(root: Path, seed: int) -> None:
+    """Write the set into a temporary neighbour, which becomes the folder when it is whole."""
+    _log.info("making the demo set in %s", root)
+    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=unfinished(root)))
+    try:
+        _fill(temporary, seed)
+        os.chmod(temporary, 0o755)
+        if root.exists():
+            if any(root.iterdir()):
+                os.replace(root, temporary / "replaced")
+            else:
+                root.rmdir()
+        os.replace(temporary, root)
+        shutil.rmtree(root / "replaced", ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _fill(root: Path, seed: int) -> None:

@@ -23,7 +23,7 @@ from iqasuite.datasets.frames import VOTE_SCALE, VOTES, empty, validate
 from iqasuite.datasets.matlab import read_mat_session, text_of_time
 from iqasuite.datasets.spreadsheets import composed, is_left_behind, read_rows, read_times
 from iqasuite.errors import InputError
-from iqasuite.paths import write_atomic
+from iqasuite.paths import check_writable, write_atomic
 
 _log = logging.getLogger(__name__)
 _LONG = ["Image Name", "Vote", "Duration", "Timestamp"]
@@ -130,9 +130,8 @@ def convert_playlists(source: Path | str, target: Path | str, overwrite: bool = 
         The files written, in the order of their names.
 
     Raises:
-        InputError: no .mat files, one or more that cannot be read (all are named), two of the same name, or playlists
-            that are there already.
-        OSError: the target cannot be written or the disk is full; the playlists are then as they were.
+        InputError: no .mat files, one or more that cannot be read (all are named), two of the same name, playlists
+            that are there already, or the target cannot be written; the playlists are then as they were.
     """
     files = _conversions(Path(source), Path(target))
     present = [str(path) for path in files.values() if path.exists()]
@@ -151,7 +150,7 @@ def convert_playlists(source: Path | str, target: Path | str, overwrite: bool = 
             f"{source}: nothing converted, {len(messages)} of {len(files)} files wrong: {'; '.join(messages)}"
         )
     top = Path(target) if Path(target).suffix.lower() != ".csv" else Path(target).parent
-    top.mkdir(parents=True, exist_ok=True)
+    check_writable(top)
     with tempfile.TemporaryDirectory(dir=top, prefix=".converting") as folder:  # a full disk is noticed here
         made = [write_playlist(votes[written], Path(folder) / f"{i}.csv") for i, written in enumerate(votes)]
         for new, written in zip(made, votes, strict=True):

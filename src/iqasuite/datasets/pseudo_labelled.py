@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -33,7 +32,7 @@ from iqasuite.errors import InputError
 from iqasuite.images import more_distortions
 from iqasuite.images.cache import ImageCache
 from iqasuite.images.loading import read_image, resized
-from iqasuite.paths import cache_root, file_hash
+from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
 
 _log = logging.getLogger(__name__)
 # How a table is read: "NA" and "007" are names like any other.
@@ -102,11 +101,11 @@ def make(photographs: Sequence[Path | str], metrics: Mapping[str, Callable[[Tens
         "metrics": list(metrics), "versions": {name: version(name) for name in ("piq", "pillow")},
     }  # fmt: skip
     folder = Path(root) if root is not None else cache_root() / "pseudo_labelled"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
-    with FileLock(f"{path}.lock"):  # runs of a batch want the same set at the same time: one of them makes it
-        if not _is_whole(path, size):
-            _build(path, paths, metrics, kinds, size, places, seed)
+    if not _is_whole(path, size):
+        with locked(path), writable(path):  # runs of a batch want the same set at the same time: one of them makes it
+            if not _is_whole(path, size):
+                _build(path, paths, metrics, kinds, size, places, seed)
     return _opened(path, size)
 
 
@@ -220,15 +219,13 @@ def _check(paths: list[Path], metrics: Mapping, kinds: Sequence[str], size: int,
 def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable], kinds: Sequence[str], size: int,
            places: int, seed: int) -> None:  # fmt: skip
     """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
-    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed; the lock is ours
-        shutil.rmtree(left, ignore_errors=True)
     n = len(paths) * len(kinds) * places
     needed, free = n * (1 + more_distortions.N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
     if needed > free:
         found = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
         raise InputError(f"{path.parent}: {found}; expected room (IQASUITE_CACHE names another folder)")
     _log.info("making %d pseudo-labelled pairs in %s", n * more_distortions.N_LEVELS, path)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
     try:
         rows = []
         with open(temporary / "references.u8", "wb") as references, open(temporary / "distorted.u8", "wb") as distorted:
@@ -245,8 +242,6 @@ def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable], kinds
         os.chmod(temporary, 0o755)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); expected a folder with room") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from iqasuite.errors import InputError
 from iqasuite.experiments import processes
 from iqasuite.experiments.suite import Run, Suite, check, read_suite
-from iqasuite.paths import project_root, results_root, work_root, write_atomic
+from iqasuite.paths import check_writable, project_root, results_root, work_root, writable, write_atomic
 from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
 
 if TYPE_CHECKING:
@@ -95,13 +95,14 @@ def run_suite(name: str, jobs: int | None = None, keep_going: bool = True) -> in
         Exit status: 0 when every run is done, 130 after Ctrl-C or SIGTERM: the runs at work are then ended.
 
     Raises:
-        InputError: the suite is wrong (nothing has run then), or it is running already.
+        InputError: the suite is wrong, or its folders cannot be written (nothing has run then); it is running already.
     """
     suite = read_suite(name)
     check(suite)
     jobs = default_jobs() if jobs is None else jobs
     if jobs < 1:
         raise InputError(f"jobs: found {jobs}; expected 1 or more")
+    check_writable(results_root(suite.name))
     with _only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"), _sigterm_as_ctrl_c():
         status = _interruptible(_snakemake(suite, jobs, keep_going), _environment())
         if status == INTERRUPTED:
@@ -125,20 +126,25 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
         threads: cores that the notebook may use.
 
     Raises:
-        InputError: the suite, the run or its parameters are wrong, or another process executes this run.
+        InputError: the suite, the run or its parameters are wrong, another process executes this run, or the disk is
+            full.
         RunFailed: the notebook stopped with an error.
     """
     processes.end_with_those_above()
     suite = read_suite(suite_name)
     run = suite.run(run_name)
     parameters = check(suite)[run.name]
+    check_writable(results_root(suite.name))
     message = f"run {run.name} of suite {suite.name} is being executed by another process"
     with _only_one(_lock_of(suite, run), message, patience=PATIENCE):
-        return _run_notebook(suite, run, parameters, threads)
+        _forget(suite.name, run.name)
+        try:
+            return _run_notebook(suite, run, parameters, threads)
+        finally:
+            _forget_what_did_not_end(suite.name, run.name)
 
 
 def _run_notebook(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -> Path:
-    _forget(suite.name, run.name)
     started = time.time()
     with _one_gpu():
         notebook, error = _execute(suite, run, parameters, threads)
@@ -180,19 +186,20 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
     executed.parent.mkdir(parents=True, exist_ok=True)
     error = ""
     try:
-        papermill.execute_notebook(
-            str(run.notebook_file),
-            str(executed),
-            parameters,
-            kernel_name="python3",
-            cwd=str(project_root()),
-            progress_bar=False,
-            autosave_cell_every=0,
-            start_timeout=1200,  # a busy machine starts a kernel slowly
-            stdout_file=_Said(run.name),
-            stderr_file=_Said(run.name, bars=True),
-            extra_arguments=["--log-level=ERROR"],
-        )
+        with writable(executed):
+            papermill.execute_notebook(
+                str(run.notebook_file),
+                str(executed),
+                parameters,
+                kernel_name="python3",
+                cwd=str(project_root()),
+                progress_bar=False,
+                autosave_cell_every=0,
+                start_timeout=1200,  # a busy machine starts a kernel slowly
+                stdout_file=_Said(run.name),
+                stderr_file=_Said(run.name, bars=True),
+                extra_arguments=["--log-level=ERROR"],
+            )
     except PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
     except DeadKernelError:
@@ -245,7 +252,7 @@ def _clean_output(output: NotebookNode) -> None:
         if kind in output:
             output[kind] = without_machine_paths(output[kind])
     if "text" in output:
-        output["text"] = re.sub(r"[^\n]*\r(?!\n)", "", output["text"])  # of a progress bar what was left standing
+        output["text"] = re.sub(r"(?m)^[^\n]*\r(?!\n)", "", output["text"])  # of a progress bar what was left standing
     if "traceback" in output:
         output["traceback"] = [without_machine_paths(line) for line in output["traceback"]]
     data = output.get("data", {})
@@ -279,6 +286,15 @@ def _forget(suite: str, run: str) -> None:
     for file in (f"runs/{run}.json", f"notebooks/{run}.ipynb", f"notebooks/{run}.html"):
         (results_root(suite) / file).unlink(missing_ok=True)
     (project_root() / marker(suite, run)).unlink(missing_ok=True)
+
+
+def _forget_what_did_not_end(suite: str, run: str) -> None:
+    """Remove the provenance of a run that says ok and was then ended before its notebook was filed."""
+    described = results_root(suite) / "runs" / f"{run}.json"
+    if (project_root() / marker(suite, run)).is_file() or not described.is_file():
+        return
+    if json.loads(described.read_text(encoding="utf-8"))["status"] == "ok":
+        described.unlink()
 
 
 def _snakemake(suite: Suite, jobs: int, keep_going: bool) -> list[str]:
@@ -337,19 +353,23 @@ def _lock_of(suite: Suite, run: Run) -> Path:
 
 
 def _wait_for_runs(suite: Suite) -> None:
-    """Until no run of the suite is at work: where Snakemake was killed, they end a moment later."""
+    """Until no run of the suite is at work: where Snakemake was killed, they end a moment later.
+
+    Of a run that was killed itself nothing passes for done.
+    """
     for run in suite.runs:
         if _lock_of(suite, run).exists():
             with _only_one(_lock_of(suite, run), f"run {run.name} does not end", patience=60):
-                pass
+                _forget_what_did_not_end(suite.name, run.name)
 
 
 @contextmanager
 def _only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=patience)
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire(timeout=patience)
     except Timeout:
         raise InputError(f"{message} (lock: {path.relative_to(project_root()).as_posix()})") from None
     try:

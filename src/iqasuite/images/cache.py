@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ import numpy as np
 
 from iqasuite.errors import InputError
 from iqasuite.images.loading import fitted, image_size, read_image, resized
-from iqasuite.paths import cache_root, file_hash, write_atomic
+from iqasuite.paths import cache_root, file_hash, locked, replacing, write_atomic
 
 _log = logging.getLogger(__name__)
 _LAYOUT = 2  # raise it when other pixels come out of the same files
@@ -89,8 +88,10 @@ def open_cache(
     pixels, sums = root / f"{key}.u8", root / f"{key}.json"
     shape = (len(paths), height, width, 3)
     if not _is_whole(pixels, sums, shape):
-        _log.info("caching %d images at %d×%d in %s", *shape[:3], pixels)
-        _build(paths, pixels, sums, shape, fit, shapes)
+        with locked(pixels):  # runs of a batch want the same images at the same time: one of them decodes
+            if not _is_whole(pixels, sums, shape):
+                _log.info("caching %d images at %d×%d in %s", *shape[:3], pixels)
+                _build(paths, pixels, sums, shape, fit, shapes)
     return ImageCache(pixels, shape)
 
 
@@ -128,7 +129,10 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
             index[entry] = file_hash(path)
         hashes.append(index[entry])
     if len(index) != known:
-        write_atomic(index_path, json.dumps(index))
+        try:
+            write_atomic(index_path, json.dumps(index))
+        except InputError as error:  # what is cached can still be read
+            _log.warning("%s; the files are read again for their hashes each time", error)
     return hashes
 
 
@@ -152,29 +156,18 @@ def _is_whole(pixels: Path, sums: Path, shape: tuple[int, int, int, int]) -> boo
 
 def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, int, int], fit: str,
            shapes: list[tuple[int, int]]) -> None:  # fmt: skip
-    """Write both files under temporary names, then rename: pixels first, so that checksums mean they are there."""
-    pixels.parent.mkdir(parents=True, exist_ok=True)
+    """Write both files, each whole or not at all: pixels first, so that checksums mean they are there."""
     needed, free = int(np.prod(shape)), shutil.disk_usage(pixels.parent).free
     if needed > free:
         raise InputError(
             f"{pixels.parent}: cache needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
             "expected room (IQASUITE_CACHE names another folder)"
         )
-    handle, temporary = tempfile.mkstemp(dir=pixels.parent, prefix=f".{pixels.name}.")
-    try:
-        checksums = []
-        with os.fdopen(handle, "wb") as file:  # written, not mapped: a full disk is then an error, not a crash
-            for image in _decoded(paths, shape[1:3], fit, shapes):
-                file.write(image)
-                checksums.append(zlib.crc32(image))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, pixels)
-    except OSError as error:
-        raise InputError(f"{pixels}: cannot be written ({error.strerror}); expected a folder with room") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    checksums = []
+    with replacing(pixels) as file:  # written, not mapped: a full disk is then an error, not a crash
+        for image in _decoded(paths, shape[1:3], fit, shapes):
+            file.write(image)
+            checksums.append(zlib.crc32(image))
     write_atomic(sums, json.dumps({"shape": shape, "crc32": checksums}))
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from iqasuite.errors import InputError
 from iqasuite.images.distortions import JPEG_CLASSES, jpeg
 from iqasuite.images.loading import read_image
-from iqasuite.paths import cache_root, file_hash
+from iqasuite.paths import cache_root, check_writable, file_hash, writable
 
 
 class JPEGStream:
@@ -83,9 +83,9 @@ def _decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:
     """uint8 (H, W, 3) views into one mapped file without a name, so that memory does not grow with their number."""
     if not paths:
         raise InputError("photographs: none given; expected one or more image files")
-    cache_root().mkdir(parents=True, exist_ok=True)
+    check_writable(cache_root())
     shapes = []
-    with tempfile.TemporaryFile(dir=cache_root()) as file:
+    with writable(cache_root()), tempfile.TemporaryFile(dir=cache_root()) as file:
         for path in paths:
             image = read_image(path)
             if min(image.shape[:2]) < crop:

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
 from iqasuite.csv_texts import csv_line, no_formula
 from iqasuite.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 FORMATS = ("table", "csv", "jsonl")
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".txt": "table"}
@@ -61,27 +54,6 @@ def lines(rows: Iterable[Row], columns: Mapping[str, str], form: str) -> Iterato
     else:
         yield _table_line(dict(zip(names, names, strict=True)), columns)
         yield from (_table_line(row, columns) for row in rows)
-
-
-@contextmanager
-def written(path: Path) -> Iterator[TextIO]:
-    """A text file to be written line by line, that is there when all of it is and otherwise stays as it was.
-
-    Raises:
-        OSError: the folder cannot be written, or the disk is full.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def printable(text: object) -> str:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from filelock import FileLock
 
 from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.errors import InputError
-from iqasuite.paths import results_root, work_root, write_atomic
+from iqasuite.paths import locked, results_root, work_root, write_atomic
 from iqasuite.report.figures.style import png_of
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def gather_scores(suite: str) -> Path | None:
 
     Where two runs have scored one method, the row of the one that is first by name stays.
     """
-    work_root(suite).mkdir(parents=True, exist_ok=True)
-    with FileLock(work_root(suite) / "scores.lock"):  # two runs may end at the same time
+    with locked(work_root(suite) / "scores"):  # two runs may end at the same time
         files = sorted((results_root(suite) / "tables").glob("*/scores.csv"))
         frames = [read_frame(file, "scores") for file in files]
         if not frames:

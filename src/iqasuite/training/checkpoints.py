@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 
 from iqasuite.errors import InputError
+from iqasuite.paths import remove_unfinished, replacing
+
+_AN_HOUR = 3600.0  # seconds; nobody writes a checkpoint that long
 
 
 def save_checkpoint(path: Path | str, state: dict) -> Path:
     """Write tensors, numbers, texts, lists and dicts of them; `path` is replaced only by a complete file.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; `path` is then as it was.
+        InputError: the folder cannot be written, or the disk is full; `path` is then as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with replacing(path) as file:
+        try:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, RuntimeError):  # how torch reports a full disk
-            raise OSError(f"{path}: could not be written: {error}") from error
-        raise
+        except RuntimeError as error:  # how torch reports a full disk, the system's own words behind it
+            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
+    remove_unfinished(path, _AN_HOUR)  # by a process that was killed while it wrote
     return path
 
 

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.images.cache import open_cache, shown_as
 from iqasuite.images.crops import grid_crops, normalise
-from iqasuite.paths import cache_root, file_hash
+from iqasuite.paths import cache_root, file_hash, locked, replacing
 from iqasuite.training.batches import ArrayBatches, ImageBatches
 from iqasuite.training.machine import computes_in_bf16, progress
 
@@ -186,33 +185,45 @@ def _key(kind: str, network: nn.Module, described: list) -> str:
 
 def _stored(key: str, network: nn.Module, images: Sequence[str], compute) -> np.ndarray:
     """float16 array (n, views, …) of what `compute(image)` gives for each image, from disk or made now."""
-    folder = cache_root() / "tokens"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{key}.npy"
-    with FileLock(f"{path}.lock"):  # a batch's jobs want the same tokens at the same time: one of them computes
-        if not path.exists():
-            logger.info("computing what the frozen network makes of %d images", len(images))
-            _compute(path, network, images, compute)
-    return np.load(path, mmap_mode="r")
+    path = cache_root() / "tokens" / f"{key}.npy"
+    arrays = _opened(path, len(images))
+    if arrays is None:
+        with locked(path):  # a batch's jobs want the same tokens at the same time: one of them computes
+            arrays = _opened(path, len(images))
+            if arrays is None:
+                logger.info("computing what the frozen network makes of %d images", len(images))
+                _compute(path, network, images, compute)
+                arrays = _opened(path, len(images))
+    return arrays
+
+
+def _opened(path: Path, n: int) -> np.ndarray | None:
+    """What is stored, read from disk as it is needed; None where it is absent or damaged."""
+    try:
+        arrays = np.load(path, mmap_mode="r")
+        if arrays.dtype != np.float16 or len(arrays) != n:
+            raise ValueError(f"{arrays.dtype}, {len(arrays)} images")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as error:
+        logger.warning("%s: damaged (%s), made again", path, error)
+        return None
+    return arrays
 
 
 def _compute(path: Path, network: nn.Module, images: Sequence[str], compute) -> None:
-    unfinished, modes = path.with_suffix(".part"), [module.training for module in network.modules()]
+    modes = [module.training for module in network.modules()]
     network.eval()
     try:
-        array = None
         device = next(network.parameters()).device
         precision = torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))
-        with torch.inference_mode(), precision:
+        with replacing(path) as file, torch.inference_mode(), precision:
             for i, image in enumerate(progress(images, "tokens")):
-                row = compute(image)
-                if array is None:
-                    shape = (len(images), *row.shape)
-                    array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
-                array[i] = np.clip(row, -6e4, 6e4)
-        array.flush()
-        unfinished.replace(path)
+                row = np.clip(compute(image), -6e4, 6e4).astype(np.float16)
+                if i == 0:
+                    header = {"descr": "<f2", "fortran_order": False, "shape": (len(images), *row.shape)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(row.tobytes())  # written, not mapped: a full disk is then an error, not a crash
     finally:
         for module, training in zip(network.modules(), modes, strict=True):
             module.training = training
-        unfinished.unlink(missing_ok=True)

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from iqasuite.datasets.dataset import Dataset
@@ -30,7 +29,7 @@ from iqasuite.images.crops import normalise
 from iqasuite.images.loading import image_size, read_image, resized
 from iqasuite.images.patches import padded, patch_boxes, patch_grid, scan_order
 from iqasuite.models.backbones import Backbone, average, backbone, folded, moments, shorter_side
-from iqasuite.paths import cache_root, file_hash, write_atomic
+from iqasuite.paths import cache_root, file_hash, locked, remove_unfinished, replacing, writable, write_atomic
 from iqasuite.training.machine import computes_in_bf16, progress
 
 logger = logging.getLogger(__name__)
@@ -372,20 +371,17 @@ def _store(root: Path | str | None, settings: dict, shown: _Images, grids: list[
         raise InputError(f"batch_size={batch_size}: expected 1 or more")
     contents = shown.contents()
     folder = root / f"{_digest(settings)}-{_digest([shown.names, contents])}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):  # a batch's jobs want the same features at the same time: one of them computes
+    if _is_whole(folder):
+        return PatchFeatures(folder)
+    with locked(folder), writable(folder):  # a batch's jobs want the same features at the same time: one computes
         if not _is_whole(folder):
+            folder.mkdir(exist_ok=True)
             first_rows = [0, *np.cumsum([rows * columns for rows, columns in grids]).tolist()]
             index = {
                 "settings": settings, "dim": dim, "images": shown.names, "contents": contents, "grids": grids,
                 "sizes": [shown.size(name) for name in shown.names], "first_rows": first_rows,
             }  # fmt: skip
-            try:
-                _make(folder, index, batch_size, compute)
-            except OSError as error:
-                raise InputError(
-                    f"{folder}: cannot be written ({error.strerror}); expected a folder with room"
-                ) from error
+            _make(folder, index, batch_size, compute)
     return PatchFeatures(folder)
 
 
@@ -399,6 +395,7 @@ def _make(
     n_rows = sum(first_rows[i + 1] - first_rows[i] for i in missing)
     plan, part, rows = folder / "plan.json", folder / "rows.part", folder / "rows.f16"
     (folder / "index.json").unlink(missing_ok=True)  # of a damaged store
+    remove_unfinished(rows)
     planned = json.dumps([contents[i] for i in missing])
     if not (plan.is_file() and plan.read_text(encoding="utf-8") == planned):
         part.unlink(missing_ok=True)
@@ -445,16 +442,13 @@ def _append(part: Path, blocks: Iterator[np.ndarray], done: int, n_rows: int, di
 def _merge(rows: Path, part: Path, known: list[np.ndarray | None], first_rows: list[int], dim: int) -> None:
     """Rows of all images in order: those known elsewhere, and the computed ones one after another."""
     computed = np.memmap(part, np.float16, "r").reshape(-1, dim) if any(k is None for k in known) else None
-    unfinished, used = rows.with_suffix(".merged"), 0
-    with open(unfinished, "wb") as file:
+    used = 0
+    with replacing(rows) as file:
         for i, elsewhere in enumerate(known):
             count = first_rows[i + 1] - first_rows[i]
             if elsewhere is None:
                 elsewhere, used = computed[used : used + count], used + count
             file.write(np.ascontiguousarray(elsewhere))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(rows)
 
 
 def _known(folder: Path, contents: set[str]) -> dict[str, np.ndarray]:

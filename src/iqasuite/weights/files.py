@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.paths import weights_roots, write_atomic
+from iqasuite.paths import replacing, weights_roots
 from iqasuite.weights.card import read_model_card
 
 
@@ -33,8 +33,13 @@ def save_weights(model: nn.Module, path: Path | str, card: dict | None = None) -
     if not {"architecture", "arguments"} <= card.keys():
         raise InputError(f"{path}: the card lacks architecture or arguments (noted by models.create): {sorted(card)}")
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_atomic(path, save(state, metadata={"format": "pt"}))
-    write_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    beside, described = path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    with replacing(beside) as of_card, replacing(path) as file:
+        of_card.write(described.encode())
+        of_card.flush()
+        file.write(save(state, metadata={"format": "pt"}))
+        file.flush()
+        beside.unlink(missing_ok=True)  # both are on disk; of a kill from here on, no weights have another's card
     return path
 
 
