@@ -145,15 +145,6 @@ def test_repeated_splits_keep_sources_together(demo_set):
             splits.repeated_by_content(demo_set.images, 1, shares=shares)
 
 
-def test_official_split_gets_a_validation_part():
-    images = authentic(200)
-    official = images[["image", "content"]].assign(fold=0, part=np.where(np.arange(200) < 160, "train", "test"))
-    split = splits.with_validation(official, images, share=0.2)
-    assert split["part"].value_counts().to_dict() == {"train": 128, "test": 40, "val": 32}
-    assert set(splits.part(split, 0, "test")) == set(official.loc[official["part"] == "test", "image"])
-    assert splits.with_validation(split, images).equals(split)  # nothing left to do
-
-
 def test_kept_split_of_another_making(tmp_path):
     images = authentic(100)
     split = splits.kept_split(tmp_path / "split.csv", images, 3, make=splits.repeated_by_content)

@@ -42,17 +42,5 @@ def test_views_are_averaged_as_probabilities(model, cache):
     np.testing.assert_allclose(found, p.numpy(), atol=1e-5)
 
 
-def test_tokens_give_what_images_give(model, cache):
-    from iqasuite.images.crops import normalise
-
-    with torch.no_grad():
-        x = normalise(torch.from_numpy(cache[:, :64, :64].copy()).permute(0, 3, 1, 2), model.mean, model.std)
-        tokens = model.eval().stem(x)
-    found = predict.predict_tokens(model, tokens, batch_size=3)
-    np.testing.assert_allclose(found, predict.predict_images(model, cache[:, :64, :64], range(7)), atol=1e-5)
-    views = torch.stack([tokens, tokens.flip(0)], 1)
-    np.testing.assert_allclose(predict.predict_tokens(model, views), (found + found[::-1]) / 2, atol=1e-5)
-
-
 def test_nothing_to_predict(model, cache):
     assert predict.predict_images(model, cache, []).shape == (0, 5)

@@ -5,16 +5,11 @@ from scipy.stats import norm
 from iqasuite.models import heads
 
 
-def test_distribution_expected_and_hard_votes():
+def test_distribution_and_expected_vote():
     p = torch.tensor([[0.4, 0.0, 0.1, 0.1, 0.4], [0.0, 0.0, 0.0, 0.5, 0.5], [0.2, 0.2, 0.2, 0.2, 0.2]])
     logits = p.clamp_min(1e-12).log()
     torch.testing.assert_close(heads.distribution(logits), p, atol=1e-6, rtol=0)
     torch.testing.assert_close(heads.expected_vote(logits), torch.tensor([3.1, 4.5, 3.0]))
-    assert heads.hard_vote(logits, "argmax").tolist()[0] == 1
-    assert heads.hard_vote(logits, "median").tolist() == [3, 4, 3]
-    assert heads.hard_vote(logits, "mean").tolist() == [3, 5, 3]
-    with pytest.raises(ValueError, match="argmax"):
-        heads.hard_vote(logits, "mode")
 
 
 def test_ordinal_head_gives_the_probit_probabilities():

@@ -46,7 +46,6 @@ def each_two(a, b, **constant):
 FIGURES = {
     "votes_histogram": lambda: figures.votes_histogram(VOTES),
     "votes_over_mos": lambda: figures.votes_over_mos(VOTES, MOS),
-    "bias_plot": lambda: figures.bias_plot(PEOPLE),
     "agreement_plot": lambda: figures.agreement_plot(PEOPLE),
     "retest_plot": lambda: figures.retest_plot(PEOPLE.assign(metric="qwk")),
     "nuisance_plot": lambda: figures.nuisance_plot(
@@ -120,7 +119,6 @@ FIGURES = {
         MODELS.assign(median_ms=np.arange(1.0, N + 1), low_ms=np.nan, high_ms=np.nan, engine=NAMES)
     ),
     "map_strip": lambda: figures.map_strip([rng.random((4, 4))] * N, NAMES),
-    "distribution_plot": lambda: figures.distribution_plot(P.to_numpy(), P.to_numpy(), NAMES, scale_name=LONG),
     "error_maps": lambda: figures.error_maps([PICTURE] * N, [rng.random((40, 40))] * N, NAMES),
     "loss_grid": lambda: figures.loss_grid(each_two("variant", "loss", **BANDS)),
     "batch_size_plot": lambda: figures.batch_size_plot(beside("loss", batch_size=8, **BANDS)),

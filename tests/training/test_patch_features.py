@@ -17,7 +17,7 @@ from iqasuite.images.loading import read_image, resized
 from iqasuite.images.patches import cut, patch_boxes, scan_order
 from iqasuite.models import backbones
 from iqasuite.training import patch_features
-from iqasuite.training.patch_features import PatchFeatures, extract, extract_pooled
+from iqasuite.training.patch_features import PatchFeatures, extract
 
 SHAPES = [(70, 50), (48, 32), (20, 90), (33, 33), (64, 64)]
 SMALL = dict(size=32, overlap=0.5, precision="float32", batch_size=4)
@@ -188,11 +188,9 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("way", [extract, extract_pooled])
 @pytest.mark.parametrize("after", [1, 3])
-def test_resumed_after_a_kill_is_the_same_store(network, files, tmp_path, monkeypatch, forwards, way, after):
-    given = SMALL if way is extract else dict(precision="float32", batch_size=1)
-    whole = way(files, network, root=tmp_path / "whole", **given)
+def test_resumed_after_a_kill_is_the_same_store(network, files, tmp_path, monkeypatch, forwards, after):
+    whole = extract(files, network, root=tmp_path / "whole", **SMALL)
     needed, rows = sum(forwards), patch_features._rows
     forwards.clear()
 
@@ -203,12 +201,12 @@ def test_resumed_after_a_kill_is_the_same_store(network, files, tmp_path, monkey
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(patch_features, "_rows", dying)
-        way(files, network, root=tmp_path / "store", **given)
+        extract(files, network, root=tmp_path / "store", **SMALL)
     part = next((tmp_path / "store").glob("*/rows.part"))
     with open(part, "ab") as file:
         file.write(b"torn block")
-    resumed = way(files, network, root=tmp_path / "store", **given)
-    assert sum(forwards) <= needed + given["batch_size"]
+    resumed = extract(files, network, root=tmp_path / "store", **SMALL)
+    assert sum(forwards) <= needed + SMALL["batch_size"]
     assert (resumed.path / "rows.f16").read_bytes() == (whole.path / "rows.f16").read_bytes()
     assert (resumed.path / "index.json").read_text() == (whole.path / "index.json").read_text()
     assert {path.name for path in resumed.path.iterdir()} == {"rows.f16", "index.json"}
@@ -244,25 +242,6 @@ def test_damaged_store_is_made_again(network, files, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         again = extract(files, network, root=tmp_path / "store", **SMALL)
     assert "damaged" in caplog.text and np.array_equal(again["i0"], expected)
-
-
-def test_moments_of_whole_images_at_two_scales(network, files, tmp_path, forwards):
-    features = extract_pooled(files, network, (None, 40), (1, -1), precision="float32", batch_size=3,
-                              root=tmp_path / "store")  # fmt: skip
-    vectors = features.vectors(["i4", "i0"])
-    assert vectors.shape == (2, features.dim) and features.dim == 2 * 2 * (64 + 512)
-    x = normalise(torch.from_numpy(read_image(files["i0"])).permute(2, 0, 1)[None], network.mean, network.std)
-    with torch.no_grad():
-        first, last = network.maps(x, (1, -1))
-    expected = torch.cat([first.mean((2, 3)), first.std((2, 3), correction=0), last.mean((2, 3)),
-                          last.std((2, 3), correction=0)], 1)[0].numpy()  # fmt: skip
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(vectors[1, : len(expected)], expected, rtol=2e-3, atol=1e-4 * scale)
-    assert not np.allclose(vectors[1, len(expected) :], expected, atol=1e-3 * scale)
-    assert features.boxes("i0").tolist() == [[0, 0, 70, 50]]
-    forwards.clear()
-    extract_pooled(files, network, (None, 40), (1, -1), precision="float32", root=tmp_path / "store")
-    assert not forwards
 
 
 def test_no_room_leaves_nothing(network, files, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Splits by content, three-way: who is trained on, who chooses, who is tested; made once, saved, hashed.
 
-`by_content` makes folds, `repeated_by_content` random splits, `with_validation` completes a set's official split;
-`leak_free_sources` first brings contents together that show one picture. `random_folds` is what they replace.
+`by_content` makes folds, `repeated_by_content` random splits; `leak_free_sources` first brings contents together that
+show one image. `random_folds` is what they replace.
 """
 
 from __future__ import annotations
@@ -130,40 +130,6 @@ def random_folds(images: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.Da
     for fold in range(n_folds):
         part = np.where(fold_of_image == fold, "test", "train")
         frames.append(images[["image", "content"]].assign(fold=fold, part=part))
-    return validate(pd.concat(frames), "split")
-
-
-def with_validation(
-    split: pd.DataFrame,
-    images: pd.DataFrame,
-    share: float = 0.2,
-    seed: int = 0,
-    sources: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """A two-way (official) split made three-way: a share of the training sources becomes `val`, by content.
-
-    Folds that have a `val` part already stay as they are. What the official split itself shares between parts stays
-    shared: `audit` says what that is.
-
-    Args:
-        split: split frame.
-        images: images frame, for quality.
-        share: of the training sources, rounded to a twentieth.
-        seed, sources: as in `by_content`.
-
-    Raises:
-        InputError: a fold with fewer training sources than it takes.
-    """
-    rest = 1 - round(share * 20) / 20
-    frames = []
-    for number, (fold, rows) in enumerate(validate(split, "split").groupby("fold")):
-        if not (rows["part"] == "val").any():
-            training = images[images["image"].isin(rows.loc[rows["part"] == "train", "image"])]
-            # a third part, which the pattern must have, goes back to train
-            chosen = repeated_by_content(training, 1, seed + number, sources, (rest - 0.05, 1 - rest, 0.05))
-            val = set(chosen.loc[chosen["part"] == "val", "image"])
-            rows = rows.assign(part=rows["part"].where(~rows["image"].isin(val), "val"))
-        frames.append(rows.assign(fold=fold))
     return validate(pd.concat(frames), "split")
 
 

@@ -13,7 +13,7 @@ from iqasuite.models.heads import distribution
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.machine import computes_in_bf16
 
-__all__ = ["hard_predictions", "predict", "predict_images", "predict_quality", "predict_tokens", "predictions_frame"]
+__all__ = ["hard_predictions", "predict", "predict_images", "predict_quality", "predictions_frame"]
 
 
 def _device(model: torch.nn.Module) -> torch.device:
@@ -78,33 +78,6 @@ def _predict_stored(model: torch.nn.Module, inputs: StoredInputs, images: Sequen
         p = distribution(network(stored.flatten(0, 1))).double().cpu()
         rows.append(p.view(*stored.shape[:2], -1).mean(1).numpy())
     network.train(training)
-    return np.concatenate(rows) if rows else np.empty((0, 5))
-
-
-@torch.inference_mode()
-def predict_tokens(
-    model: torch.nn.Module, tokens: torch.Tensor, batch_size: int = 64, grid: tuple[int, int] | None = None
-) -> np.ndarray:
-    """Vote distributions from tokens that a frozen stem computed once.
-
-    Args:
-        model: has `trunk`: tokens (B, N, C) and their grid -> logits (B, 5).
-        tokens: (n, N, C), or (n, views, N, C): the views' distributions are averaged.
-        batch_size: images at a time; the result does not depend on it beyond 1e-5.
-        grid: rows and columns of the tokens; None = square.
-
-    Returns:
-        Distributions (n, 5), float64, rows summing to 1.
-    """
-    training = model.training
-    model.eval()
-    rows = []
-    for start in range(0, len(tokens), batch_size):
-        batch = torch.as_tensor(tokens[start : start + batch_size])
-        views = batch.flatten(0, 1) if batch.ndim == 4 else batch
-        p = distribution(model.trunk(views.to(_device(model)).float(), grid)).double().cpu()
-        rows.append(p.view(len(batch), -1, p.shape[-1]).mean(1).numpy())
-    model.train(training)
     return np.concatenate(rows) if rows else np.empty((0, 5))
 
 

@@ -19,24 +19,6 @@ def expected_vote(logits: Tensor) -> Tensor:
     return probabilities @ votes
 
 
-def hard_vote(logits: Tensor, rule: str = "argmax") -> Tensor:
-    """One vote per image, int64 (B,), in 1…5.
-
-    Args:
-        logits: (B, 5).
-        rule: "argmax" (most probable vote), "median" (smallest vote with at least half of the probability at or
-            below it: the best guess for the mean absolute error) or "mean" (expected vote, rounded, halves up).
-    """
-    if rule == "argmax":
-        return distribution(logits).argmax(dim=-1) + 1
-    if rule == "median":
-        below = distribution(logits).cumsum(dim=-1)[..., :-1] < 0.5
-        return below.sum(dim=-1) + 1
-    if rule == "mean":
-        return (expected_vote(logits) + 0.5).floor().long().clamp(1, logits.shape[-1])
-    raise ValueError(f"rule is {rule!r}, expected one of argmax, median, mean")
-
-
 class OrdinalHead(nn.Module):
     """A score and ordered thresholds: features (B, dim) -> log-probabilities of the votes (B, n_classes).
 

@@ -4,7 +4,7 @@ In the order the data meets them: shifted patch tokens (or the feature map of a 
 self-attention, the transformer, the trunk (tokens -> logits) and the whole network (image -> logits).
 
 Reference: S. H. Lee, S. Lee and B. C. Song, "Vision Transformer for Small-Size Datasets", arXiv 2112.13492,
-after `vit_pytorch.vit_for_small_dataset`, whose weights can be loaded here.
+after `vit_pytorch.vit_for_small_dataset`, whose outputs it gives with the same weights.
 """
 
 from __future__ import annotations
@@ -314,31 +314,6 @@ class ViTIQA(nn.Module):
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel that inputs in [0, 1] must have been normalised with."""
         return tuple(self.mean.tolist()), tuple(self.std.tolist())
-
-    def load_vit_pytorch(self, state: dict[str, Tensor]) -> None:
-        """Take the weights of a `vit_pytorch.vit_for_small_dataset.ViT` of the same shape.
-
-        Raises:
-            InputError: the weights are of another shape, or this network has no shifted patch tokens.
-        """
-        if not isinstance(self.stem, ShiftedPatchTokens):
-            raise InputError("load_vit_pytorch: the network's stem is not 'spt'")
-        names = {
-            "to_patch_embedding.to_patch_tokens.1.": "stem.norm.",
-            "to_patch_embedding.to_patch_tokens.2.": "stem.linear.",
-        }
-        p, own = self.stem.patch_size, {"mean": self.mean, "std": self.std}
-        for name, value in state.items():
-            renamed = [name.replace(old, ours) for old, ours in names.items() if name.startswith(old)]
-            new = renamed[0] if renamed else f"trunk.{name}"
-            if new in ("stem.norm.weight", "stem.norm.bias", "stem.linear.weight"):
-                # vit-pytorch's patch vectors are (row, column, channel); ours (channel, row, column), copied row by row
-                value = rearrange(value, "... (p q c) -> ... (c p q)", p=p, q=p)
-            own[new] = value
-        try:
-            self.load_state_dict(own)
-        except RuntimeError as error:
-            raise InputError("load_vit_pytorch: " + " ".join(str(error).split())) from None
 
 
 def _frozen_stem(stem: str, scales, taps, cells, freeze: bool, pretrained: bool, spectrum_patch: int):

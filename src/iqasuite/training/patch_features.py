@@ -15,7 +15,6 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from iqasuite.images.cache import shown_as
 from iqasuite.images.crops import normalise
 from iqasuite.images.loading import image_size, read_image, resized
 from iqasuite.images.patches import padded, patch_boxes, patch_grid, scan_order
-from iqasuite.models.backbones import Backbone, average, backbone, folded, moments, shorter_side
+from iqasuite.models.backbones import Backbone, average, backbone, folded, moments
 from iqasuite.paths import cache_root, file_hash, locked, remove_unfinished, replacing, writable, write_atomic
 from iqasuite.training.machine import computes_in_bf16, progress
 
@@ -118,7 +117,7 @@ class PatchFeatures:
         return np.array([np.concatenate([x.mean(0), x.std(0)]) for x in rows]).reshape(-1, 2 * self.dim)
 
     def vectors(self, images: Sequence[str]) -> np.ndarray:
-        """The one row of each image, float32 (n images, dim): of whole images (`extract_pooled`) or single patches.
+        """The one row of each image, float32 (n images, dim): single patches or whole images.
 
         Raises:
             InputError: an image has several patches.
@@ -189,49 +188,6 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
             yield _rows(extractor, torch.stack(waiting), taps, pool)
 
     return _store(root, settings, shown, grids, dim, batch_size, compute)
-
-
-def extract_pooled(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network: str | Backbone = "resnet50",
-                   scales: tuple[int | None, ...] = (None,), taps: tuple[int, ...] = (-1,), pooling: str = "moments",
-                   *, images: Sequence[str] | None = None, shown_at: tuple[int, int] | None = None,
-                   pretrained: bool = True, precision: str = "auto", device: torch.device | str | None = None,
-                   batch_size: int = 8, root: Path | str | None = None) -> PatchFeatures:  # fmt: skip
-    """Features of whole images, one row each: the pooled maps of several layers at several scales.
-
-    Args:
-        scales: lengths of the images' shorter side in pixels (bilinear, anti-aliased), their features one after
-            another; None among them = the size at which the image is shown.
-        batch_size: images a step; those of one size are computed together.
-        source, network, taps, pooling, images, shown_at, pretrained, precision, device, root: as in `extract`.
-
-    Returns:
-        Features whose `vectors(images)` are (n, len(scales) · pooled maps).
-
-    Raises:
-        InputError: as `extract`.
-    """
-    pool, chosen, shown = _pooling(pooling), _backbone(network, pretrained), _Images(source, images, shown_at)
-    if not scales or any(scale is not None and scale < 1 for scale in scales):
-        raise InputError(f"scales {scales}: expected lengths of the shorter side, 1 pixel or more, or None")
-    sizes = [shown.size(image) for image in shown.names]
-    shortest = min(scale or min(min(size) for size in sizes) for scale in scales)
-    dim = len(scales) * _dim(chosen, taps, pool, (shortest, shortest))
-    device = _device(device)
-    dtype = _dtype(precision, device, chosen)
-    settings = _settings("images", network, chosen, taps, pooling, shown_at, dtype) | {"scales": list(scales)}
-
-    def compute(wanted: list[str], first: int) -> Iterator[np.ndarray]:
-        extractor, coming = folded(chosen).to(device, dtype), shown.read_ahead(wanted[first:])
-        while block := list(islice(coming, batch_size)):
-            found = np.empty((len(block), dim), np.float32)
-            for shape in {pixels.shape for pixels in block}:
-                alike = [i for i, pixels in enumerate(block) if pixels.shape == shape]
-                x = torch.stack([_normalised(block[i], chosen, device) for i in alike]).permute(0, 3, 1, 2)
-                scaled = [shorter_side(x, scale).to(dtype).permute(0, 2, 3, 1) for scale in scales]
-                found[alike] = np.concatenate([_rows(extractor, part, taps, pool) for part in scaled], axis=1)
-            yield found
-
-    return _store(root, settings, shown, [(1, 1)] * len(sizes), dim, batch_size, compute)
 
 
 class _Images:

@@ -74,7 +74,6 @@ def test_rating_figures(rng, people):
     assert sum(len(ax.patches) for ax in fig.axes) == people * 2 * 5
     drawn(figures.votes_over_mos(table, mos))
     own = pd.DataFrame({"observer": PEOPLE[:people], "bias": 0.1, "inconsistency": 0.5})
-    drawn(figures.bias_plot(own))
     drawn(figures.agreement_plot(own.assign(n=40, srocc=0.9, low=0.8, high=0.95)))
     unknown = own.assign(n=3, srocc=np.nan, low=np.nan, high=np.nan).assign(observer="few")
     fig = drawn(figures.agreement_plot(pd.concat([own.assign(n=40, srocc=0.9, low=0.8, high=0.95), unknown])))

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqasuite.report.figures.network import category_confusion, distribution_plot, latency_accuracy_plot, map_strip
+from iqasuite.report.figures.network import category_confusion, latency_accuracy_plot, map_strip
 from iqasuite.report.figures.style import png_of
 from iqasuite.weights.catalogue import CATEGORIES
 
@@ -95,20 +95,6 @@ def test_attention_is_drawn_as_multiples_of_an_equal_share_and_without_pictures(
 def test_at_most_so_many_rows_are_drawn():
     maps = [np.arange(12.0).reshape(3, 4)] * 5
     assert len(map_strip(maps, list("abcde"), at_most=3).axes) == 4
-
-
-def test_distributions_are_drawn_with_their_means_and_their_distance():
-    observed = np.array([[0, 0, 1, 0, 0], [0.2, 0.2, 0.2, 0.2, 0.2], [0.5, 0, 0, 0, 0.5]])
-    predicted = np.array([[0, 0, 0, 0, 1.0], [0.2, 0.2, 0.2, 0.2, 0.2], [0, 0, 1, 0, 0]])
-    fig = distribution_plot(predicted, observed, ["a.jpg", "b.jpg", "c.jpg"], per_row=2)
-    found = " ".join(texts(fig))
-    for name, distance in (("a", "2.00"), ("b", "0.00"), ("c", "2.00")):
-        assert f"{name}.jpg\nearth mover's distance {distance}" in found
-    first = fig.axes[0]
-    assert [bar.get_height() for bar in first.patches] == observed[0].tolist()
-    assert first.lines[0].get_ydata().tolist() == predicted[0].tolist()
-    assert [line.get_xdata()[0] for line in first.lines[1:]] == [3, 5]
-    assert texts(fig).count("predicted") == 1 and not fig.axes[3].axison
 
 
 def test_category_confusion_has_every_count_and_says_how_many_are_right_or_near():

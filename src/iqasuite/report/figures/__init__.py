@@ -36,7 +36,7 @@ from iqasuite.report.figures.data import (
     worst_pairs,
 )
 from iqasuite.report.figures.full_reference import batch_size_plot, error_maps, loss_grid, sources_plot, spread_plot
-from iqasuite.report.figures.network import category_confusion, distribution_plot, latency_accuracy_plot, map_strip
+from iqasuite.report.figures.network import category_confusion, latency_accuracy_plot, map_strip
 from iqasuite.report.figures.patch import feature_plane, quality_maps, scan_orders
 from iqasuite.report.figures.people import (
     ambiguity_plot,
@@ -56,7 +56,6 @@ from iqasuite.report.figures.people import (
 )
 from iqasuite.report.figures.rating import (
     agreement_plot,
-    bias_plot,
     nuisance_plot,
     retest_plot,
     votes_histogram,
@@ -83,7 +82,6 @@ __all__ = [
     "attention_layers_heads",
     "batch_noise_plot",
     "batch_size_plot",
-    "bias_plot",
     "bias_scatter",
     "category_confusion",
     "ceilings_plot",
@@ -94,7 +92,6 @@ __all__ = [
     "cross_comparison_map",
     "disagreement_plot",
     "distortion_levels",
-    "distribution_plot",
     "drift_plot",
     "error_maps",
     "estimates_plot",

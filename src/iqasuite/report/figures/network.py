@@ -15,9 +15,7 @@ from matplotlib.transforms import Bbox
 
 from iqasuite.report.figures.benchmark import NAMES
 from iqasuite.report.figures.style import (
-    BLUE,
     DIVERGING,
-    GRAY,
     LIGHT,
     PALETTE,
     SEQUENTIAL,
@@ -26,7 +24,6 @@ from iqasuite.report.figures.style import (
     letters,
     new_figure,
     readable,
-    small_multiples,
     styled,
 )
 from iqasuite.weights.catalogue import CATEGORIES
@@ -195,37 +192,6 @@ def _map_look(maps: Sequence[np.ndarray], kind: str) -> dict:
         }
     end = max(1.2, *(float(np.maximum(v, 1 / np.maximum(v, 0.05)).max()) for v in maps))
     return {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)}
-
-
-@styled
-def distribution_plot(
-    predicted: np.ndarray, observed: np.ndarray, names: Sequence[str], per_row: int = 4, scale_name: str = "vote"
-) -> Figure:
-    """Predicted and observed shares of the five votes, one panel a picture; means as ticks below, in the same colours.
-
-    Args:
-        predicted: (n, 5), rows sum to 1.
-        observed: (n, 5), rows sum to 1.
-        names: of the pictures, above the panels.
-        per_row: panels in a row.
-        scale_name: of what goes from 1 to 5.
-    """
-    votes = np.arange(1, 6)
-    fig, axes = small_multiples(len(predicted), per_row, (1.9, 1.65), sharex=True, sharey=True)
-    for ax, ours, theirs, name in zip(axes, predicted, observed, names, strict=True):
-        ax.bar(votes, theirs, width=0.8, color=LIGHT, label="observed")
-        ax.plot(votes, ours, color=BLUE, marker="o", markersize=3.5, linewidth=1.4, label="predicted")
-        for shares, colour in ((theirs, GRAY), (ours, BLUE)):
-            ax.plot([shares @ votes], [0], marker="^", color=colour, markersize=6, clip_on=False, zorder=4)
-        name = readable(name, letters(1.9, 7.5))
-        ax.set_title(f"{name}\nearth mover's distance {_distance(ours, theirs):.2f}", fontsize=7.5)
-        ax.set_xticks(votes)
-        ax.tick_params(labelbottom=True)  # also where the last row has no panel below
-    axes[0].set_ylim(0, max(float(np.max(predicted)), float(np.max(observed))) * 1.08)
-    fig.supxlabel(f"{readable(scale_name, 48)} (triangles: means)", fontsize=9)
-    fig.supylabel("share", fontsize=9)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return fig
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -14,7 +14,6 @@ from iqasuite.inference.predictions import VOTES
 from iqasuite.report.figures.style import (
     BLUE,
     GRAY,
-    LIGHT,
     PALETTE,
     VERMILLION,
     dots,
@@ -84,26 +83,6 @@ def votes_over_mos(votes: pd.DataFrame, mos: pd.Series) -> Figure:
         ax.set(xticks=VOTES, yticks=VOTES, xlim=(0.8, 5.2), ylim=(0.6, 5.4))
     fig.supxlabel("mean opinion score of the image (in brackets: the person's mean vote minus it)", fontsize=9)
     fig.supylabel("vote", fontsize=9)
-    return fig
-
-
-@styled
-def bias_plot(table: pd.DataFrame) -> Figure:
-    """Bias of each observer (dot) and ± inconsistency (line), the most severe on top.
-
-    Args:
-        table: observer, bias, inconsistency (in votes), as `bias_and_inconsistency` returns it.
-    """
-    table = table.sort_values("bias")
-    fig = new_figure(7, 0.7 + 0.27 * len(table))
-    ax = fig.subplots()
-    rows_axis(ax, list(table["observer"]))
-    y, bias, spread = np.arange(len(table)), table["bias"], table["inconsistency"]
-    ax.axvline(0, color=GRAY, linewidth=0.8)
-    ax.hlines(y, bias - spread, bias + spread, color=LIGHT, linewidth=5, label="± inconsistency")
-    ax.scatter(bias, y, s=30, color=BLUE, zorder=3, label="bias")
-    ax.set_xlabel("vote minus mean opinion score (votes): left = stricter than most, right = milder")
-    fig.legend(loc="outside upper right", ncols=2)
     return fig
 
 
