@@ -373,3 +373,14 @@ def test_nuisances_of_both_kinds_have_a_panel_each(rng):
     assert r"\$x_1^2\$" in labels and "(empty)" in labels and max(map(len, labels)) <= 20
     means = codecs.lines[0].get_ydata()
     assert (np.diff(means) >= 0).all()
+
+
+def test_a_crowd_stands_side_by_side():
+    people = [f"user{n}" for n in range(1, 101)]
+    rows = pd.DataFrame({"observer": people, "metric": "accuracy", "value": np.linspace(0, 1, 100)})
+    scores = pd.concat(
+        [rows.assign(model=m, low=rows["value"] - 0.1, high=rows["value"] + 0.1) for m in ("A", "baseline: B")]
+    )
+    fig = figures.observer_scores(scores)
+    own = fig.axes[0].collections[1].get_offsets()
+    assert fig.get_size_inches()[1] == 5 and own[:, 1].tolist() == sorted(rows["value"], reverse=True)

@@ -37,6 +37,7 @@ LABELS = {
     "cross_entropy": "cross-entropy of the votes (nats)",
 }
 LOWER_IS_BETTER = {"mae", "mse_hard", "mse_expected", "rmse", "cross_entropy", "kl_divergence"}
+MANY = 60  # observers, from which on a figure has no room for their names
 _BASELINE_MARKERS = ("s", "^", "D", "v", "P", "X")
 
 
@@ -57,7 +58,9 @@ def _looks(models: list[str]) -> dict[str, dict]:
 
 @styled
 def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """Every person's AIO beside baselines and ceiling, with 95 % intervals by content.
+    """Every observer's AIO beside baselines and ceiling, with 95 % intervals by content.
+
+    More than 60 observers stand side by side, without their names.
 
     Args:
         scores: scores frame; the rows of people (not "mean", not MOS) of one part are shown, every model in it.
@@ -68,6 +71,8 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
     leading = next((m for m in looks if not m.startswith(("baseline:", "ceiling:"))), next(iter(looks)))
     first = rows[rows["model"] == leading].set_index("observer")["value"]
     observers = sorted(natural_order(rows["observer"]), key=lambda o: first.get(o, np.nan), reverse=True)
+    if len(observers) > MANY:
+        return _crowd_scores(rows, leading, looks, observers, LABELS.get(metric, metric))
     height = max(0.3, 0.1 * len(looks))
     fig = new_figure(9, 1.2 + height * len(observers))
     ax = fig.subplots()
@@ -79,6 +84,35 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
         look["label"] = readable(model)
         dots(ax, own["value"], np.arange(len(observers)) + offset, own["low"], own["high"], **look)
     ax.set_xlabel(LABELS.get(metric, metric))
+    fig.legend(loc="outside upper center", ncols=min(3, len(looks)))
+    return fig
+
+
+def _crowd_scores(rows: pd.DataFrame, leading: str, looks: dict, observers: list[str], label: str) -> Figure:
+    """The same for a crowd: observers side by side without their names, the leading model with its intervals."""
+    fig = new_figure(10, 5)
+    ax = fig.subplots()
+    for model, look in looks.items():
+        own = rows[rows["model"] == model].set_index("observer").reindex(observers)
+        x, colour = np.arange(1, len(observers) + 1), look["colour"]
+        if model == leading:
+            ax.vlines(x, own["low"], own["high"], color=colour, linewidth=1.0, alpha=0.35)
+        face = "none" if look.get("hollow") else colour
+        ax.scatter(
+            x,
+            own["value"],
+            s=14,
+            facecolor=face,
+            edgecolor=colour,
+            linewidth=0.8,
+            marker=look.get("marker", "o"),
+            label=readable(model),
+            zorder=3 if model == leading else 2,
+        )
+    ax.set_xlabel(f"{len(observers)} observers, in the order of the first model (lines: its 95 % intervals)")
+    ax.set_ylabel(label)
+    ax.grid(True, axis="y")
+    ax.margins(x=0.01)
     fig.legend(loc="outside upper center", ncols=min(3, len(looks)))
     return fig
 
