@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import json
 import logging
@@ -298,6 +299,8 @@ def _forget_what_did_not_end(suite: str, run: str) -> None:
 
 
 def _snakemake(suite: Suite, jobs: int, keep_going: bool) -> list[str]:
+    if importlib.util.find_spec("snakemake") is None:
+        raise ModuleNotFoundError("No module named 'snakemake'", name="snakemake")
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")),
         *("--directory", str(project_root())),
