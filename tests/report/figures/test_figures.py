@@ -384,3 +384,12 @@ def test_a_crowd_stands_side_by_side():
     fig = figures.observer_scores(scores)
     own = fig.axes[0].collections[1].get_offsets()
     assert fig.get_size_inches()[1] == 5 and own[:, 1].tolist() == sorted(rows["value"], reverse=True)
+
+
+def test_maps_of_a_crowd_are_a_choice_or_have_no_names():
+    people = [f"user{n}" for n in range(1, 41)]
+    matrices = {(a, o): np.eye(5, dtype=int) * (int(o[4:]) + 1) for a in people for o in people}
+    assert len(figures.confusion_grid(matrices).axes) == 12 * 12
+    table = pd.DataFrame({"aio": a, "observer": o, "metric": "accuracy", "value": 0.5} for a in people for o in people)
+    fig = figures.cross_comparison_map(table)
+    assert max(fig.get_size_inches()) < 11 and not fig.axes[0].get_xticks().size

@@ -13,6 +13,8 @@ from iqasuite.inference.predictions import VOTES
 from iqasuite.report.figures.score import LABELS, LOWER_IS_BETTER
 from iqasuite.report.figures.style import VERMILLION, letters, new_figure, readable, styled
 
+CROWD, SHOWN = 30, 12  # observers, from which on a grid is a choice, and how many it then shows
+
 
 def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -53,12 +55,18 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
 def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
     """The confusion maps of every AIO (columns) with every person (rows), own pairs framed, accuracy in the corner.
 
-    Numbers are written into the cells for up to six AIOs; beyond that the maps are an overview.
+    Numbers are written into the cells for up to six AIOs; beyond that the maps are an overview, and of a crowd of more
+    than 30 those of the twelve observers with the most votes.
 
     Args:
         matrices: (aio, observer) -> counts (5, 5), rows the person's votes, columns the AIO's.
     """
     aios, people = natural_order([a for a, _ in matrices]), natural_order([o for _, o in matrices])
+    of_all = ""
+    if len(people) > CROWD:
+        most = sorted(people, key=lambda name: matrices[name, name].sum(), reverse=True)[:SHOWN]
+        of_all = f"; the {SHOWN} of {len(people)} observers with the most votes"
+        aios = people = natural_order(most)
     numbers = len(aios) <= 6
     panel = 1.75 if numbers else max(0.5, 10 / len(aios))
     longest = letters(panel) if numbers else 16
@@ -84,7 +92,9 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
             if row == len(people) - 1:
                 ax.set_xlabel(readable(aio, longest), fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
     corner = "" if numbers else "; number in the corner: accuracy in %"
-    fig.suptitle(f"In each map: rows = the person's vote 1–5, columns = the AIO's; framed: own AIO{corner}", fontsize=9)
+    fig.suptitle(
+        f"In each map: rows = the person's vote 1–5, columns = the AIO's; framed: own AIO{corner}{of_all}", fontsize=9
+    )
     fig.supylabel("votes of …", fontsize=9)
     fig.supxlabel("predicted by the AIO of …", fontsize=9)
     fig.get_layout_engine().set(w_pad=0.01 if not numbers else 0.03, h_pad=0.01 if not numbers else 0.03)
@@ -95,16 +105,23 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
 def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
     """A metric of every AIO (columns) with every person (rows); own pairs are outlined.
 
+    For more than 30 observers the map is without names and numbers, and own pairs are its diagonal.
+
     Args:
         table: long frame of `cross_comparison`.
         metric: which one.
     """
     order = natural_order(table["observer"])
     values = table[table["metric"] == metric].pivot(index="observer", columns="aio", values="value").loc[order, order]
-    size = 0.75 if len(order) <= 8 else 0.42
+    size = 0.75 if len(order) <= 8 else 0.42 if len(order) <= CROWD else 8 / len(order)
     fig = new_figure(size * len(order) + 2.2, size * len(order) + 1.0)
     ax = fig.subplots()
     drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
+    fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
+    if len(order) > CROWD:
+        ax.set(xticks=[], yticks=[], xlabel="predicted by the AIO of …", ylabel="votes of …")
+        ax.set_title(f"{len(order)} observers in one order; diagonal: own AIO")
+        return fig
     for row, column in np.ndindex(values.shape):
         value = values.iloc[row, column]
         dark = np.isfinite(value) and sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
@@ -120,5 +137,4 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
-    fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
     return fig

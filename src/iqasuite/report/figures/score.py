@@ -200,6 +200,8 @@ def specificity_plot(
 ) -> Figure:
     """How much closer to a person their own AIO is than the AIOs of the others, with 95 % intervals by content.
 
+    More than 60 observers stand side by side, without their names and without the rules.
+
     Args:
         table: frame of `specificity`.
         metric: accuracy or mae; right of zero the own AIO is better.
@@ -208,6 +210,8 @@ def specificity_plot(
     rows = table[table["metric"] == metric]
     mean = rows[rows["against"] == "mean of others"].sort_values("gain", ascending=False)
     best = rows[rows["against"] == "best other"].set_index("observer").reindex(mean["observer"])
+    if len(mean) > MANY:
+        return _crowd_gains(mean, best, "accuracy" if metric == "accuracy" else "mean absolute error (votes)")
     fig = new_figure(8, 1.0 + 0.3 * len(mean))
     ax = fig.subplots()
     rows_axis(ax, list(mean["observer"]))
@@ -228,6 +232,23 @@ def specificity_plot(
         ax.scatter(gain, y, s=30, marker=marker, color=GRAY, label=label)
     unit = "accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
     ax.set_xlabel(f"gain in {unit}" if metric == "accuracy" else unit)
+    fig.legend(loc="outside upper center", ncols=2)
+    return fig
+
+
+def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
+    fig = new_figure(10, 5)
+    ax = fig.subplots()
+    x = np.arange(1, len(mean) + 1)
+    ax.axhline(0, color=GRAY, linewidth=0.8)
+    ax.vlines(x, mean["low"], mean["high"], color=BLUE, linewidth=1.0, alpha=0.35)
+    ahead, ahead_of_best = (int((gain > 0).sum()) for gain in (mean["gain"], best["gain"]))
+    ax.scatter(x, mean["gain"], s=14, color=BLUE, label=f"own − mean of the others: {ahead} above 0", zorder=3)
+    label = f"own − best other (chosen afterwards): {ahead_of_best} above 0"
+    ax.scatter(x, best["gain"], s=14, marker="x", color=VERMILLION, linewidth=0.8, label=label)
+    ax.set_xlabel(f"{len(mean)} observers, in the order of their gain (lines: 95 % intervals by content)")
+    ax.set_ylabel(f"gain in {metric}")
+    ax.margins(x=0.01)
     fig.legend(loc="outside upper center", ncols=2)
     return fig
 
