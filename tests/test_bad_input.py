@@ -10,7 +10,7 @@ import pytest
 RUNS = """
 parameters: {seed: 0}
 runs:
-  - {name: nobody, notebook: 04_finetune_aio, parameters: {observer: Obs9, start: good}}
+  - {name: nobody, notebook: 04_finetune_aio, parameters: {observer: Obs9, network: {start: good}}}
   - {name: fine, notebook: write}
 """
 UNKNOWN = "observer 'Obs9' of demo: unknown, expected one of Obs1, Obs2, Obs3, Obs4, Obs5"
@@ -49,7 +49,7 @@ def test_an_unknown_observer_fails_its_run_and_the_rest_goes_on(batch):
     ("changed", "words"),
     [
         ("{name: nobody, notebook: 04_finetune_aio, parameters: {observers: Obs1}}", "did you mean 'observer'"),
-        ("{name: nobody, notebook: 04_finetune_aio, parameters: {epochs: two}}", "'two' (str)"),
+        ("{name: nobody, notebook: 04_finetune_aio, parameters: {training: {epochs: two}}}", "'two' (str)"),
         ("{name: nobody, notebook: 04_finetune, parameters: {}}", "'04_finetune'"),
         ("{name: nobody, notebook: write, parameters: {run: &x [*x]}}", "line 3, key 'run'"),
     ],

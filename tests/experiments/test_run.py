@@ -55,6 +55,7 @@ def test_files_lie_where_later_runs_and_the_gallery_look(project):
     assert pd.read_csv("work/s/predictions/a.csv").equals(table)
     assert run.weights() == run.work / "weights" / "a.safetensors"
     assert run.weights("0_1").name == "a_0_1.safetensors"
+    assert run.weights("../x").parent == run.weights().parent
 
 
 def test_weights_of_the_suite_come_first(project):
@@ -70,8 +71,8 @@ def test_weights_of_the_suite_come_first(project):
 def test_what_was_used_is_recorded_and_checkpoints_go(project):
     run = Run("s", "a", {"seed": 7, "epochs": 2})
     data = demo.load()
-    split = run.folds(data, 3)
-    assert run.folds(data, 3).equals(split)
+    split = run.folds(data, 4)
+    assert run.folds(data, 4).equals(split) and run.folds(data).equals(split)
     run.checkpoints.mkdir(parents=True)
     assert run.finish({"accuracy": 0.5}) == "a.json"
     described = json.loads((run.results / "runs" / "a.json").read_text())

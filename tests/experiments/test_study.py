@@ -78,7 +78,7 @@ def test_a_suite_is_planned_that_fits_its_notebooks(own, in_project):
     ]
     of_the_study = {"01_look_at_the_ratings", "02_data_sets", "05_evaluate_aios", "06_attention_maps"}
     assert of_the_study < {run.notebook for run in suite.runs}  # the smoke suite's test leaves them to this file's
-    assert study.QUICK in parameters["aios_0"]["method"] and "QUICK" in suite.description
+    assert study.QUICK in parameters["aios_0"]["network"]["method"] and "QUICK" in suite.description
     assert "2 of them" in suite.description
     assert study.write(study.plan(str(own), quick=True)) == path  # the same command goes on
     with pytest.raises(InputError, match=r"our_study\.yaml: there is a suite of this name .* another --name"):

@@ -11,9 +11,12 @@ from iqasuite.inference.predict import predict
 from iqasuite.training import aio
 from iqasuite.training.aio import (
     EVERYBODY,
+    Fold,
     Plan,
+    chosen_file,
     first_votes,
     set_dropout,
+    start_from,
     starting_model,
     targets_of,
     train_observer,
@@ -64,7 +67,9 @@ def test_targets_are_the_mean_of_the_soft_labels(rated):
 @pytest.mark.parametrize("strategy", ["scratch", "finetune"])
 def test_all_sessions_at_once_then_the_refit(rated, network, split, strategy):
     model = network()
-    stages = train_observer(model, stem_tokens(model, rated, SIZE), rated, split, 0, "mild", Plan(strategy), SHORT)
+    stages = train_observer(
+        model, stem_tokens(model, rated, SIZE), Fold(rated, split, 0), "mild", Plan(strategy, schedule=SHORT)
+    )
     n_train, n_val = (len(part(split, 0, name)) for name in ("train", "val"))
     assert [(stage.name, stage.n_train, stage.n_val) for stage in stages] == [
         ("mild_0", n_train, n_val),
@@ -75,8 +80,8 @@ def test_all_sessions_at_once_then_the_refit(rated, network, split, strategy):
 
 def test_session_by_session_without_the_repeated_one(rated, network, split):
     model = network()
-    plan = Plan("iterative")
-    stages = train_observer(model, stem_tokens(model, rated, SIZE), rated, split, 1, "fair", plan, SHORT)
+    plan = Plan("iterative", schedule=SHORT)
+    stages = train_observer(model, stem_tokens(model, rated, SIZE), Fold(rated, split, 1), "fair", plan)
     votes = first_votes(rated, "fair")
     expected = []
     for suffix, parts, n_val in (("", ("train",), 12), ("_refit", ("train", "val"), 0)):
@@ -107,7 +112,9 @@ def same(a, b):
 
 def test_each_session_goes_on_and_the_refit_starts_anew(rated, network, split, monkeypatch):
     calls, model = recorded(monkeypatch), network()
-    train_observer(model, stem_tokens(model, rated, SIZE), rated, split, 0, "fair", Plan("iterative"), SHORT)
+    train_observer(
+        model, stem_tokens(model, rated, SIZE), Fold(rated, split, 0), "fair", Plan("iterative", schedule=SHORT)
+    )
     (one, after_one, *_), (two, after_two, *_), (again, after_again, *_), (last, *_) = calls
     assert same(two, after_one) and same(last, after_again)
     assert same(again, one) and not same(again, after_two)
@@ -117,8 +124,8 @@ def test_corrected_validates_on_val_and_faithful_on_test(rated, network, split, 
     calls, model = recorded(monkeypatch), network()
     pixels = PixelInputs(rated, SIZE)
     once = Schedule(epochs=1, precision="no")
-    train_observer(model, pixels, rated, split, 0, "fair", Plan("finetune", "corrected"), once)
-    stages = train_observer(model, pixels, rated, split, 0, "fair", Plan("finetune", "faithful"), once)
+    train_observer(model, pixels, Fold(rated, split, 0), "fair", Plan("finetune", "corrected", schedule=once))
+    stages = train_observer(model, pixels, Fold(rated, split, 0), "fair", Plan("finetune", "faithful", schedule=once))
     assert [stage.name for stage in stages] == ["fair_0"]  # no refit
     train, val, test = (sorted(part(split, 0, name)) for name in ("train", "val", "test"))
     names = rated.images["image"].to_numpy()
@@ -133,9 +140,9 @@ def test_chosen_is_called_before_the_refit(rated, network, split):
     def chosen():
         seen.append({key: value.clone() for key, value in model.trunk.state_dict().items()})
 
-    train_observer(model, stored, rated, split, 0, "mild", Plan(), SHORT, chosen=chosen)
+    train_observer(model, stored, Fold(rated, split, 0), "mild", Plan(schedule=SHORT), chosen=chosen)
     alone = network()
-    train_observer(alone, stored, rated, split, 0, "mild", Plan(refit=False), SHORT)
+    train_observer(alone, stored, Fold(rated, split, 0), "mild", Plan(refit=False, schedule=SHORT))
     assert len(seen) == 1 and same(seen[0], alone.trunk.state_dict())
     assert not same(seen[0], model.trunk.state_dict())
 
@@ -148,7 +155,7 @@ def test_the_refit_starts_from_weights_that_choosing_must_not_see(rated, network
     with torch.no_grad():
         other.trunk.mlp_head[-1].bias += 1
     start = {key: value.clone() for key, value in model.trunk.state_dict().items()}
-    train_observer(model, stored, rated, split, 0, "mild", Plan(), SHORT, refit_from=other.state_dict())
+    train_observer(model, stored, Fold(rated, split, 0), "mild", Plan(schedule=SHORT), refit_from=other.state_dict())
     (choosing, *_), (refit, *_) = calls
     assert same(choosing, start) and same(refit, other.trunk.state_dict()) and not same(choosing, refit)
 
@@ -166,7 +173,9 @@ def test_interrupted_stages_are_not_trained_again(rated, network, split, tmp_pat
     stored = stem_tokens(models[0], rated, SIZE)
     folder = tmp_path / "of" / "run"
     first, again = (
-        train_observer(model, stored, rated, split, 0, "mild", Plan("iterative"), SHORT, checkpoints=folder)
+        train_observer(
+            model, stored, Fold(rated, split, 0), "mild", Plan("iterative", schedule=SHORT), checkpoints=folder
+        )
         for model in models
     )
     assert sorted(path.stem for path in folder.glob("*.pt")) == sorted(stage.name for stage in first)
@@ -178,7 +187,9 @@ def test_checkpoints_of_somebody_with_an_odd_name_stay_in_their_folder(rated, ne
     rated.votes = rated.votes.replace({"observer": {"mild": "../../mi\nld"}})
     model, folder = network(), tmp_path / "of" / "run"
     stored = stem_tokens(model, rated, SIZE)
-    stages = train_observer(model, stored, rated, split, 0, "../../mi\nld", Plan(), SHORT, checkpoints=folder)
+    stages = train_observer(
+        model, stored, Fold(rated, split, 0), "../../mi\nld", Plan(schedule=SHORT), checkpoints=folder
+    )
     files = [*tmp_path.rglob("*.pt")]
     assert len(files) == len(stages) and {path.parent for path in files} == {folder}
 
@@ -187,16 +198,16 @@ def test_wrong_names_are_refused(rated, network, split):
     model = network()
     stored = stem_tokens(model, rated, SIZE)
     with pytest.raises(InputError, match="observer 'Obs9' of rated: unknown, expected one of fair, mild, strict"):
-        train_observer(model, stored, rated, split, 0, "Obs9", Plan(), SHORT)
+        train_observer(model, stored, Fold(rated, split, 0), "Obs9", Plan(schedule=SHORT))
     with pytest.raises(InputError, match="fold 7, part train"):
-        train_observer(model, stored, rated, split, 7, "fair", Plan(), SHORT)
+        train_observer(model, stored, Fold(rated, split, 7), "fair", Plan(schedule=SHORT))
     with pytest.raises(InputError, match="strategy is 'refine', expected one of scratch, finetune, iterative"):
         Plan("refine")
     with pytest.raises(InputError, match="protocol is 'honest', expected one of corrected, faithful"):
         Plan(protocol="honest")
     rated.votes = rated.votes[~rated.votes["image"].isin(part(split, 0, "val"))]
     with pytest.raises(InputError, match="observer 'fair', fold 0: no votes on the 12 images"):
-        train_observer(model, stored, rated, split, 0, "fair", Plan(), SHORT)
+        train_observer(model, stored, Fold(rated, split, 0), "fair", Plan(schedule=SHORT))
 
 
 def test_scratch_keeps_a_frozen_stem_only(tmp_path, network):
@@ -215,6 +226,17 @@ def test_scratch_keeps_a_frozen_stem_only(tmp_path, network):
     assert not same(whole.stem.encoder.layers.state_dict(), trained.stem.encoder.layers.state_dict())
 
 
+def test_epochs_are_chosen_with_weights_from_before_the_refit(tmp_path, network):
+    path, final, before = tmp_path / "everybody.safetensors", network(0), network(1)
+    save_weights(final, path)
+    assert start_from(path, "finetune", "trunk", 0).refit_from is None
+    save_weights(before, chosen_file(path))
+    start = start_from(path, "finetune", "trunk", 0)
+    assert same(start.state, before.state_dict()) and same(start.refit_from, final.state_dict())
+    for strategy, tune in (("scratch", "trunk"), ("finetune", "head")):
+        assert start_from(path, strategy, tune, 0).refit_from is None
+
+
 @pytest.mark.parametrize("tune", ["trunk", "all"])
 def test_the_bias_of_a_person_is_that_of_the_aio(rated, network, split, tune):
     """Known truth: votes are quality + bias. The AIO is right about both on contents that it has not seen."""
@@ -229,7 +251,9 @@ def test_the_bias_of_a_person_is_that_of_the_aio(rated, network, split, tune):
     for observer, bias in (("strict", -1), ("mild", 1)):
         start.load_state_dict(state)
         schedule = Schedule(epochs=15, lr=3e-3, precision="no")
-        train_observer(start, inputs, rated, split, 0, observer, Plan(batch_size=8, refit=False), schedule)
+        train_observer(
+            start, inputs, Fold(rated, split, 0), observer, Plan(batch_size=8, refit=False, schedule=schedule)
+        )
         p = predict(start, inputs, images)
         expected = p @ np.arange(1, 6)
         assert expected.mean() - quality.mean() == pytest.approx(bias, abs=0.3)

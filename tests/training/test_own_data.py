@@ -11,7 +11,7 @@ from iqasuite.evaluation.scores import score_frame
 from iqasuite.evaluation.subjects.observers import retest
 from iqasuite.images.distortions import gaussian_blur
 from iqasuite.inference.predict import predict, predictions_frame
-from iqasuite.training.aio import Plan, train_observer
+from iqasuite.training.aio import Fold, Plan, train_observer
 from iqasuite.training.inputs import stem_tokens
 from iqasuite.training.loop import Schedule
 
@@ -37,8 +37,8 @@ def test_from_a_csv_to_an_aio(tmp_path, network):
     split = by_content(data.images, 3, sources=data.sources)
     model = network()
     inputs = stem_tokens(model, data, data.display_size)
-    plan, schedule = Plan("finetune"), Schedule(epochs=20, lr=3e-3, precision="no")
-    train_observer(model, inputs, data, split, 0, "anna", plan, schedule)
+    plan = Plan("finetune", schedule=Schedule(epochs=20, lr=3e-3, precision="no"))
+    train_observer(model, inputs, Fold(data, split, 0), "anna", plan)
     images = part(split, 0, "test")
     target = data.votes[data.votes["observer"] == "anna"].drop_duplicates("image").set_index("image")["vote"]
     p = predict(model, inputs, images)

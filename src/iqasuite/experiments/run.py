@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqasuite.csv_texts import frame_csv
-from iqasuite.datasets.splits import kept_split, suite_split
+from iqasuite.datasets.splits import kept_split, read_split, suite_split
 from iqasuite.errors import InputError
 from iqasuite.experiments.parameters import parameters_in
-from iqasuite.paths import results_root, work_root, write_atomic
+from iqasuite.paths import results_root, safe_name, work_root, write_atomic
 from iqasuite.report.outputs import save_figure, save_scores, save_table
 from iqasuite.report.provenance import record, write_run
 from iqasuite.weights.files import find_weights
@@ -81,9 +81,15 @@ class Run:
         """Folder where a killed training of this run goes on; `finish` removes it."""
         return self.work / "checkpoints" / self.name
 
-    def folds(self, data: Dataset, n_folds: int) -> pd.DataFrame:
-        """The suite's split into folds by content: made, audited and saved by the run that comes first."""
+    def folds(self, data: Dataset, n_folds: int = 0) -> pd.DataFrame:
+        """The suite's split into folds by content: made, audited and saved by the run that comes first.
+
+        Args:
+            n_folds: 0 = as many as an earlier run has saved, 3 where none has.
+        """
         path = self.results / "tables" / "split" / "split.csv"
+        if not n_folds:
+            n_folds = read_split(path)["fold"].nunique() if path.is_file() else 3
         self._data, self._split = data, kept_split(path, data.images, n_folds, 0, data.sources)
         return self._split
 
@@ -96,8 +102,9 @@ class Run:
         return split, sources
 
     def weights(self, name: str = "") -> Path:
-        """File for weights that this run makes: named like the run, or `<run>_<name>`."""
-        return self.work / "weights" / f"{self.name}{'_' if name else ''}{name}.safetensors"
+        """File for weights that this run makes: named like the run, or `<run>_<name>`; any name will do."""
+        stem = safe_name(f"{self.name}_{name}") if name else self.name
+        return self.work / "weights" / f"{stem}.safetensors"
 
     def find_weights(self, name: str) -> Path:
         """Weights of a run of this suite, or of that name in a weights folder.

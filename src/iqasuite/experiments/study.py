@@ -169,7 +169,7 @@ def _runs(data: Dataset, n_folds: int, people: list[str], quick: bool) -> tuple[
 
 def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
     """The stem, the network of everybody and the AIOs, as in suite lab."""
-    method = {"method": f"ViT-IQA, {network['stem'].replace('+', ' + ')} stem{QUICK if quick else ''}"}
+    aio = {"method": f"ViT-IQA, {network['stem'].replace('+', ' + ')} stem{QUICK if quick else ''}", "tune": "trunk"}
     stem = {"samples": 500, "epochs": 3} if quick else {"samples": 6000, "epochs": 30}
     everybody = {"epochs": 3, "patience": 0} if quick else {"epochs": 24, "patience": 10}
     aios = {"epochs": 2, "patience": 0} if quick else {"epochs": 15, "patience": 6}
@@ -177,13 +177,13 @@ def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
     return [
         {"name": "stem", "notebook": "03_train_vit_iqa", "cores": "all",
          "parameters": {"objective": "encodings", "photographs": _photographs(), "network": network,
-                        "batch_size": 256, "lr": 2e-3, **stem}},
+                        "training": {"batch_size": 256, "lr": 2e-3, **stem}}},
         {"name": "everybody_{fold}", "notebook": "04_finetune_aio", "needs": ["stem"], "foreach": dict(folds),
-         "parameters": {**method, "start": "stem", "observer": "everybody", "tune": "trunk", "drop": 0.3, "lr": 1e-3,
-                        **everybody}},
+         "parameters": {"observer": "everybody", "network": {**aio, "start": "stem"},
+                        "training": {"lr": 1e-3, **everybody}, "viewing": {"hidden": 0.3}}},
         {"name": "aios_{fold}", "notebook": "04_finetune_aio", "needs": ["everybody_{fold}"], "foreach": dict(folds),
-         "parameters": {**method, "start": "everybody_{fold}", "observer": "all", "tune": "trunk", "dropout": 0.0,
-                        "lr": 1.5e-4, **aios}},
+         "parameters": {"observer": "all", "network": {**aio, "start": "everybody_{fold}"},
+                        "training": {"lr": 1.5e-4, "dropout": 0.0, **aios}}},
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from iqasuite.datasets import dataset as sets
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.datasets.splits import part
@@ -51,6 +52,7 @@ class Plan:
         batch_size: images a step.
         refit: after the epochs have been chosen on the validation part, train anew for as many epochs on training and
             validation part together (corrected protocol only).
+        schedule: how long and how fast; its `epochs` are the most for each stage.
     """
 
     strategy: str = "finetune"
@@ -59,11 +61,31 @@ class Plan:
     sigma: float = 0.49
     batch_size: int = 32
     refit: bool = True
+    schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self):
         for name, known in (("strategy", STRATEGIES), ("protocol", PROTOCOLS)):
             if getattr(self, name) not in known:
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Whose votes, and which images are for what.
+
+    Attributes:
+        dataset: images and votes.
+        split: which images are of which part of which fold.
+        number: of the fold.
+    """
+
+    dataset: Dataset
+    split: pd.DataFrame
+    number: int
+
+    def part(self, name: str) -> list[str]:
+        """Images of the part "train", "val" or "test"; InputError where the fold has none."""
+        return part(self.split, self.number, name)
 
 
 @dataclass
@@ -74,6 +96,21 @@ class Stage:
     result: Result
     n_train: int
     n_val: int
+
+
+@dataclass
+class Start:
+    """Where the training of every observer of a fold starts.
+
+    Attributes:
+        model: the network; each observer's training changes its weights.
+        state: its weights when an observer's training begins.
+        refit_from: weights where the refit begins instead; None = `state`.
+    """
+
+    model: nn.Module
+    state: dict[str, Tensor]
+    refit_from: dict[str, Tensor] | None = None
 
 
 def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
@@ -91,6 +128,40 @@ def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
         fresh.stem = model.stem
     fresh.card = dict(model.card)
     return fresh
+
+
+def start_from(path: Path, strategy: str, tune: str, seed: int) -> Start:
+    """The start of a weights file, for all observers of a fold.
+
+    The network of everybody has learnt from the validation part in its refit. An epoch cannot be chosen with such
+    weights, so where `<name>_chosen.safetensors` lies beside them, those from before the refit, training begins there,
+    and the refit of each observer with `path` itself.
+
+    Args:
+        path: weights file.
+        strategy: see `Plan`; with "scratch" only the architecture and a frozen stem are taken.
+        tune: what is trained, see `inputs.inputs_for`. The head alone is trained on stored features of `path`, so that
+            nothing else can be the start.
+        seed: of what begins anew.
+
+    Raises:
+        InputError: as `starting_model`.
+    """
+    model = starting_model(path, strategy, seed)
+    state, before = copy.deepcopy(model.state_dict()), chosen_file(path)
+    if strategy == "scratch" or tune == "head" or not before.is_file():
+        return Start(model, state)
+    return Start(model, starting_model(before, strategy, seed).state_dict(), state)
+
+
+def chosen_file(path: Path) -> Path:
+    """File for the weights of a network from before its refit, beside the file of the final ones."""
+    return path.with_name(f"{path.stem}_chosen{path.suffix}")
+
+
+def made_for(model: nn.Module) -> int:
+    """Side in pixels of the images that a ViT-IQA was made for."""
+    return model.card["arguments"].get("image_size", 256)
 
 
 def set_dropout(model: nn.Module, p: float) -> None:
@@ -112,8 +183,7 @@ def first_votes(dataset: Dataset, observer: str) -> pd.DataFrame:
     Raises:
         InputError: nobody of that name voted.
     """
-    votes = dataset.votes.sort_values(["observer", "session", "position"], kind="stable")
-    votes = votes.drop_duplicates(["observer", "image"])
+    votes = sets.first_votes(dataset.votes)
     return votes if observer == EVERYBODY else votes[votes["observer"] == dataset.check_observer(observer)]
 
 
@@ -142,18 +212,26 @@ def targets_of(votes: pd.DataFrame, sigma: float) -> tuple[list[str], Tensor]:
     return table.index.tolist(), torch.from_numpy(table.to_numpy(np.float32, copy=True))
 
 
-def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset: Dataset, split: pd.DataFrame,
-                   fold: int, observer: str, plan: Plan, schedule: Schedule, seed: int = 0,
-                   checkpoints: Path | None = None, chosen: Callable[[], None] | None = None,
-                   refit_from: Mapping[str, Tensor] | None = None,
-                   log: Callable[[str], None] = logger.info) -> list[Stage]:  # fmt: skip
+def train_observer(
+    model: nn.Module,
+    inputs: PixelInputs | StoredInputs,
+    fold: Fold,
+    observer: str,
+    plan: Plan,
+    seed: int = 0,
+    checkpoints: Path | None = None,
+    chosen: Callable[[], None] | None = None,
+    refit_from: Mapping[str, Tensor] | None = None,
+    log: Callable[[str], None] = logger.info,
+) -> list[Stage]:
     """Train `model` into the AIO of `observer` (or of `EVERYBODY`) on one fold; its weights change in place.
 
     Args:
         model: as it starts: random, AIO0, or another AIO.
         inputs: how images reach it, and with that which part of it is trained.
-        dataset, split, fold: whose votes, and which images are for what.
-        plan, schedule: how; `schedule.epochs` is the most for each stage.
+        fold: whose votes, and which images are for what.
+        observer: somebody who voted, or `EVERYBODY`.
+        plan: how.
         seed: of order, augmentation and dropout.
         checkpoints: folder where unfinished stages are kept; None = nowhere.
         chosen: called when the epochs have been chosen and before the refit, while the model has not yet learnt from
@@ -169,33 +247,17 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
     Raises:
         InputError: unknown observer or fold, or a part without votes.
     """
-    votes, network = first_votes(dataset, observer), inputs.network(model)
-    train, test = (part(split, fold, name) for name in ("train", "test"))
-    val = part(split, fold, "val") if plan.protocol == "corrected" else test
+    learnt = fold.part("train")
+    val = fold.part("val" if plan.protocol == "corrected" else "test")
     if plan.protocol == "faithful":
-        train = train + part(split, fold, "val")
-    sessions = sorted(votes["session"].unique()) if plan.strategy == "iterative" else [None]
-
-    def stage(name: str, session, images: list[str], val_images: list[str], schedule: Schedule) -> Stage:
-        of_session = votes if session is None else votes[votes["session"] == session]
-        training = batches(of_session, images, True)
-        # all of the validation part's votes, whatever their session: a stage more than one session's could support
-        validation = batches(votes, val_images, False) if val_images else None
-        path = checkpoints / f"{safe_name(name)}.pt" if checkpoints else None
-        result = fit(network, training, validation, create_loss(plan.loss), schedule, seed, path, log=log)
-        return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
-
-    def batches(votes: pd.DataFrame, images: list[str], training: bool):
-        votes = votes[votes["image"].isin(images)]
-        if votes.empty:
-            raise InputError(f"observer {observer!r}, fold {fold}: no votes on the {len(images)} images of a part")
-        return inputs.batches(model, *targets_of(votes, plan.sigma), plan.batch_size, seed, training)
-
+        learnt = learnt + fold.part("val")
+    chain = _Chain(model, inputs, fold, observer, plan, seed, checkpoints, log)
     if isinstance(inputs, StoredInputs) and inputs.part == "trunk" and not model.reduce.fitted:
-        model.reduce.fit(inputs.stored(train).flatten(0, 1), seed)
+        model.reduce.fit(inputs.stored(learnt).flatten(0, 1), seed)
+    network = inputs.network(model)
     start = copy.deepcopy(network.state_dict())
-    names = {session: f"{observer}_{fold}" + ("" if session is None else f"_session{session}") for session in sessions}
-    stages = [stage(names[session], session, train, val, schedule) for session in sessions]
+    sessions = sorted(chain.votes["session"].unique()) if plan.strategy == "iterative" else [None]
+    stages = [chain.stage(session, learnt, val, plan.schedule) for session in sessions]
     if chosen:
         chosen()
     if plan.refit and plan.protocol == "corrected":
@@ -204,6 +266,45 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
             model.load_state_dict(refit_from)
         for session, first in zip(sessions, list(stages), strict=True):
             epochs = first.result.best_epoch + 1
-            again = replace(schedule, epochs=epochs, patience=None, warmup=min(schedule.warmup, epochs / 2))
-            stages.append(stage(f"{names[session]}_refit", session, train + val, [], again))
+            warmup = min(plan.schedule.warmup, epochs / 2)
+            again = replace(plan.schedule, epochs=epochs, patience=None, warmup=warmup)
+            stages.append(chain.stage(session, learnt + val, [], again, "_refit"))
     return stages
+
+
+class _Chain:
+    """The stages of one observer's training: each goes on with the weights that the one before has left."""
+
+    def __init__(self, model, inputs, fold: Fold, observer: str, plan: Plan, seed: int, checkpoints, log):
+        self.model, self.inputs, self.plan, self.seed = model, inputs, plan, seed
+        self.checkpoints, self.log = checkpoints, log
+        self.name, self.votes = f"{observer}_{fold.number}", first_votes(fold.dataset, observer)
+        self.where = f"observer {observer!r}, fold {fold.number}"
+
+    def stage(
+        self, session: int | None, images: list[str], val_images: list[str], schedule: Schedule, suffix: str = ""
+    ) -> Stage:
+        """Train on the votes of one session, or of all."""
+        name = self.name + ("" if session is None else f"_session{session}") + suffix
+        of_session = self.votes if session is None else self.votes[self.votes["session"] == session]
+        training = self._batches(of_session, images, True)
+        # all of the validation part's votes, whatever their session: a stage more than one session's could support
+        validation = self._batches(self.votes, val_images, False) if val_images else None
+        result = fit(
+            self.inputs.network(self.model),
+            training,
+            validation,
+            create_loss(self.plan.loss),
+            schedule,
+            self.seed,
+            self.checkpoints / f"{safe_name(name)}.pt" if self.checkpoints else None,
+            log=self.log,
+        )
+        return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
+
+    def _batches(self, votes: pd.DataFrame, images: list[str], training: bool):
+        votes = votes[votes["image"].isin(images)]
+        if votes.empty:
+            raise InputError(f"{self.where}: no votes on the {len(images)} images of a part")
+        targets = targets_of(votes, self.plan.sigma)
+        return self.inputs.batches(self.model, *targets, self.plan.batch_size, self.seed, training)
