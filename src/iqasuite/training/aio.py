@@ -23,6 +23,7 @@ from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models import create
+from iqasuite.models.reduction import TokenReduction
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Result, Schedule, fit
@@ -87,9 +88,9 @@ def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
         return model
     torch.manual_seed(seed)
     fresh = create(card["architecture"], **card["arguments"] | {"pretrained": False})
-    if not any(p.requires_grad for p in model.stem.parameters()):
+    if not any(p.requires_grad for p in model.get_submodule("stem").parameters()):
         fresh.stem = model.stem
-    fresh.card = dict(model.card)
+    fresh.card = dict(model.card)  # type: ignore[arg-type, assignment]  # torch: tensors and modules
     return fresh
 
 
@@ -153,6 +154,7 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
         model: as it starts: random, AIO0, or another AIO.
         inputs: how images reach it, and with that which part of it is trained.
         dataset, split, fold: whose votes, and which images are for what.
+        observer: whose votes are learnt.
         plan, schedule: how; `schedule.epochs` is the most for each stage.
         seed: of order, augmentation and dropout.
         checkpoints: folder where unfinished stages are kept; None = nowhere.
@@ -191,8 +193,9 @@ def train_observer(model: nn.Module, inputs: PixelInputs | StoredInputs, dataset
             raise InputError(f"observer {observer!r}, fold {fold}: no votes on the {len(images)} images of a part")
         return inputs.batches(model, *targets_of(votes, plan.sigma), plan.batch_size, seed, training)
 
-    if isinstance(inputs, StoredInputs) and inputs.part == "trunk" and not model.reduce.fitted:
-        model.reduce.fit(inputs.stored(train).flatten(0, 1), seed)
+    reduction = model.reduce if isinstance(inputs, StoredInputs) and inputs.part == "trunk" else None
+    if isinstance(inputs, StoredInputs) and isinstance(reduction, TokenReduction) and not reduction.fitted:
+        reduction.fit(inputs.stored(train).flatten(0, 1), seed)
     start = copy.deepcopy(network.state_dict())
     names = {session: f"{observer}_{fold}" + ("" if session is None else f"_session{session}") for session in sessions}
     stages = [stage(names[session], session, train, val, schedule) for session in sessions]
