@@ -136,7 +136,7 @@ def without_machine_paths(text: str) -> str:
     """Replace this machine's folders in a text: what is committed must not tell where it was made."""
     text = re.sub(r"[^\s\"'(]*/ipykernel_\d+/\d+\.py", "<cell>", text)
     for folder, name in _folders():
-        text = re.sub(re.escape(folder) + r"(?![\w-])", lambda _, name=name: name, text)
+        text = re.sub(re.escape(folder) + r"(?![\w-])", name.replace("\\", r"\\"), text)
     return text
 
 
@@ -184,7 +184,8 @@ def _split_hash(split: pd.DataFrame | None) -> str | None:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=project_root(), capture_output=True, text=True, timeout=30)
+        command, root = ["git", *arguments], project_root()
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
