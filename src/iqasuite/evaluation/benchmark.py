@@ -115,8 +115,8 @@ def median_scores(
         *names_of_method, metric = key
         method = tuple(names_of_method)
         known = metric != "rmse" or method not in elsewhere
-        values = (median, *found.get(key, (np.nan, np.nan))) if known else [np.nan] * 3
-        rows.append((*method, "", "test", images[method], metric, *values, seeds[method], folds[method]))
+        numbers = (median, *found.get(key, (np.nan, np.nan))) if known else [np.nan] * 3
+        rows.append((*method, "", "test", images[method], metric, *numbers, seeds[method], folds[method]))
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "median_scores")
 
 
