@@ -10,7 +10,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo suite test lab app bench lock clean
+.PHONY: help install demo suite check test lab app bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -30,6 +30,12 @@ demo:  ## the demo suite, ending in results/demo/index.html
 suite: $(INSTALLED)  ## a suite: make suite SUITE=lab [JOBS=2]
 	$(BIN)/iqasuite suite run "$(SUITE)" $(if $(JOBS),--jobs $(JOBS))
 
+check: $(INSTALLED)  ## ruff, mypy, the house's and the notebooks' rules: under a minute on two cores
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_house.py tests/test_notebooks.py
+
 test: $(INSTALLED)  ## all tests; AVX2=1: as on a processor without AVX-512, VNNI and bf16
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(if $(AVX2),ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2) $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
 
@@ -48,4 +54,4 @@ lock: $(INSTALLED)  ## compile requirements.lock anew from pyproject.toml
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 
 clean:  ## remove what can be made again: .venv, caches, work/
-	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache work
+	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache .mypy_cache work

@@ -1,9 +1,13 @@
 """The house's rules: imports go one way and in no circle, and docs/design.md draws what is there."""
 
+import ast
 import importlib.util
+import re
 from graphlib import TopologicalSorter
 
 import pytest
+
+PARAMETERS = re.compile(r"^ {4}(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \(.*?\))?:", re.MULTILINE)
 
 
 @pytest.fixture
@@ -37,6 +41,29 @@ def test_no_module_imports_itself_in_a_circle(house):
     # a package's own __init__ is run before its modules: what it imports lazily is no circle
     graph = {name: {each for each in imported if each != name} for name, imported in known.items()}
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def undocumented(function):
+    """Parameters of a function that the section Args of its docstring does not name, if it has one."""
+    _, _, rest = (ast.get_docstring(function) or "").partition("Args:\n")
+    section = re.split(r"^(?=\S)", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    named = {name.strip("*") for names in PARAMETERS.findall(section) for name in names.split(", ")}
+    arguments = function.args
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return [each.arg for each in every if rest and each.arg not in {*named, "self", "cls"}]
+
+
+def test_a_section_of_parameters_names_all_of_them(house):
+    section = ["Args:", "    a, b: two.", "    c: one.", "", "Returns:", "    d: a number."]
+    text = "\n    ".join(["def f(a, b, *, c, d):", '"""F.', "", *section, '"""'])
+    assert undocumented(ast.parse(text).body[0]) == ["d"]
+    lacking = {
+        f"{module}.{node.name}: {', '.join(missing)}"
+        for module, file in house.modules().items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (missing := undocumented(node))
+    }
+    assert not lacking
 
 
 def test_the_document_shows_the_house_of_today(house):

@@ -11,7 +11,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from iqasuite.errors import InputError
 
@@ -97,7 +97,7 @@ def writable(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path | str, mode: str = "wb", **options: str) -> Iterator[IO]:
+def replacing(path: Path | str, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """A file to write, which replaces `path` at the end of the block; `path` stays as it was where the block fails.
 
     Args:

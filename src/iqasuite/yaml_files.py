@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.reader import Reader
@@ -72,7 +72,7 @@ def _short(text: Any) -> str:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which counts while it reads and checks all that was read before it makes values of it."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

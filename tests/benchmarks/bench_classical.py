@@ -16,18 +16,18 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: one thread
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from piq.functional import imresize, rgb2yiq  # noqa: E402
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from piq.functional import imresize, rgb2yiq
 
-from iqasuite.datasets import demo  # noqa: E402
-from iqasuite.images.loading import read_image  # noqa: E402
+from iqasuite.datasets import demo
+from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photograph
-from iqasuite.models.metrics.brisque import brisque_features  # noqa: E402
-from iqasuite.models.metrics.niqe import niqe_features  # noqa: E402
-from iqasuite.paths import results_root, write_atomic  # noqa: E402
+from iqasuite.models.metrics.brisque import brisque_features
+from iqasuite.models.metrics.niqe import niqe_features
+from iqasuite.paths import results_root, write_atomic
 
 SIDE, REPETITIONS = 500, 15
 peer = importlib.import_module("piq.brisque")  # as an attribute of piq it is the function

@@ -18,16 +18,16 @@ from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one thread
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-from sureal.dataset_reader import RawDatasetReader  # noqa: E402
-from sureal.subjective_model import (  # noqa: E402
+import numpy as np
+import pandas as pd
+from sureal.dataset_reader import RawDatasetReader
+from sureal.subjective_model import (
     MaximumLikelihoodEstimationModel,
     MaximumLikelihoodEstimationModelContentOblivious,
 )
 
-from iqasuite.evaluation.subjects.subject_model import fit_subject_model  # noqa: E402
-from iqasuite.paths import data_root, results_root, write_atomic  # noqa: E402
+from iqasuite.evaluation.subjects.subject_model import fit_subject_model
+from iqasuite.paths import data_root, results_root, write_atomic
 
 REPETITIONS = 7
 

@@ -237,4 +237,4 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
         report("b.zip", 5 * 10**6, 0)
         said = screen.getvalue()
         assert ("\r" in said) is bar and "a.zip" in said and "b.zip" in said
-        assert bar or said.splitlines()[0] == "a.zip: 100 B of 1 kB" and len(said.splitlines()) == 11
+        assert bar or (said.splitlines()[0] == "a.zip: 100 B of 1 kB" and len(said.splitlines()) == 11)

@@ -16,7 +16,7 @@ from iqasuite.datasets.matlab import read_mat, read_mat_session, text_of_time, t
 from iqasuite.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from matlab_files import put, save, save_hdf5  # noqa: E402
+from matlab_files import put, save, save_hdf5
 
 VERSIONS = pytest.mark.parametrize("version", ["6", "7", "7.3"])
 TIMES = [f"24-Jan-2023 10:51:{second}" for second in (16, 25, 34, 43)]

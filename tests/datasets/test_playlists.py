@@ -19,7 +19,7 @@ from iqasuite.datasets.playlists import (
 from iqasuite.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from matlab_files import save  # noqa: E402
+from matlab_files import save
 
 HEADER = "Image Name,Vote,Duration,Timestamp\n"
 ROW = "a.png,3,0.90555,24-Jan-2023 10:51:16\n"

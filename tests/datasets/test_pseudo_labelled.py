@@ -192,7 +192,7 @@ def test_pairs_of_a_rated_set_are_brought_to_one_size(tmp_path, tiny_lab):
 
 
 def test_the_demo_has_its_pairs(demo_set):
-    name, reference, distorted, mos = next(lab_pairs(demo_set))
+    _name, reference, distorted, mos = next(lab_pairs(demo_set))
     assert reference.shape == distorted.shape == (256, 256, 3) and 1 <= mos <= 5
     assert sum(1 for _ in lab_pairs(demo_set, 16)) == (demo_set.images["reference"] != "").sum() == 13 * 25
 

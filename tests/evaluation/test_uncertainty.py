@@ -49,7 +49,7 @@ def test_constants_are_nan_in_every_resample():
 
 
 def test_bootstrap_is_deterministic_and_by_content():
-    content, votes, _ = clustered(np.random.default_rng(1))
+    content, _votes, _ = clustered(np.random.default_rng(1))
     by_content = np.repeat(np.random.default_rng(2).normal(size=12), 6)  # images of one content are all alike
     once = uncertainty.bootstrap_by_content(by_content, content, 500, seed=4)
     assert once == uncertainty.bootstrap_by_content(by_content, content, 500, seed=4)

@@ -81,7 +81,7 @@ def test_gray_integers_of_tiff(tmp_path, kind, factor, compression, order):
     try:
         np.testing.assert_array_equal(read_image(path), in_three(GRAY))
     except InputError as error:
-        assert order == ">" and kind != "uint8" and kind != "uint16", error
+        assert order == ">" and kind not in {"uint8", "uint16"}, error
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_values_that_nobody_scaled_are_refused(tmp_path, kind, white, caplog):
     refused(tmp_path / "a.tif", "not scaled")
     tifffile.imwrite(tmp_path / "dark.tif", GRAY.astype(kind) << (6 if kind == "uint16" else 22))
     np.testing.assert_array_equal(read_image(tmp_path / "dark.tif"), in_three(GRAY >> 2))
-    assert "dark.tif" in caplog.text and "14 bits" in caplog.text or kind == "uint32"
+    assert ("dark.tif" in caplog.text and "14 bits" in caplog.text) or kind == "uint32"
     tifffile.imwrite(tmp_path / "black.tif", np.zeros_like(GRAY, np.uint16), photometric="minisblack")
     assert not read_image(tmp_path / "black.tif").any()
 

@@ -8,7 +8,7 @@ from iqasuite.images.patches import ORDERS, PatchGenerator, cut, padded, patch_b
 GRIDS = [(1, 1), (1, 7), (7, 1), (2, 3), (3, 3), (5, 4), (4, 8), (7, 5)]
 
 
-@pytest.mark.parametrize("overlap, grid", [(0.0, (2, 3)), (0.5, (3, 4))])
+@pytest.mark.parametrize(("overlap", "grid"), [(0.0, (2, 3)), (0.5, (3, 4))])
 def test_grid_of_the_published_setting(overlap, grid):
     boxes = patch_boxes(384, 512, 224, overlap)
     assert patch_grid(384, 512, 224, overlap) == grid and len(boxes) == grid[0] * grid[1]
@@ -53,7 +53,9 @@ def test_every_cell_is_read_once(order, grid):
     assert sorted(scan_order(*grid, order)) == list(range(grid[0] * grid[1]))
 
 
-@pytest.mark.parametrize("order, grids", [("snake", GRIDS), ("spiral", GRIDS), ("hilbert", [(2, 2), (8, 8), (16, 16)])])
+@pytest.mark.parametrize(
+    ("order", "grids"), [("snake", GRIDS), ("spiral", GRIDS), ("hilbert", [(2, 2), (8, 8), (16, 16)])]
+)
 def test_successive_cells_are_neighbours(order, grids):
     for rows, columns in grids:
         row, column = np.divmod(scan_order(rows, columns, order), columns)

@@ -72,7 +72,7 @@ def test_one_by_one_is_batched_and_again_is_the_same(predictor, pictures):
 
 
 def test_what_a_predictor_saw_comes_along(predictor, pictures):
-    ((path, [(said, seen)]),) = predicted_by(
+    ((_path, [(said, seen)]),) = predicted_by(
         [predictor], pictures[:1], lambda p: np.asarray(Image.open(p).convert("RGB"))
     )
     assert seen.shape == (64, 82, 3) and predictor.predict([seen])[0].score == said.score

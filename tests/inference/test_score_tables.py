@@ -27,7 +27,7 @@ def test_csv_and_json_lines_come_back():
     read = list(csv.DictReader(io.StringIO("\n".join(lines(ROWS, COLUMNS, "csv")))))
     assert [row["image"] for row in read] == [*NAMES[:4], "\\udcff.png", "e.png"]
     assert float(read[0]["score"]) == pytest.approx(1 / 3, abs=1e-8)
-    assert read[5] == {"image": "e.png", "score": "", "word": "", "error": "lost"} and list(read[0])[0] == "image"
+    assert read[5] == {"image": "e.png", "score": "", "word": "", "error": "lost"} and next(iter(read[0])) == "image"
     texts = list(lines(ROWS, COLUMNS, "jsonl"))
     assert all("\n" not in text for text in texts)
     read = [json.loads(text) for text in texts]

@@ -8,7 +8,9 @@ from iqasuite.models import backbones
 from iqasuite.models.vit_iqa import ViTIQA
 
 
-@pytest.mark.parametrize("name, channels, mean", [("mobilenet_v2", 1280, 0.5), ("squeezenet1_0", 512, 0.48235294)])
+@pytest.mark.parametrize(
+    ("name", "channels", "mean"), [("mobilenet_v2", 1280, 0.5), ("squeezenet1_0", 512, 0.48235294)]
+)
 def test_weights_and_statistics_of_a_file(real_weights, name, channels, mean):
     path = real_weights(f"{name}.safetensors")
     extractor = backbones.backbone(name).eval()
@@ -31,7 +33,7 @@ def before_pooling(name, model, x):
     return seen[0]
 
 
-@pytest.mark.parametrize("name, channels", [
+@pytest.mark.parametrize(("name", "channels"), [
     ("vgg16", 512), ("resnet50", 2048), ("inception_v3", 2048), ("mobilenet_v2", 1280), ("squeezenet1_0", 512),
     ("googlenet", 1024), ("regnet_y_400mf", 440), ("mobilenet_v3_small", 576), ("densenet121", 1024),
 ])  # fmt: skip
@@ -100,7 +102,7 @@ def test_pooled_vectors_and_taps_before_a_rectifier():
         network.widths((21,))
 
 
-@pytest.mark.parametrize("name, channels, grid", [("resnet18", 512, (3, 4)), ("mobilenet_v2", 1280, (3, 4))])
+@pytest.mark.parametrize(("name", "channels", "grid"), [("resnet18", 512, (3, 4)), ("mobilenet_v2", 1280, (3, 4))])
 def test_tokens_are_the_positions_of_the_feature_map(name, channels, grid):
     stem = backbones.BackboneTokens(name, pretrained=False)
     x = torch.randn(2, 3, 96, 128)

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 import torchvision
@@ -26,8 +28,8 @@ def lively(seed=0, **arguments):
         layer.momentum = None  # statistics are the mean over all batches
         layer.train()
     with torch.no_grad():
-        for seed in range(3):
-            network(pictures(8, seed=seed) * (1 + seed))
+        for number in range(3):
+            network(pictures(8, seed=number) * (1 + number))
         network.head[-1].weight.mul_(20)
     return network.eval()
 
@@ -50,7 +52,7 @@ def test_depthwise_convolutions_see_one_channel_each():
 def test_parameters_from_scratch_are_what_the_layers_have_by_hand(width):
     channels = [int(c * width) for c in (32, *(c for c, _ in LAYERS))]
     by_hand = 3 * channels[0] * 9 + 2 * channels[0]
-    by_hand += sum(c * 9 + 2 * c + c * d + 2 * d for c, d in zip(channels, channels[1:], strict=False))
+    by_hand += sum(c * 9 + 2 * c + c * d + 2 * d for c, d in itertools.pairwise(channels))
     features = MobileConvolutions(width)
     assert n_parameters(features) == by_hand and features.channels == channels[-1]
 

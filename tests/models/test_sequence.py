@@ -79,7 +79,7 @@ def test_reversed_sequences_mirror_the_states_of_a_network_whose_directions_are_
     assert (forwards[0, :5] - model.states(reverse, mask)[0, :5].flip(0)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("kind, reads", [("mean_pooling", False), ("attention_pooling", False), ("birnn", True),
+@pytest.mark.parametrize(("kind", "reads"), [("mean_pooling", False), ("attention_pooling", False), ("birnn", True),
                                          ("patch_transformer", True)])  # fmt: skip
 def test_who_reads_the_order_of_the_patches(kind, reads):
     model, (x, _) = network(kind), ragged((8, 8))

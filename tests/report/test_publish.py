@@ -77,7 +77,7 @@ def test_aios_of_people_with_odd_names_stay_in_the_folder_of_their_set(made):
     assert {entry.observer for entry in observers_of("people")} == {"../../Ann", "..\n"}
 
 
-@pytest.mark.parametrize("pattern, message", [("none*", "0 files"), ("*_0", "3 files, 2 of them")])
+@pytest.mark.parametrize(("pattern", "message"), [("none*", "0 files"), ("*_0", "3 files, 2 of them")])
 def test_what_does_not_belong_together_is_refused(made, pattern, message):
     with pytest.raises(InputError, match=message):
         publish("small", pattern, "x")

@@ -41,7 +41,7 @@ def test_stored_tokens_are_those_of_the_stem(rated, network, float32):
     torch.testing.assert_close(stored.stored(images)[:, 0], half(direct), atol=2e-3, rtol=2e-3)
 
 
-@pytest.mark.parametrize("crop, views", [(None, 1), (48, 2)])
+@pytest.mark.parametrize(("crop", "views"), [(None, 1), (48, 2)])
 def test_features_of_the_trunk_and_the_head_make_the_whole_model(rated, network, float32, crop, views):
     model, images = network(), ["c03_2.png", "c00_4.png"]
     stored = trunk_features(model, PixelInputs(rated, SIZE, crop, views))

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_training import run  # noqa: E402
+from small_training import run
 
-from iqasuite.errors import InputError  # noqa: E402
-from iqasuite.paths import unfinished  # noqa: E402
-from iqasuite.training import loop  # noqa: E402
-from iqasuite.training.batches import ArrayBatches  # noqa: E402
-from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from iqasuite.training.loop import Schedule, TrainingError, fit  # noqa: E402
-from iqasuite.training.losses import soft_cross_entropy  # noqa: E402
-from iqasuite.training.machine import computes_in_bf16  # noqa: E402
+from iqasuite.errors import InputError
+from iqasuite.paths import unfinished
+from iqasuite.training import loop
+from iqasuite.training.batches import ArrayBatches
+from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
+from iqasuite.training.loop import Schedule, TrainingError, fit
+from iqasuite.training.losses import soft_cross_entropy
+from iqasuite.training.machine import computes_in_bf16
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,9 @@ def test_finished_checkpoint_is_read_and_not_trained_again(whole):
     assert (again.best_epoch, again.best_value) == (result.best_epoch, result.best_value)
 
 
-@pytest.mark.parametrize("change, word", [({"lr": 0.1}, "lr 0.001, expected 0.1"), ({"seed": 9}, "seed 0, expected 9")])
+@pytest.mark.parametrize(
+    ("change", "word"), [({"lr": 0.1}, "lr 0.001, expected 0.1"), ({"seed": 9}, "seed 0, expected 9")]
+)
 def test_checkpoint_of_another_training_is_refused(whole, change, word):
     with pytest.raises(InputError, match=word):
         run(whole[2], **change)

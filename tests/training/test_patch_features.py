@@ -212,7 +212,7 @@ def test_resumed_after_a_kill_is_the_same_store(network, files, tmp_path, monkey
     assert {path.name for path in resumed.path.iterdir()} == {"rows.f16", "index.json"}
 
 
-@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-5), ("bf16", 1e-3)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bf16", 1e-3)])
 def test_batch_composition_does_not_matter(network, files, tmp_path, monkeypatch, precision, tolerance):
     monkeypatch.setattr(PatchFeatures, "__init__", lambda self, path: None)
     found = []

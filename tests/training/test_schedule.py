@@ -27,7 +27,7 @@ def test_cosine_and_warmup():
     assert learning_rate(Schedule(lr=2.0, scheduler="none"), 7, []) == 2.0
 
 
-@pytest.mark.parametrize("name, value", [
+@pytest.mark.parametrize(("name", "value"), [
     ("optimizer", "sgd"), ("scheduler", "step"), ("precision", "fp8"), ("epochs", 0), ("lr", 0), ("keep", "first")
 ])  # fmt: skip
 def test_wrong_settings_are_named(name, value):

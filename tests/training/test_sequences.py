@@ -168,7 +168,7 @@ def test_batches_hold_every_image_once_and_no_more_padding_than_needed(kept, fea
             seen.append(int(target))
     assert sorted(seen) == list(range(len(names))) != seen and len(train) == 4
     again = [t.tolist() for _, t in SequenceBatches(source, names, np.arange(len(names)), 16, seed=1).epoch(0)]
-    assert sum(again, []) == seen != [int(t) for _, ts in train.epoch(1) for t in ts]
+    assert [target for batch in again for target in batch] == seen != [int(t) for _, ts in train.epoch(1) for t in ts]
     in_order = SequenceBatches(source, names, np.arange(len(names)), 16, train=False)
     assert [int(t) for _, ts in in_order.epoch(3) for t in ts] == list(range(len(names)))
 

@@ -30,7 +30,7 @@ def test_a_stem_comes_back_without_imagenet_weights(tmp_path):
     assert torch.equal(loaded(x), model(x)) and loaded.normalisation[0] == (0.25, 0.25, 0.25)
 
 
-@pytest.mark.parametrize("arguments, word", [
+@pytest.mark.parametrize(("arguments", "word"), [
     ({"size": "small", "image_size": 32}, "another size"), ({"size": "tiny", "image_size": 64}, "pos_embedding"),
     ({"size": "tiny", "image_size": 32, "depth": 2}, "unknown tensor"), ({"size": "tiny", "head": "x"}, "head"),
 ])  # fmt: skip

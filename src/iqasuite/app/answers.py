@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Networks:
 
     def __init__(self, entries: Sequence[Entry], keep: int = 16):
         self.entries: Mapping[str, Entry] = {entry.name: entry for entry in entries}
-        self._keep, self._loaded, self._lock = keep, OrderedDict(), threading.Lock()
+        self._keep, self._loaded, self._lock = keep, OrderedDict[str, Any](), threading.Lock()
 
     def entry(self, name: str) -> Entry:
         """The entry of a model.

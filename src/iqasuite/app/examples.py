@@ -24,7 +24,7 @@ def examples_in(folder: Path) -> dict[str, Path]:
         made[f"{name} original.png"] = png_bytes(original)
         for kind, level in versions:
             if kind == "jpeg":
-                made[f"{name} jpeg.jpg"] = jpeg_bytes(original, LEVELS["jpeg"][level - 1])
+                made[f"{name} jpeg.jpg"] = jpeg_bytes(original, int(LEVELS["jpeg"][level - 1]))
             else:
                 made[f"{name} {kind}.png"] = png_bytes(distorted(kind, original, level, np.random.default_rng(0)))
     return {name: write_atomic(folder / name, content) for name, content in made.items()}

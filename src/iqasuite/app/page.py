@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -48,6 +49,7 @@ class Page(gr.Blocks):
     """Blocks that take uploads only: Gradio would fetch what a client gives as the address of a file."""
 
     def validate_inputs(self, block_fn, inputs):
+        """Refuse files that were not uploaded here, besides what Gradio refuses."""
         folder = Path(get_upload_folder()).resolve()
         for path in _paths(inputs):
             if not Path(path).resolve().is_relative_to(folder):
@@ -67,6 +69,7 @@ class Doorkeeper:
         self.app, self.forwarded = app, forwarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
         if scope["type"] == "websocket":  # the page has none
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -245,7 +248,7 @@ def _many_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path
 
 
 # Functions get what the browser sent: Gradio's own reading of pictures would convert and compress them again.
-_QUIETLY = {"preprocess": False, "show_progress": "minimal", "api_visibility": "undocumented"}
+_QUIETLY: dict[str, Any] = {"preprocess": False, "show_progress": "minimal", "api_visibility": "undocumented"}
 
 
 def _on(triggers, function: Callable[..., Iterator], inputs, outputs, name: str, **more):

@@ -108,7 +108,7 @@ def scale_line(score: float, category: str, low: float, high: float, name: str) 
     return "".join([*parts, "</svg>"])
 
 
-def vote_bars(distribution: Sequence[float], vote: float) -> str:
+def vote_bars(distribution: Sequence[float] | np.ndarray, vote: float) -> str:
     """Probabilities of the votes 1…5 as bars, with the expected vote."""
     left, bottom, tall, step = 40, 108, 86, 62
     parts = [_svg_open(360, 146, "probabilities of the votes 1 to 5: " + ", ".join(f"{p:.0%}" for p in distribution))]
@@ -126,7 +126,9 @@ def vote_bars(distribution: Sequence[float], vote: float) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def people_strip(names: Sequence[str], distributions: Sequence[Sequence[float] | None], votes: Sequence[float]) -> str:
+def people_strip(
+    names: Sequence[str], distributions: Sequence[Sequence[float] | np.ndarray | None], votes: Sequence[float]
+) -> str:
     """One axis from 1 to 5, one row per person: how likely each vote is, the expected vote ± its SD, and the mean.
 
     Args:
@@ -144,9 +146,9 @@ def people_strip(names: Sequence[str], distributions: Sequence[Sequence[float] |
     mean = float(np.mean(votes))
     told = "; ".join(f"{name} {vote:.1f}" for name, vote in zip(names, votes, strict=True))
     parts = [_svg_open(360, height, f"expected votes of {len(names)} people: {told}; mean {mean:.2f}")]
-    for vote in range(1, 6):
-        parts.append(f'<line class="iqa-grid" x1="{at(vote)}" x2="{at(vote)}" y1="24" y2="{bottom}"/>')
-        parts.append(_text(at(vote), bottom + 13, str(vote), "middle", "iqa-ink"))
+    for step in range(1, 6):
+        parts.append(f'<line class="iqa-grid" x1="{at(step)}" x2="{at(step)}" y1="24" y2="{bottom}"/>')
+        parts.append(_text(at(step), bottom + 13, str(step), "middle", "iqa-ink"))
     parts.append(f'<line class="iqa-mean" x1="{at(mean):.1f}" x2="{at(mean):.1f}" y1="20" y2="{bottom}"/>')
     parts.append(_text(at(mean), 14, f"mean {mean:.2f}", "middle", "iqa-soft"))
     for i, (name, shares, vote) in enumerate(zip(names, distributions, votes, strict=True)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 from typer.core import TyperGroup
 
@@ -21,7 +23,8 @@ EXTRAS = {
 class Commands(TyperGroup):
     """Errors that the user can mend are one line and exit status 2; Ctrl-C is 130."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> object:
+        """Run the command, and turn what goes wrong into a line and an exit status."""
         try:
             return super().invoke(ctx)
         except InputError as error:

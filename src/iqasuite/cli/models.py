@@ -60,7 +60,7 @@ def list_models(
     if not entries:
         typer.echo("no trained networks in the weights folders; train one: iqasuite train --help")
         return
-    rows = [("name", "predicts", "scale", "size", "scores", "sharpness", "licence", "what")]
+    rows: list[tuple[str, ...]] = [("name", "predicts", "scale", "size", "scores", "sharpness", "licence", "what")]
     for group, members in groupby(entries, lambda entry: entry.set_name or entry.name):
         rows.append(tuple(map(printable, _line(group, list(members)))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
@@ -86,7 +86,7 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
         f"{first.scale}{ends}",
         _size(size),
         _best(first.reached),
-        next(iter(first.rank_baselines.values()), {}).get("sharpness", "–"),
+        next(iter(first.rank_baselines.values()), dict[str, str]()).get("sharpness", "–"),
         _short(str(first.card.get("licence", "–"))),
         title,
     )

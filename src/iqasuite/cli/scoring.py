@@ -192,6 +192,7 @@ def _compare_folder(folder: Path, references: Path | None, models: list[str], vi
         rows = map(score.row, results)
         status = _write(rows, score.COLUMNS, [f"score: {legend}"], format_of(output, form), output, len(tasks))
         return max(status, int(bool(problems)))
+    assert output is not None  # as `challenge` chooses one
     return max(_write_challenge(results, output, legend, len(tasks)), int(bool(problems)))
 
 
@@ -319,7 +320,8 @@ def evaluate(
     data = sets.load(test_data, missing=missing)
     if observer is None:
         own = entry is not None and entry.card.get("dataset") == data.name and entry.observer in data.observers()
-        observer = entry.observer if own else ""  # people of one name in two sets are not one person
+        # People of one name in two sets are not one person.
+        observer = entry.observer if entry is not None and own else ""
     observer = data.check_observer(observer) if observer else ""
     rows = evaluating.rated(data, observer)
     if the_split is not None:
@@ -388,13 +390,14 @@ def _write_scores(scores, ranked, heading: str, form: str, output: Path | None) 
     from iqasuite.paths import replacing
 
     if form == "table":
-        tables = [heading], lines(evaluating.beside_baseline(scores), evaluating.COLUMNS, form)
+        of_model = lines(evaluating.beside_baseline(scores), evaluating.COLUMNS, form)
         beside = lines(evaluating.beside_model(ranked), evaluating.RANK_COLUMNS, form)
-        tables = *tables, ["", "SROCC of rank baselines, statistics of each image that took no training"], beside
+        below = ["", "SROCC of rank baselines, statistics of each image that took no training"]
+        tables: list[Iterable[str]] = [[heading], of_model, below, beside]
     else:
         every = evaluating.pd.concat([scores, ranked.iloc[1:]]).drop(columns=["protocol", "seeds"])
         columns = dict.fromkeys([*(c for c in every if c != "dataset"), "dataset"], "<0")
-        tables = (lines(every.to_dict("records"), columns, form),)
+        tables = [lines(every.to_dict("records"), columns, form)]
     with replacing(output, "w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as file:
         for line in chain(*tables):
             file.write(f"{line}\n")

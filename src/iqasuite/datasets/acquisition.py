@@ -64,7 +64,14 @@ def place(card: Card, into: Path | None) -> Path:
     return card.folder() if into is None else into / (card.folders or (card.name,))[0]
 
 
-def _obtain(download: Download, folder: Path, archives: Path, record: Path, keep: bool, progress) -> list[str]:
+def _obtain(
+    download: Download,
+    folder: Path,
+    archives: Path,
+    record: Path,
+    keep: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[str]:
     """One file in place; what is left to do by hand."""
     name, where = download.file, folder / download.folder
     report = partial(progress, name) if progress else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.datasets.card import Scale as Scale  # part of what a data set is
+from iqasuite.datasets.card import Scale as Scale  # noqa: PLC0414 (part of what a data set is)
 from iqasuite.datasets.spreadsheets import composed
 from iqasuite.errors import InputError
 from iqasuite.images.loading import image_size, read_image, resized

@@ -15,10 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    from requests import Response
 
 from iqasuite.datasets.card import Download
 from iqasuite.errors import InputError
@@ -135,7 +140,7 @@ def held(lock: Path) -> Iterator[None]:
         file.release()
 
 
-def read_record(record: Path) -> dict[str, dict]:
+def read_record(record: Path) -> dict[str, dict[str, Any]]:
     """Address -> sha256, size and date of the first download; empty where nothing is recorded yet.
 
     Raises:
@@ -195,7 +200,9 @@ def _attempt(source: _Source, part: Path, size: int, progress: Callable[[int, in
         raise _BrokenOff(f"ended after {done:,} of {total:,} bytes")
 
 
-def _append(response, part: Path, have: int, total: int, limit: int, progress: Callable[[int, int], None]) -> int:
+def _append(
+    response: Response, part: Path, have: int, total: int, limit: int, progress: Callable[[int, int], None]
+) -> int:
     """The body behind what is there; bytes that are then there."""
     from urllib3.exceptions import HTTPError
 
@@ -219,13 +226,13 @@ def _append(response, part: Path, have: int, total: int, limit: int, progress: C
     return done
 
 
-def _agreed(response, source: _Source, part: Path, have: int, state: dict) -> tuple[int, int]:
+def _agreed(response: Response, source: _Source, part: Path, have: int, state: dict[str, Any]) -> tuple[int, int]:
     """Where the body begins and how long the whole file is (0 = not known), from status and headers."""
     code = response.status_code
     if code in _BUSY:
         after = response.headers.get("Retry-After", "")
         raise _BrokenOff(f"HTTP {code}", float(after) if after.isdigit() else 0.0)
-    if code == 416 or code == 206:
+    if code in (416, 206):
         span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
         total = int(span[3]) if span and span[3] != "*" else 0
         here, there = state.get("validator", ""), _validator(response)
@@ -256,7 +263,7 @@ def _room(source: _Source, part: Path, have: int, total: int, size: int) -> int:
     return allowed
 
 
-def _opened(url: str, headers: dict[str, str]):
+def _opened(url: str, headers: dict[str, str]) -> Response:
     """Answer to a GET, redirects followed: to http(s) only, never from https to http."""
     import requests
 
@@ -299,10 +306,10 @@ def _hub_source(url: str, wait: float) -> _Source:
     except ValueError:
         raise InputError(f"{url}: expected hf:<owner>/<repository>/<file>") from None
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    where = {"repo_id": f"{owner}/{repository}", "filename": name, "repo_type": "dataset", "endpoint": endpoint}
+    address = partial(hf_hub_url, f"{owner}/{repository}", name, repo_type="dataset", endpoint=endpoint)
     for attempt in range(ATTEMPTS):
         try:
-            found = get_hf_file_metadata(hf_hub_url(**where))
+            found = get_hf_file_metadata(address())
             break
         except Exception as error:  # which, depends on the transport of the library's version
             status = getattr(getattr(error, "response", None), "status_code", 503)
@@ -312,14 +319,14 @@ def _hub_source(url: str, wait: float) -> _Source:
             time.sleep(min(wait * 2**attempt, _LONGEST_WAIT))
     etag = (found.etag or "").lower()
     return _Source(
-        url=hf_hub_url(**where, revision=found.commit_hash or "main"),
+        url=address(revision=found.commit_hash or "main"),
         version=f"{url} {etag or found.commit_hash}",
         headers=build_hf_headers(library_name="iqasuite"),
         sha256=etag if re.fullmatch("[0-9a-f]{64}", etag) else "",
     )
 
 
-def _validator(response) -> str:
+def _validator(response: Response) -> str:
     """What `If-Range` may name: a strong ETag, else the date of the last change; "" = neither."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
@@ -329,7 +336,7 @@ def _sidecar(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _state(part: Path) -> dict:
+def _state(part: Path) -> dict[str, Any]:
     try:
         state = json.loads(_sidecar(part).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, Protocol
 
 from iqasuite.errors import InputError
 
@@ -38,6 +38,12 @@ _EXTENSIONS = (  # tar's headers of that kind
 _MOST_HEADERS = 8  # of those in a row
 _MOST_DIRECTORY = 2**26  # bytes of a ZIP's list of entries, which is read at once
 _LONGEST_NOTE = 2**10  # bytes of what a ZIP adds to each entry there
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 _XZ_MEMORY = 2**28  # bytes; `xz -9` needs 65 MiB
 _DAMAGED = (  # what the libraries of the formats raise, also on purpose-made nonsense
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
@@ -105,7 +111,7 @@ def by_hand(archive: Path, folder: Path) -> str:
     return f"unpack {archive} into {folder} (`{tool}`, 7-Zip, The Unarchiver)"
 
 
-def _write(entries: Iterator[tuple[str, int, IO[bytes] | None]], archive: Path, folder: Path) -> list[PurePosixPath]:
+def _write(entries: Iterator[tuple[str, int, _Readable | None]], archive: Path, folder: Path) -> list[PurePosixPath]:
     """Every entry into an empty folder; the files' paths."""
     free = shutil.disk_usage(folder).free
     files, total = [], 0
@@ -132,7 +138,7 @@ def _write(entries: Iterator[tuple[str, int, IO[bytes] | None]], archive: Path, 
     return files
 
 
-def _copy(content: IO[bytes], size: int, file: IO[bytes]) -> None:
+def _copy(content: _Readable, size: int, file: IO[bytes]) -> None:
     """Exactly so many bytes; no more are read."""
     while size:
         read = content.read(min(size, 2**20))
@@ -168,7 +174,7 @@ def _relative(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _zip_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+def _zip_entries(archive: Path) -> Iterator[tuple[str, int, _Readable | None]]:
     """(name, bytes unpacked, content; None = folder) of each entry."""
     with _ZipBytes(archive) as source, zipfile.ZipFile(source) as file:
         source.opened = True
@@ -207,9 +213,9 @@ class _ZipBytes(io.FileIO):
 
     opened = False
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """As of any file; `zipfile` never asks for more than is there."""
-        if size > _MOST_DIRECTORY:
+        if size is not None and size > _MOST_DIRECTORY:
             raise InputError(f"{self.name}: a list of entries of {size:,} bytes; expected at most {_MOST_DIRECTORY:,}")
         read = super().read(size)
         if not self.opened and read.startswith(b"PK\1\2"):
@@ -242,14 +248,14 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return name
 
 
-def _tar_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+def _tar_entries(archive: Path) -> Iterator[tuple[str, int, _Readable | None]]:
     """(name, bytes unpacked, content; None = folder) of each entry; whoever is given them reads so many bytes.
 
     The headers are read here and in order: `tarfile` reads as much as they say before anybody is asked.
     """
     with open(archive, "rb") as file:
         stream = _Counted(_decompressed(file), archive)
-        more, headers = {}, 0  # what extension headers say on the entry that follows
+        more, headers = dict[str, str](), 0  # what extension headers say on the entry that follows
         while True:
             block = stream.read(tarfile.BLOCKSIZE)
             if len(block) == block.count(0) == tarfile.BLOCKSIZE and not headers:
@@ -272,7 +278,7 @@ def _tar_entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
             pass
 
 
-def _extension(info: tarfile.TarInfo, stream: IO[bytes], archive: Path) -> dict[str, str]:
+def _extension(info: tarfile.TarInfo, stream: _Readable, archive: Path) -> dict[str, str]:
     """Path and size of the next entry, where an extension header says them."""
     if not 0 <= info.size <= _LONGEST_HEADER:
         raise InputError(f"{archive}: a header of {info.size:,} bytes; expected at most {_LONGEST_HEADER:,}")
@@ -286,7 +292,7 @@ def _extension(info: tarfile.TarInfo, stream: IO[bytes], archive: Path) -> dict[
     fields = _pax_fields(content)
     if any(name.startswith("GNU.sparse.") for name in fields):
         raise InputError(f"{archive}: a sparse file; expected plain files")
-    said = {name: fields[name] for name in ("path", "size") if name in fields}
+    said: dict[str, str] = {name: fields[name] for name in ("path", "size") if name in fields}
     if (said and info.type == tarfile.XGLTYPE) or not re.fullmatch(r"\d{1,18}", said.get("size", "0"), re.ASCII):
         raise InputError(f"{archive}: a header that says {str(said)[:200]}; expected a path and a size of one entry")
     return said
@@ -320,7 +326,7 @@ def _check_entry(info: tarfile.TarInfo, name: str, size: int, archive: Path) -> 
         raise InputError(f"{archive}: {name[:200]!r} has {size:,} bytes; expected 0 or more")
 
 
-def _decompressed(file: IO[bytes]) -> IO[bytes]:
+def _decompressed(file: IO[bytes]) -> _Readable:
     """A tar's own bytes; how they are packed is told from the first of them, not from the name."""
     start = file.read(6)
     file.seek(0)
@@ -334,7 +340,7 @@ def _decompressed(file: IO[bytes]) -> IO[bytes]:
 class _Counted:
     """What a file has, up to the limit on what an archive may unpack to."""
 
-    def __init__(self, file: IO[bytes], archive: Path) -> None:
+    def __init__(self, file: _Readable, archive: Path) -> None:
         self.file, self.archive, self.total = file, archive, 0
 
     def read(self, size: int) -> bytes:
@@ -357,7 +363,7 @@ class _Xz(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         read = b""
         while not read:
             packed = b""

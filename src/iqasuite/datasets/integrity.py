@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from iqasuite.datasets import adapters, load
 from iqasuite.datasets.acquisition import UNFINISHED
@@ -96,7 +97,8 @@ def check(
     found, broken, changed = {}, {}, []
     with (
         ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool,
-        closing(pool.map(lambda file: examine(dataset.root / file), files)) as entries,  # Ctrl-C leaves no queue
+        # Ctrl-C leaves no queue. What map returns is a generator, which its types do not say.
+        closing(pool.map(lambda file: examine(dataset.root / file), files)) as entries,  # type: ignore[type-var]
     ):
         for number, (file, (entry, reason)) in enumerate(zip(files, entries, strict=True), start=1):
             if reason:
@@ -155,7 +157,7 @@ def _files(dataset: Dataset) -> tuple[list[str], set[str]]:
     return sorted({dataset.path(name).relative_to(dataset.root).as_posix() for name in names}), references
 
 
-def _examine(path: Path) -> tuple[dict, str]:
+def _examine(path: Path) -> tuple[dict[str, Any], str]:
     """Length and checksum of an image file; why it cannot be used, or ""."""
     try:
         read_image(path)
@@ -164,7 +166,7 @@ def _examine(path: Path) -> tuple[dict, str]:
         return {}, str(error).removeprefix(f"{path}: ")
 
 
-def _glance(path: Path) -> tuple[dict, str]:
+def _glance(path: Path) -> tuple[dict[str, Any], str]:
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -177,7 +179,7 @@ def _record(dataset: Dataset) -> Path:
     return cache_root() / "checks" / f"{dataset.name}-{folder}.json"
 
 
-def _read_record(record: Path) -> dict[str, dict]:
+def _read_record(record: Path) -> dict[str, dict[str, Any]]:
     """File -> size, sha256 at its first check; empty where none is, or where it cannot be read."""
     if not record.is_file():
         return {}
@@ -191,7 +193,7 @@ def _read_record(record: Path) -> dict[str, dict]:
     return entries
 
 
-def _gone(dataset: Dataset, before: dict[str, dict], files: list[str]) -> list[str]:
+def _gone(dataset: Dataset, before: dict[str, dict[str, Any]], files: list[str]) -> list[str]:
     """Recorded files that are not in the set any more and that no absent name stands for."""
     absent = {PurePosixPath(name).name.lower() for name in dataset.absent}
     gone = (PurePosixPath(file) for file in sorted(before.keys() - set(files)))

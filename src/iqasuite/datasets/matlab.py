@@ -11,10 +11,10 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -169,8 +169,8 @@ def time_of_text(text: str) -> datetime:
     match = _TIME.fullmatch(text.strip())
     if match is None or match[2] not in _MONTHS:
         raise ValueError(f"{text!r}: expected a time like 24-Jan-2023 10:51:16")
-    day, month, year, *clock = match.groups()
-    return datetime(int(year), _MONTHS.index(month) + 1, int(day), *map(int, clock))
+    day, month, year, hours, minutes, seconds = match.groups()
+    return datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hours), int(minutes), int(seconds))
 
 
 def text_of_time(time: datetime | pd.Timestamp) -> str:
@@ -242,6 +242,7 @@ def _numbers(value: Value, n: int, where: str, what: str) -> np.ndarray:
 def _times(value: Value | None, voted: np.ndarray, where: str) -> list[datetime]:
     if value is None:
         return [pd.NaT] * len(voted)
+    convert: Callable[[Any], datetime]
     if isinstance(value, list):
         if len(value) != len(voted):
             raise InputError(f"{where}: {len(value)} times; expected {len(voted)}, one per image")
@@ -280,7 +281,8 @@ def _cell(values: list[Value], shape: tuple[int, ...], where: str) -> Value:
         return [value[0] if len(value) else "" for value in values]
     if any(text):
         raise InputError(f"{where}: strings and numbers in one cell array; expected either")
-    flat = np.array([value.item() if value.size else np.nan for value in values], dtype=np.float64)
+    cells = [np.nan if isinstance(value, list) or not value.size else value.item() for value in values]
+    flat = np.array(cells, dtype=np.float64)
     return flat.reshape(shape, order="F")
 
 
@@ -302,7 +304,7 @@ def _read_version_5(path: Path, names: list[str], optional: list[str]) -> dict[s
 
 def _elements_of_file(content: bytes, order: str, path: Path) -> dict[str, bytes]:
     """Name -> element of kind matrix, unpacked, of all variables of the file."""
-    elements, at, room = {}, 128, LIMIT
+    elements, at, room = dict[str, bytes](), 128, LIMIT
     while at < len(content):
         kind, size = struct.unpack_from(order + "II", content, at)
         end = at + 8 + size
@@ -382,7 +384,7 @@ def _matrix(element: memoryview, order: str, where: str, depth: int = 0) -> Valu
     stored, content = (parts[0][0], bytes(parts[0][2])) if parts else (_UINT8, b"")
     if kind == "char":
         return _text(content.decode(_codec(stored, order)), shape, where)
-    values = np.frombuffer(content, np.dtype(_STORED[stored]).newbyteorder(order)).reshape(shape, order="F")
+    values = np.frombuffer(content, np.dtype(order + _STORED[stored])).reshape(shape, order="F")
     return values.astype(_TYPE.get(kind, kind))
 
 
@@ -430,7 +432,7 @@ def _hdf5_value(file: h5py.File, node: h5py.Dataset | h5py.Group, where: str, de
     kind = _check_node(node, where)
     if node.attrs.get("MATLAB_empty", 0):
         shape = tuple(int(n) for n in np.ravel(node[()])[:8])
-        return [] if kind != "numbers" or math.prod(shape) else np.zeros(shape)
+        return [] if kind != "numbers" or 0 not in shape else np.zeros(shape)
     if kind == "cell":
         if depth > 4 or (depth and node.size > 1):
             raise InputError(f"{where}: cells in cells in cells; expected one string or number in a cell")

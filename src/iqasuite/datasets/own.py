@@ -29,8 +29,7 @@ from iqasuite.datasets.rating_tables import ABOUT_IMAGE, is_blank, number_cells,
 from iqasuite.datasets.spreadsheets import is_left_behind
 from iqasuite.errors import InputError
 from iqasuite.images.endings import IMAGES as IMAGE_ENDINGS
-from iqasuite.images.file_facts import image_size
-from iqasuite.images.loading import fitted
+from iqasuite.images.loading import fitted, image_size
 from iqasuite.yaml_files import is_file_name, read_yaml, shown
 
 _log = logging.getLogger(__name__)
@@ -110,7 +109,6 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 
 def _facts(folder: Path) -> dict[str, Any]:
     """What `dataset.yaml` says, checked; {} where there is none."""
-
     path = folder / FACTS
     if not path.is_file():
         if (folder / "dataset.yml").is_file():
@@ -142,7 +140,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _columns_named(found: str | list, path: Path) -> list[str]:
+def _columns_named(found: str | list[Any], path: Path) -> list[str]:
     """The names of the nuisances' columns."""
     names = [found] if isinstance(found, str) else found
     if not all(isinstance(name, str) and name.strip() for name in names) or len(set(map(str, names))) < len(names):
@@ -234,7 +232,7 @@ def _display_size(folder: Path, images: Iterable[str], stated: tuple[int, int] |
     return int(height), int(width)
 
 
-def _say_what_is_fitted(folder: Path, counts: Counter, size: tuple[int, int], fit: str) -> None:
+def _say_what_is_fitted(folder: Path, counts: Counter[tuple[int, int]], size: tuple[int, int], fit: str) -> None:
     """How networks are shown the images of another shape, and what says another way."""
     others = [shape for shape in counts if fitted(shape, size) != "stretch"]
     if not others:
@@ -271,6 +269,7 @@ def _images(
         rows: one of each image, columns of `ABOUT_IMAGE`.
         given: our names of the columns -> the file's.
         found, references: name -> file.
+        path: the table, for messages.
     """
     rows = rows[rows["image"].isin(found)]
     rows = rows.assign(level=_levels(rows, given, path)).rename(columns={"image": "name"})
@@ -316,6 +315,7 @@ def _nuisances(cells: pd.DataFrame, images: pd.Series, path: Path) -> pd.DataFra
     Args:
         cells: as text, index = line.
         images: line -> file; nan where it is absent.
+        path: the table, for messages.
     """
     of_image = cells.assign(image=images).dropna(subset="image").drop_duplicates("image").set_index("image")
     for column, values in of_image.items():

@@ -56,7 +56,7 @@ def planted_recall(paths: Sequence[Path], n: int = 30, seed: int = 0) -> pd.Data
         raise InputError(f"{len(paths)} images, n={n}: expected one or more of both")
     rng = np.random.default_rng(seed)
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(n, len(paths))).round().astype(int))
-    planted, files = [], []
+    planted, files = [], list[Path]()
     with tempfile.TemporaryDirectory(prefix="planted_") as folder:
         for original in chosen:
             image = Image.fromarray(read_image(paths[original]))

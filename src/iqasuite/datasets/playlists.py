@@ -51,7 +51,10 @@ def read_playlist(
     """
     path = Path(path)
     known = None if known_images is None else {composed(name): name for name in known_images}
-    rows, times, first_line, again = [], {}, {}, []
+    rows: list[tuple[str, int, int, str, int, float]] = []
+    times: dict[int, str] = {}
+    first_line: dict[str, int] = {}
+    again: list[str] = []
     for line, fields in _lines(path):
         image, vote = fields[0].strip(), _vote(fields[1], path, line)
         if not image:
@@ -198,7 +201,7 @@ def _sessions(folder: Path, observers: Iterable[str] | None) -> list[tuple[Path,
     for name in present if observers is None else map(composed, observers):
         if name not in present:
             raise InputError(f"{folder}: observer {name!r} unknown; expected one of {', '.join(present) or '(none)'}")
-        known = {}
+        known: dict[int | str, str] = {}
         for path in sorted(present[name].iterdir()):
             if is_left_behind(path.name):
                 continue

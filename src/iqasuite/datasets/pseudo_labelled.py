@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -201,7 +202,7 @@ def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return scores.mean(axis=1)
 
 
-def _check(paths: list[Path], metrics: Mapping, kinds: Sequence[str], size: int, places: int) -> None:
+def _check(paths: list[Path], metrics: Mapping[str, Any], kinds: Sequence[str], size: int, places: int) -> None:
     if not paths or not metrics or not kinds:
         found = f"{len(paths)} photographs, {len(metrics)} metrics, {len(kinds)} kinds"
         raise InputError(f"pseudo-labels of {found}: expected one or more of each")
@@ -216,7 +217,7 @@ def _check(paths: list[Path], metrics: Mapping, kinds: Sequence[str], size: int,
         raise InputError(f"photographs: two are named {twice[0]!r}; expected different names, which splits go by")
 
 
-def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable], kinds: Sequence[str], size: int,
+def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable[..., Any]], kinds: Sequence[str], size: int,
            places: int, seed: int) -> None:  # fmt: skip
     """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
     n = len(paths) * len(kinds) * places
@@ -234,8 +235,8 @@ def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable], kinds
                 for kind in kinds:
                     for place in range(places):
                         crop, levels = _spoiled(pixels, name, kind, place, size, seed)
-                        references.write(crop)
-                        distorted.write(levels)
+                        references.write(crop.data)
+                        distorted.write(levels.data)
                         rows += _rows(name, kind, place, _measured(metrics, crop, levels))
         table = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", *metrics])
         table.to_csv(temporary / "table.csv", index=False)
@@ -267,7 +268,7 @@ def _spoiled(pixels: np.ndarray, name: str, kind: str, place: int, size: int,
 
 
 @torch.inference_mode()
-def _measured(metrics: Mapping[str, Callable], crop: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def _measured(metrics: Mapping[str, Callable[..., Any]], crop: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Each metric of each level, (5, k)."""
     distorted = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
     reference = (torch.from_numpy(crop).permute(2, 0, 1).float() / 255).expand_as(distorted)
@@ -279,7 +280,7 @@ def _measured(metrics: Mapping[str, Callable], crop: np.ndarray, levels: np.ndar
     return values
 
 
-def _rows(name: str, kind: str, place: int, values: np.ndarray) -> list[tuple]:
+def _rows(name: str, kind: str, place: int, values: np.ndarray) -> list[tuple[Any, ...]]:
     stem = f"{name}/{kind}_{place + 1}"
     return [(f"{stem}_{level}", name, f"{stem}_0", kind, level, *v) for level, v in enumerate(values, start=1)]
 

@@ -164,7 +164,8 @@ def _counts(cells: pd.Series, in_order: bool) -> bool:
     if not cells.str.fullmatch(r"\d{1,9}").all():
         return False
     numbers = cells.astype("int64")
-    return numbers.is_unique and (not in_order or numbers.is_monotonic_increasing and numbers.max() <= 2 * len(numbers))
+    ordered = numbers.is_monotonic_increasing and numbers.max() <= 2 * len(numbers)
+    return numbers.is_unique and (not in_order or ordered)
 
 
 def _columns(header: Sequence[str], path: Path) -> list[str]:
@@ -172,19 +173,18 @@ def _columns(header: Sequence[str], path: Path) -> list[str]:
     known = [_SYNONYMS.get(_plain(name), "") for name in header]
     if "observer" in known:  # the score that somebody gave is a vote
         known = ["vote" if column == "mos" and "vote" not in known else column for column in known]
-        allowed, table = {*ABOUT_IMAGE, *_OF_VOTES}, "votes in rows"
-        needed = ("image", "vote")
+        allowed, table, needed = {*ABOUT_IMAGE, *_OF_VOTES}, "votes in rows", ["image", "vote"]
     elif "mos" in known:
-        allowed, table, needed = {*ABOUT_IMAGE, *_OF_SCORES}, "scores", ("image",)
+        allowed, table, needed = {*ABOUT_IMAGE, *_OF_SCORES}, "scores", ["image"]
     elif "vote" in known:
         if header[known.index("vote")].lower() == "rating":
             raise InputError(
                 f"{path}, line 1: column {header[known.index('vote')]} may be scores or votes; expected it "
                 "named mos, or vote (of one person), or a column observer besides"
             )
-        allowed, table, needed = {*ABOUT_IMAGE, *_OF_VOTES}, "one person's votes", ("image",)
+        allowed, table, needed = {*ABOUT_IMAGE, *_OF_VOTES}, "one person's votes", ["image"]
     else:
-        allowed, table, needed = {*ABOUT_IMAGE, ""}, "one column of votes per observer", ("image", "")
+        allowed, table, needed = {*ABOUT_IMAGE, ""}, "one column of votes per observer", ["image", ""]
     for column in needed:
         if column not in known:
             what = f"column {column}" if column else "columns of votes or scores"
@@ -215,7 +215,9 @@ def number_cells(cells: pd.Series, column: str | pd.Series, path: Path, expected
     """Texts (index = line) as float64, nothing else among them; a decimal comma will do.
 
     Args:
+        cells: the texts.
         column: the file's name for the column, or one for each cell.
+        path: the file, for messages.
         expected: of a value, for the message; "a whole number" is checked as well.
     """
     numbers = pd.to_numeric(cells.str.replace(",", ".", n=1, regex=False), errors="coerce").astype("float64")
@@ -282,6 +284,7 @@ def five_classes(values: np.ndarray, low: float, high: float, n_levels: int | No
 
     Args:
         values: within low…high, higher = better, shape (n,).
+        low, high: ends of the scale.
         n_levels: k, where the scale has levels one apart; None = it is continuous.
 
     Returns:
@@ -466,8 +469,9 @@ def _scale(values: pd.Series, stated: Mapping[str, Any], path: Path, higher_is_b
     """The scale that is stated, else the first usual one that holds all values."""
     better = stated.get("higher_is_better", higher_is_better)
     whole = bool((values == np.round(values)).all())
-    low, high = stated.get("low"), stated.get("high")
-    if low is None:
+    if stated.get("low") is not None:
+        low, high = stated["low"], stated["high"]
+    else:
         usual = _WHOLE_SCALES if whole else _OTHER_SCALES
         fitting = [(low, high) for low, high in usual if low <= values.min() and values.max() <= high]
         if not fitting:

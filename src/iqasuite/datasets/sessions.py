@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import NAType
 
 from iqasuite.datasets.frames import VOTE_SCALE, validate
 
@@ -42,7 +44,7 @@ def session_report(votes: pd.DataFrame) -> pd.DataFrame:
         own = images[observer, session]
         earlier = {s: len(own & those) / min(len(own), len(those)) for s, those in others.items() if s < session}
         repeated = max(earlier, key=lambda s: (earlier[s], -s), default=None)
-        share = earlier.get(repeated, 0.0)
+        share = 0.0 if repeated is None else earlier[repeated]
         start, end = frame["timestamp"].min(), frame["timestamp"].max()
         low, high = VOTE_SCALE
         rows.append(
@@ -101,13 +103,13 @@ def copied_sessions(votes: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per pair: observer_a, session_a, observer_b, session_b, n, why (a sentence). Empty = none.
     """
-    same: dict[tuple, list[tuple[str, int]]] = {}
+    same: dict[tuple[Any, ...], list[tuple[str, int]]] = {}
     for key, frame in _sessions(votes).items():
         times = frame["timestamp"]
         if times.isna().all() and len(frame) < _CHANCE:
             continue
-        content = sorted(zip(frame["image"], frame["vote"], times.astype("int64"), strict=True))
-        same.setdefault(tuple(content), []).append(key)
+        rated = sorted(zip(frame["image"], frame["vote"], times.astype("int64"), strict=True))
+        same.setdefault(tuple(rated), []).append(key)
     rows = []
     for content, keys in same.items():
         for (a, session_a), (b, session_b) in combinations(keys, 2):
@@ -156,7 +158,7 @@ def _sessions(votes: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
     return {key: groups[key] for key in sorted(groups, key=lambda key: (len(key[0]), key[0], key[1]))}
 
 
-def _longest_run(frame: pd.DataFrame) -> int | type(pd.NA):
+def _longest_run(frame: pd.DataFrame) -> int | NAType:
     if (frame["position"] < 1).any() or frame["position"].duplicated().any():
         return pd.NA
     vote = frame.sort_values("position")["vote"].to_numpy()
@@ -164,7 +166,7 @@ def _longest_run(frame: pd.DataFrame) -> int | type(pd.NA):
     return int(np.diff(starts).max())
 
 
-def _usual(repeats: list) -> tuple[int | None, str]:
+def _usual(repeats: list[Any]) -> tuple[int | None, str]:
     """What more than half of at least two observers do with a session, and how to say so."""
     found = Counter(int(session) for session in repeats if not pd.isna(session)).most_common(1)
     if len(repeats) < 2 or not found or 2 * found[0][1] <= len(repeats):

@@ -16,7 +16,7 @@ import pandas as pd
 from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import PARTS, read_frame, validate
-from iqasuite.datasets.leakage import audit as audit  # part of what a split offers
+from iqasuite.datasets.leakage import audit as audit  # noqa: PLC0414 (part of what a split offers)
 from iqasuite.datasets.leakage import joined_sources, near_duplicates
 from iqasuite.errors import InputError
 from iqasuite.paths import write_atomic

@@ -189,7 +189,7 @@ def read_times(cells: pd.Series, column: str, path: Path | str) -> list[datetime
     return times
 
 
-def _time(text: str, match: re.Match | None, day_first: bool) -> datetime:
+def _time(text: str, match: re.Match[str] | None, day_first: bool) -> datetime:
     if not text:
         return pd.NaT
     number = _NUMBER.fullmatch(text)
@@ -200,7 +200,7 @@ def _time(text: str, match: re.Match | None, day_first: bool) -> datetime:
         raise ValueError(text)
     part = match.groupdict()
     if part["name"]:
-        year, month, day = part["year3"], _MONTHS.index(part["name"].lower()) + 1, part["day3"]
+        year, month, day = part["year3"], str(_MONTHS.index(part["name"].lower()) + 1), part["day3"]
     elif part["first"]:
         first = day_first or part["mark"] == "."
         day, month = (part["first"], part["second"]) if first else (part["second"], part["first"])

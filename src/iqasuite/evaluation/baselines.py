@@ -6,6 +6,7 @@ All are fitted per person on the train and val parts of a fold and predict its t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -226,7 +227,7 @@ def baseline_predictions(
             if train.index.isin(mos.index).any():
                 methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
         for name, (images, predicted) in methods.items():
-            values = {"probabilities": predicted} if predicted.ndim == 2 else {"scores": predicted}
+            values: dict[str, Any] = {"probabilities": predicted} if predicted.ndim == 2 else {"scores": predicted}
             frames.append(
                 predictions_frame(
                     dataset.name, name, protocol, 0, fold, "test", observer, images.index, images, **values

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,13 +111,12 @@ def median_scores(
         for metric in names:
             for key, values in _resampled_splits(test, metric, drawn, code).items():
                 found[(*key, metric)] = interval(_nanmedian(np.array(list(values.values())))[1:], drawn.shape[1])
-    for key, value in medians.items():
-        low, high = found.get(key, (np.nan, np.nan))
-        *method, metric = key
-        method = tuple(method)
-        if metric == "rmse" and method in elsewhere:
-            value = low = high = np.nan
-        rows.append((*method, "", "test", images[method], metric, value, low, high, seeds[method], folds[method]))
+    for key, median in medians.items():
+        *names_of_method, metric = key
+        method = tuple(names_of_method)
+        known = metric != "rmse" or method not in elsewhere
+        numbers = (median, *found.get(key, (np.nan, np.nan))) if known else [np.nan] * 3
+        rows.append((*method, "", "test", images[method], metric, *numbers, seeds[method], folds[method]))
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "median_scores")
 
 
@@ -204,7 +204,7 @@ def on_common_splits(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
     return complete, predictions[kept]
 
 
-def _on_another_scale(test: pd.DataFrame, scale: Scale) -> set[tuple]:
+def _on_another_scale(test: pd.DataFrame, scale: Scale) -> set[tuple[Any, ...]]:
     """(dataset, model, protocol) of the methods with predictions outside of the targets' scale."""
     slack = 1e-6 * (scale.high - scale.low)
     outside = ~test["prediction"].between(scale.low - slack, scale.high + slack)
@@ -357,7 +357,7 @@ def _tested(predictions: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return test.assign(mapped=mapped)
 
 
-def _runs(test: pd.DataFrame, metric: str) -> Iterator[tuple[tuple, np.ndarray, pd.DataFrame]]:
+def _runs(test: pd.DataFrame, metric: str) -> Iterator[tuple[tuple[Any, ...], np.ndarray, pd.DataFrame]]:
     """Each run's key, the predictions that the metric is of, and its rows."""
     column = "mapped" if metric == "plcc_logistic" else "prediction"
     for run, rows in test.groupby(_RUN, sort=False):
@@ -414,16 +414,16 @@ def _drawn(test: pd.DataFrame, contents: pd.Series, n_boot: int, seed: int) -> t
 
 def _resampled_splits(
     test: pd.DataFrame, metric: str, drawn: np.ndarray, code: pd.Series
-) -> dict[tuple, dict[int, np.ndarray]]:
+) -> dict[tuple[Any, ...], dict[int, np.ndarray]]:
     """(dataset, model, protocol) -> fold -> the metric in each draw (b,), mean over the seeds, which are drawn anew.
 
     Runs that were tested on the same images are resampled together.
     """
-    together: dict[tuple, list[tuple[tuple, np.ndarray]]] = {}
+    together: dict[tuple[Any, ...], list[tuple[tuple[Any, ...], np.ndarray]]] = {}
     for run, prediction, rows in _runs(test, metric):
         same = (run[0], run[-1], tuple(rows["image"]), rows["target"].to_numpy().tobytes())
         together.setdefault(same, []).append((run, prediction))
-    seeds: dict[tuple, dict[int, list[np.ndarray]]] = {}
+    seeds: dict[tuple[Any, ...], dict[int, list[np.ndarray]]] = {}
     for (_, fold, images, target), runs in together.items():
         weights = drawn[:, code[list(images)].to_numpy()]
         values = _resampled(metric, np.array([value for _, value in runs]), np.frombuffer(target), weights)

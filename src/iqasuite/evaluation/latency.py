@@ -6,8 +6,9 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -94,12 +95,12 @@ def latency_table(networks: Mapping[str, nn.Module], pictures: Sequence[np.ndarr
     if unknown or not len(pictures) or min(min(p.shape[:2]) for p in pictures) < max(sizes):
         found = f"engines {', '.join(engines)}, {len(pictures)} pictures, sizes {', '.join(map(str, sizes))}"
         raise InputError(f"latency: {found}; expected some of {', '.join(ENGINES)}, pictures of at least these sizes")
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for name, network in networks.items():
         for size in sizes:
             cut = [_middle(picture, size) for picture in pictures]
-            found = _measured(network, cut, engines, repeats, warmup)
-            rows += [{"network": name, "size": size, **row} for row in found]
+            measured = _measured(network, cut, engines, repeats, warmup)
+            rows += [{"network": name, "size": size, **row} for row in measured]
     return pd.DataFrame(rows)
 
 
@@ -117,7 +118,7 @@ def _middle(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _measured(network: nn.Module, pictures: Sequence[np.ndarray], engines: Sequence[str], repeats: int,
-              warmup: int) -> list[dict]:  # fmt: skip
+              warmup: int) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of one network at one size: `pictures` are of it."""
     scored = Scored(network).eval()
     plain = _torch_call(scored, half=False)
@@ -130,7 +131,7 @@ def _measured(network: nn.Module, pictures: Sequence[np.ndarray], engines: Seque
     for engine in engines:
         call, size = _engine(engine, scored, pictures)
         difference = np.abs([call(picture) for picture in pictures] - votes).max()
-        took = latency(lambda call=call: call(pictures[0]), repeats, warmup)
+        took = latency(partial(call, pictures[0]), repeats, warmup)
         rows.append({
             "engine": engine, **facts, "megabytes": size / 1e6, "median_ms": took.median, "low_ms": took.low,
             "high_ms": took.high, "difference": float(difference),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import numpy as np
 from scipy.optimize import curve_fit
@@ -42,7 +43,7 @@ def why_unknown(prediction: np.ndarray, target: np.ndarray, least: int = LEAST) 
     return "" if len(target) >= least else f"{len(target)} images, expected {least} or more"
 
 
-def _known(least: int) -> Callable:
+def _known(least: int) -> Callable[..., Any]:
     """A metric that is nan, with a warning that says why, where it cannot be known; see the top of this module."""
 
     def checked(metric: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -129,7 +130,7 @@ def _logistic(x: np.ndarray, top: float, bottom: float, centre: float, width: fl
     return bottom + (top - bottom) / (1 + np.exp(-np.clip((x - centre) / (abs(width) + 1e-9), -60, 60)))
 
 
-def _logistics(x: np.ndarray, target: np.ndarray, starts: list, **bounds) -> list[tuple[float, np.ndarray]]:
+def _logistics(x: np.ndarray, target: np.ndarray, starts: list[Any], **bounds: Any) -> list[tuple[float, np.ndarray]]:
     """Squared error and parameters of the logistics that are found from several starts."""
     curves = []
     for start in starts:

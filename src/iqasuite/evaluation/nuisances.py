@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -40,7 +42,7 @@ def explained(
         share, found = _of_numbers if numeric else _of_categories, (np.nan, np.nan, np.nan)
         if len(known) >= 3:
             groups = content_of(known.index, contents)
-            ends = bootstrap_by_content(lambda weights, of=share, x=x, y=y: of(x, y, weights), groups, n_boot, seed)
+            ends = bootstrap_by_content(partial(share, x, y), groups, n_boot, seed)
             found = (float(share(x, y, np.ones((1, len(y))))[0]), *ends)
         measure = OF_NUMBERS if numeric else OF_CATEGORIES.format(len(np.unique(x)))
         rows.append((name, measure, len(known), *found))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,7 @@ def short_name(model: str) -> str:
     return model.removeprefix(PREFIX).removesuffix(SUFFIX) if model.endswith(SUFFIX) else model
 
 
-def on_card(scores: pd.DataFrame) -> dict:
+def on_card(scores: pd.DataFrame) -> dict[str, Any]:
     """`rank_scores` as a card has them: n images, and [value, low, high] of each, [value] alone where there is no
     interval; what is nan is left out."""
     n, method, kept = int(scores["n"].iloc[0]), scores["model"].iloc[0], scores[np.isfinite(scores["value"])]

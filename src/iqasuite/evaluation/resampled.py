@@ -230,8 +230,11 @@ def vote_metrics(
     """Everything that `metrics.evaluate_votes` returns, for each resample.
 
     Args:
-        p: predicted distributions (n, 5), nan where there are none; expected: expected votes (n,); hard: whole votes
-            (n,); votes: the person's votes (n,); weights: (b, n).
+        p: predicted distributions (n, 5), nan where there are none.
+        expected: expected votes (n,).
+        hard: whole votes (n,).
+        votes: the person's votes (n,).
+        weights: (b, n).
     """
     p, expected, hard = (np.asarray(values, float) for values in (p, expected, hard))
     p = p if np.isfinite(p).all() else np.full_like(p, np.nan)
@@ -264,8 +267,11 @@ def mos_metrics(
     """srocc, plcc, plcc_logistic, krcc, rmse, mae of scores against MOS, for each resample.
 
     Args:
-        prediction: scores (n,); mos: (n,); mapped: the scores after the logistic fitted to all images (n,) — it is not
-            fitted again in every resample — or nan; weights: (b, n).
+        prediction: scores (n,).
+        mos: (n,).
+        mapped: the scores after the logistic fitted to all images (n,), which is not fitted again in every resample, or
+            nan.
+        weights: (b, n).
     """
     return {
         "srocc": srocc(prediction, mos, weights),

@@ -36,7 +36,7 @@ def expected_votes(votes: pd.DataFrame, score: pd.Series) -> pd.Series:
     first = first[np.isfinite(first["score"])]
     if first.empty:
         raise InputError("score: no value for any image that somebody voted on, expected index image")
-    expected = {}
+    expected: dict[str, np.ndarray] = {}
     for observer in natural_order(first["observer"]):
         own = first[first["observer"] == observer]
         rule = MonotoneThresholds().fit(own["score"].to_numpy(), own["vote"].to_numpy(int))

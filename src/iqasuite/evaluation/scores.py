@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     _check_once(predictions)
     names = np.unique(content_of(predictions["image"].drop_duplicates(), contents).astype(str))
     drawn = np.vstack([np.ones((1, len(names))), content_weights(names, n_boot, seed)])  # row 0: the sample itself
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     few: dict[str, str] = {}
     keys = ["dataset", "model", "protocol", "part"]
     for key, group in predictions.groupby(keys, sort=False):
@@ -131,8 +132,8 @@ def numbers_of(values: pd.Series) -> str:
     return ",".join(str(value) for value in sorted(values.unique()))
 
 
-def _rows(fixed: dict, observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame,
-          contents: pd.Series) -> list[dict]:  # fmt: skip
+def _rows(fixed: dict[str, Any], observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame,
+          contents: pd.Series) -> list[dict[str, Any]]:  # fmt: skip
     trained = {"seeds": numbers_of(group["seed"]), "folds": numbers_of(group["fold"])}
     n_contents = len(np.unique(content_of(group["image"].drop_duplicates(), contents).astype(str)))
     rows = []

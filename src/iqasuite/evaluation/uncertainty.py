@@ -7,6 +7,7 @@ every interval; where there is one training only, the interval is over contents 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as students_t
@@ -14,7 +15,7 @@ from scipy.stats import t as students_t
 LEAST_CONTENTS = 3  # two contents drawn anew are half of the time one of them twice: no interval
 
 
-def content_weights(contents: Sequence, n: int = 1000, seed: int = 0) -> np.ndarray:
+def content_weights(contents: Sequence[Any] | np.ndarray, n: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each image is in each of `n` cluster-bootstrap resamples.
 
     Whole contents are drawn with replacement, as many as there are; all images of a drawn content come along. The draw
@@ -22,6 +23,7 @@ def content_weights(contents: Sequence, n: int = 1000, seed: int = 0) -> np.ndar
 
     Args:
         contents: content of every image, length (images,).
+        n, seed: resamples, and the seed of their draw.
 
     Returns:
         Weights (n, images), whole numbers as float.
@@ -62,7 +64,10 @@ def interval(resampled: np.ndarray, n_contents: int) -> tuple[float, float]:
 
 
 def bootstrap_by_content(
-    statistic: Callable[[np.ndarray], np.ndarray] | np.ndarray, contents: Sequence, n: int = 1000, seed: int = 0
+    statistic: Callable[[np.ndarray], np.ndarray] | np.ndarray,
+    contents: Sequence[Any] | np.ndarray,
+    n: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """95 % percentile interval of a statistic over resampled contents.
 
@@ -71,6 +76,7 @@ def bootstrap_by_content(
             statistic of each resample (n,), such as those of `iqasuite.evaluation.resampled`.
         contents: content of every image, length (images,). With fewer than about ten contents the interval is too
             narrow and rough; say how many there were wherever you show it.
+        n, seed: resamples, and the seed of their draw.
 
     Returns:
         (low, high); nan as `interval`.
@@ -182,12 +188,12 @@ def over_splits(values: Sequence[float], test_to_train: float) -> tuple[float, f
 
     Reference: C. Nadeau & Y. Bengio, "Inference for the generalization error", Machine Learning 52, 2003.
     """
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    k = len(values)
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    k = len(finite)
     if k < 2:
         return float("nan"), float("nan"), float("nan")
-    mean, error = values.mean(), np.sqrt((1 / k + test_to_train) * values.var(ddof=1))
+    mean, error = finite.mean(), np.sqrt((1 / k + test_to_train) * finite.var(ddof=1))
     half = students_t.ppf(0.975, k - 1) * error
     p = 1.0 if mean == 0 else 2 * students_t.sf(abs(mean) / error, k - 1) if error > 0 else 0.0
     return float(mean - half), float(mean + half), float(p)
@@ -198,9 +204,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
     Reference: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
     """
-    p = np.asarray(p, float)
-    adjusted = np.full(p.shape, np.nan)
-    order = np.argsort(p)[: np.isfinite(p).sum()]
-    steps = p[order] * np.arange(len(order), 0, -1)
+    values = np.asarray(p, float)
+    adjusted = np.full(values.shape, np.nan)
+    order = np.argsort(values)[: np.isfinite(values).sum()]
+    steps = values[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted

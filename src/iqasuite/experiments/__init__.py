@@ -1,0 +1,1 @@
+"""Suites, batches, galleries, and the experiments that notebooks and commands drive."""

@@ -50,7 +50,7 @@ def gpus() -> list[str]:
     if visible is not None:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip() and gpu.strip() != "-1"]
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
     lines = listed.stdout.splitlines() if listed.returncode == 0 else []
@@ -124,6 +124,7 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
     `results/<suite>/runs/<run>.json` its provenance; `work/<suite>/runs/<run>.json` exists only where it succeeded.
 
     Args:
+        suite_name, run_name: of the suite, and of its run.
         threads: cores that the notebook may use.
 
     Raises:

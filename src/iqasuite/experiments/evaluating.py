@@ -35,6 +35,7 @@ def rated(dataset: Dataset, observer: str = "") -> pd.DataFrame:
     """What people said: image, content (source photograph, where known), reference and target.
 
     Args:
+        dataset: of which the images with a rating are taken.
         observer: whose first votes are the target; "" = the mean opinion, on the set's own scale.
 
     Raises:
@@ -154,7 +155,7 @@ def compared_rows(name: str, dataset: Dataset, rows: pd.DataFrame, part: str,
 def baseline_rows(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
     """The rule that looks at no picture, for the same images: the mean of `known` targets, or their commonest vote."""
     first, n = predictions.iloc[0], len(predictions)
-    keys = [first["protocol"], 0, 0, first["part"], first["observer"], predictions["image"], predictions["target"]]
+    keys = (first["protocol"], 0, 0, first["part"], first["observer"], predictions["image"], predictions["target"])
     if first["observer"]:
         return predictions_frame(first["dataset"], MAJORITY, *keys, probabilities=majority(np.asarray(known), n))
     return predictions_frame(first["dataset"], MEAN, *keys, scores=np.full(n, np.mean(known)))
@@ -173,8 +174,8 @@ def scores(predictions: pd.DataFrame, rows: pd.DataFrame, same_scale: bool = Tru
     squared = found[found["metric"] == "rmse"].copy()
     squared[["value", "low", "high"]] **= 2
     found = pd.concat([squared.assign(metric="mse"), found], ignore_index=True)
-    wanted = OF_VOTES if (found["observer"] != "").any() else OF_MEANS
-    wanted = [metric for metric in wanted if same_scale or metric not in _OF_LEVEL]
+    of_kind: tuple[str, ...] = OF_VOTES if (found["observer"] != "").any() else OF_MEANS
+    wanted = [metric for metric in of_kind if same_scale or metric not in _OF_LEVEL]
     found = found[found["metric"].isin(wanted)]
     order = found["metric"].map({metric: i for i, metric in enumerate(wanted)})
     return found.assign(order=order).sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
@@ -199,7 +200,7 @@ def unknown(scores: pd.DataFrame, predictions: pd.DataFrame, rows: pd.DataFrame)
             return f"no interval of krcc: {n:,} images, expected {KENDALL_LIMIT:,} at most (its pairs are their square)"
         return ""
     values = {name: predictions[name[:-1]].to_numpy() for name in ("predictions", "targets")}
-    reason = why_unknown(*values.values(), LEAST if "srocc" in names else 4)
+    reason = why_unknown(values["predictions"], values["targets"], LEAST if "srocc" in names else 4)
     for name, found in values.items():
         reason = reason or (f"all {n} {name} are {found[0]:g}" if (found == found[0]).all() else "")
     return f"not known: {', '.join(names)} ({reason or 'no logistic could be fitted'})"

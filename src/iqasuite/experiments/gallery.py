@@ -81,6 +81,7 @@ class Group:
     varying: list[str]  # names of what tells the runs of the group apart
 
     def count(self, status: str) -> int:
+        """How many of its runs have this status."""
         return sum(card.status == status for card in self.cards)
 
 
@@ -123,7 +124,7 @@ def _groups(suite: Suite, root: Path) -> list[Group]:
     notebooks = {run.notebook for run in suite.runs}
     declared = {name: declared_parameters(project_root() / "notebooks" / f"{name}.ipynb") for name in notebooks}
     titles = {name: notebook_page.title(project_root() / "notebooks" / f"{name}.ipynb") for name in notebooks}
-    groups = []
+    groups: list[Group] = []
     for template, runs in suite.groups().items():
         cards = []
         for run in runs:
@@ -182,10 +183,10 @@ def _table(path: Path, caption: str, root: Path) -> Item:
 def _shown(column: pd.Series) -> list[str]:
     """A column's values as text, all with the same decimals."""
     if not pd.api.types.is_float_dtype(column):
-        return ["" if value is None or value != value else without_guard(str(value)) for value in column]
+        return ["" if pd.isna(value) else without_guard(str(value)) for value in column]
     known = column.dropna()
     decimals = 0 if (known == known.round()).all() or known.abs().max() >= 1000 else 3
-    return ["–" if value != value else f"{value:,.{decimals}f}" for value in column]
+    return ["–" if pd.isna(value) else f"{value:,.{decimals}f}" for value in column]
 
 
 def _highlight(entry: str, root: Path) -> Item | None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -163,6 +164,6 @@ def perturbations(looking: Looking, images: Sequence[str]) -> pd.DataFrame:
 def save_maps(path: Path, looking: Looking, image: str) -> Path:
     """Keep all focus maps, and all layers and heads of one image, as arrays of an .npz file."""
     arrays, of_image = io.BytesIO(), looking.maps[:, looking.images.index(image)]
-    names = {"aios": looking.people, "images": looking.images, "image": image}
-    np.savez_compressed(arrays, **names, focus=looking.focus, layers_heads=of_image)
+    named: dict[str, Any] = {"aios": looking.people, "images": looking.images, "image": image}
+    np.savez_compressed(arrays, **named, focus=looking.focus, layers_heads=of_image)
     return write_atomic(path, arrays.getvalue())

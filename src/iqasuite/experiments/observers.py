@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -71,8 +72,10 @@ def view(dataset: Dataset, model: nn.Module, viewing: Mapping[str, float]) -> tu
         model: what it was made for is the crop where `viewing["crop"]` is 0.
         viewing: size (side of a square) and crop, in pixels.
     """
-    size = (viewing["size"],) * 2 if viewing["size"] else dataset.display_size
-    side = viewing["crop"] or made_for(model)
+    size = (int(viewing["size"]),) * 2 if viewing["size"] else dataset.display_size
+    side = int(viewing["crop"]) or made_for(model)
+    if size is None:
+        raise InputError(f"{dataset.name}: no display size; expected a size of images above 0")
     return size, side if side < min(size) else None
 
 
@@ -187,7 +190,7 @@ def card_of(fold: Fold, start: Start, protocol: str, inputs: PixelInputs | Store
         "protocol": protocol,
         **facts,
         "split_hash": split_hash(fold.split),
-        "seen": seen.record(fold.dataset, learnt_from, start.model.card),
+        "seen": seen.record(fold.dataset, learnt_from, cast("dict", start.model.card)),
         "crop": inputs.crop,
         "views": inputs.views,
         "scale": [1, 5],

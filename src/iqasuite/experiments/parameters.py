@@ -60,6 +60,8 @@ def settled(value: Any, parameter: Parameter, where: str) -> Any:
     laid over it. A mapping with keys of one's own has a type that says so, such as `dict[str, float]`.
 
     Args:
+        value: as it was given.
+        parameter: as the notebook declares it.
         where: what an error begins with.
 
     Raises:
@@ -101,7 +103,7 @@ def _declared(cell: str, where: str) -> dict[str, Parameter]:
         except ValueError:
             raise InputError(f"{where}: {target.id}: found {ast.unparse(value)!r}; expected a plain value") from None
         annotation = ast.unparse(statement.annotation) if isinstance(statement, ast.AnnAssign) else ""
-        parameters[target.id] = Parameter(target.id, annotation, default, comments.get(statement.end_lineno, ""))
+        parameters[target.id] = Parameter(target.id, annotation, default, comments.get(statement.end_lineno or 0, ""))
     return parameters
 
 

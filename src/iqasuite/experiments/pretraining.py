@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from iqasuite.evaluation import metrics
 from iqasuite.images.encoding_stream import TARGETS, EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import PHOTOGRAPHS, photographs
+from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.aio import made_for
 from iqasuite.training.batches import StreamBatches
 from iqasuite.training.loop import Result
@@ -60,7 +62,7 @@ def photographs_for(sources: Sequence[str], dataset: Dataset, split: pd.DataFram
         InputError: a folder without images.
     """
     tested = set(split[(split["fold"] == fold) & (split["part"] == "test")]["content"])
-    forbidden = {dataset.sources.get(content) for content in tested} & set(PHOTOGRAPHS)
+    forbidden = {dataset.sources.get(content, "") for content in tested} & set(PHOTOGRAPHS)
     allowed: list[Path] = []
     for source in sources:
         allowed += photographs(source, set(PHOTOGRAPHS) - forbidden if source == "demo" else None)
@@ -92,7 +94,7 @@ def examples(
         rows = [[pixels[i].permute(1, 2, 0).numpy() for i in row] for row in order]
         return rows, [f"example {i}" for i in range(1, 6)], [f"class {k}" for k in range(1, 6)]
     _check_objective(objective)
-    patches, targets = EncodingStream(paths, model.sharpness.spectrum.patch_size, seed=seed).batch(30, 0)
+    patches, targets = EncodingStream(paths, cast(ViTIQA, model).sharpness.spectrum.patch_size, seed=seed).batch(30, 0)
     order = targets[:, 0].argsort()[::6]
     rows = [[patches[i, j].permute(1, 2, 0).numpy() for i in order] for j in range(2)]
     return rows, [f"× {targets[i, 0].exp():.1f}, {targets[i, 1]:.0f} dB" for i in order], ["patch 1", "patch 2"]
@@ -102,7 +104,7 @@ def pretrain(
     model: nn.Module,
     objective: str,
     found: Photographs,
-    training: Mapping[str, float],
+    training: Mapping[str, Any],
     protocol: str,
     seed: int,
     checkpoint: Path | None = None,
@@ -136,10 +138,10 @@ def pretrain(
         keep="last",
     )
     parts = found.learnt_from, found.held_out
-    common = {"batch_size": training["batch_size"], "seed": seed, "checkpoint": checkpoint, "log": log}
+    common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "checkpoint": checkpoint, "log": log}
     if objective == "encodings":
         result, estimates, truth = pretrain_on_encodings(
-            model.sharpness, *parts, schedule, samples=training["samples"], **common
+            cast(ViTIQA, model).sharpness, *parts, schedule, samples=training["samples"], **common
         )
         return result, estimates.numpy(), truth.numpy()
     side, native = made_for(model), protocol == "corrected"
@@ -150,7 +152,8 @@ def pretrain(
 @torch.inference_mode()
 def jpeg_classes(model: nn.Module, stream: JPEGStream) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and true JPEG classes, 1 to 5, of 512 crops of a stream, each of shape (512,)."""
-    batches = StreamBatches(stream, *_CHECKED, model.mean, model.std, fixed=True, device=model.mean.device)
+    vit = cast(ViTIQA, model)
+    batches = StreamBatches(stream, *_CHECKED, vit.mean, vit.std, fixed=True, device=vit.mean.device)
     pairs = [(model.eval()(x).argmax(1) + 1, y.argmax(1) + 1) for x, y in batches.epoch(0)]
     predicted, true = (torch.cat(values).cpu().numpy() for values in zip(*pairs, strict=True))
     return predicted, true

@@ -33,7 +33,9 @@ def quality_predictions(trained: Mapping[int, nn.Module], inputs: PixelInputs, d
     Args:
         trained: fold -> network.
         inputs: how images reach the networks.
+        dataset, split: whose images are predicted, and how they are split.
         label: name of the method.
+        protocol, seed: as the frame's columns.
         refit: whether the validation part was learnt from.
     """
     mos, frames = dataset.images.set_index("image")["mos"], []
@@ -70,6 +72,7 @@ def quality_card(title: str, trained_on: str, dataset: Dataset, split: pd.DataFr
 
     Args:
         title, trained_on, limits: sentences.
+        dataset, split, fold, seed: what it was trained on, and from which start.
         predictions: of all folds; this one's test part gives its own score, and those of the rank baselines.
         medians: rows of `benchmark.median_scores` of this method.
         before: card of the weights that training started from.

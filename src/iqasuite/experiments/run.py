@@ -85,6 +85,7 @@ class Run:
         """The suite's split into folds by content: made, audited and saved by the run that comes first.
 
         Args:
+            data: images are split by content, contents of one source together.
             n_folds: 0 = as many as an earlier run has saved, 3 where none has.
         """
         path = self.results / "tables" / "split" / "split.csv"

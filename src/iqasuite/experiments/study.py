@@ -202,6 +202,7 @@ def _network(data: Dataset) -> tuple[dict, float]:
     from iqasuite.models import create
     from iqasuite.models.backbones import at_hand
 
+    assert data.display_size is not None  # a study of one's own has one
     height, width = data.display_size
     shorter = min(height, width)
     network = {
@@ -217,7 +218,7 @@ def _network(data: Dataset) -> tuple[dict, float]:
     model = create("vit_iqa", **network).eval()
     began = time.perf_counter()
     with torch.inference_mode():
-        model.stem(torch.zeros(1, 3, height, width))
+        model.get_submodule("stem")(torch.zeros(1, 3, height, width))
     return network, (time.perf_counter() - began) * len(data.images)
 
 

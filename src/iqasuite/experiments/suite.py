@@ -340,7 +340,7 @@ def _typed(mapping: Mapping, key: str, kind: type, where: str, required: bool = 
     if value is None and not required:
         return None
     if not isinstance(value, kind):
-        words = {list: "a list", dict: "a mapping", str: "a text"}
+        words: dict[type, str] = {list: "a list", dict: "a mapping", str: "a text"}
         found = "nothing" if value is None else shown(value)
         raise InputError(f"{where}: {key}: found {found}; expected {words[kind]}")
     return value

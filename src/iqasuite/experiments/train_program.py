@@ -20,7 +20,7 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation.rank_baselines import on_card
 from iqasuite.evaluation.uncertainty import LEAST_CONTENTS
 from iqasuite.experiments import evaluating
-from iqasuite.images.file_facts import image_size
+from iqasuite.images.loading import image_size
 from iqasuite.inference.predictor import LONGEST, Predictor
 from iqasuite.models import accepts, create
 from iqasuite.report.tables import with_interval
@@ -138,7 +138,7 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
     say(f"epoch {result.best_epoch + 1} of {result.epochs_run} is the best on val, SROCC {result.best_value:.4f}")
     facts = card(settings, dataset, split, rated, result)
     facts["limits"] += f" About the weights that it started from: {no_test}." if no_test else ""
-    facts["seen"] = seen.record(dataset, [*train["image"], *val["image"]], start and start.card)
+    facts["seen"] = seen.record(dataset, [*train["image"], *val["image"]], start.card if start else None)
     scores, ranked = tested(model, dataset, train, test, min(height, width), facts, settings)
     few = test["content"].nunique()
     if few < evaluating.FEW:
@@ -170,6 +170,7 @@ def shown_size(dataset: Dataset, shorter: int | None) -> tuple[int, int]:
     """(height, width) at which the images are shown: the set's display size, or the shape that is usual in it.
 
     Args:
+        dataset: whose images are shown.
         shorter: pixels of the shorter side; None = as they are, at most `LARGEST`.
 
     Raises:
@@ -234,9 +235,9 @@ def network(settings: Settings) -> nn.Module:
         if entry.architecture not in wanted:
             raise InputError(f"--start {settings.start}: weights of {entry.architecture}, expected {', '.join(wanted)}")
         model, read = load_weights(entry.path)
-        model.card = {key: read[key] for key in ("architecture", "arguments")}
+        model.card = {key: read[key] for key in ("architecture", "arguments")}  # type: ignore[assignment]  # no tensor
         if hasattr(model, "steady"):  # its batch norm has learnt from more pictures than are here
-            model.steady = True
+            model.steady = True  # type: ignore[assignment]  # torch's types know tensors and modules alone
         return model.train()
     name = settings.model or ARCHITECTURES[0]
     arguments = dict(settings.arguments)

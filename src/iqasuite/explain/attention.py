@@ -102,14 +102,14 @@ def rank_by_disagreement(maps: np.ndarray, images: list[str] | None = None) -> p
         ValueError: fewer than two AIOs, or as many names as there are not images.
     """
     maps = np.asarray(maps, np.float64)
-    images = list(range(maps.shape[1])) if images is None else list(images)
-    if len(maps) < 2 or len(images) != maps.shape[1]:
+    names = range(maps.shape[1]) if images is None else images
+    if len(maps) < 2 or len(names) != maps.shape[1]:
         raise ValueError(
-            f"{len(maps)} AIOs, {maps.shape[1]} maps, {len(images)} names: expected ≥ 2 AIOs, as many names"
+            f"{len(maps)} AIOs, {maps.shape[1]} maps, {len(names)} names: expected ≥ 2 AIOs, as many names"
         )
     total = np.zeros(maps.shape[1])
     for first in range(len(maps)):
         total += np.abs(maps[first + 1 :] - maps[first]).sum((0, 2, 3))
     pairs = len(maps) * (len(maps) - 1) / 2
-    table = pd.DataFrame({"image": images, "difference": total / pairs})
+    table = pd.DataFrame({"image": list(names), "difference": total / pairs})
     return table.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)

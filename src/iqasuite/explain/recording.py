@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.explain.attention import layer_head_maps
 from iqasuite.images.crops import normalise
 from iqasuite.weights.files import load_weights, read_card
+
+if TYPE_CHECKING:
+    from iqasuite.models.vit_iqa import ViTIQA
 
 LARGEST = 4 * 2**30  # bytes of one view's recorded attention, of which the class token's row is then kept
 
@@ -35,7 +39,7 @@ def load_aios(
     Raises:
         InputError: fewer than two people, two files of one person, or cards of several folds, methods or view sizes.
     """
-    files = {}
+    files: dict[str, Path] = {}
     for path in sorted(Path(folder).glob(f"{pattern}.safetensors")):
         card = read_card(path)
         missing = [key for key in ("observer", "fold", "view_size") if key not in card]
@@ -48,7 +52,8 @@ def load_aios(
             files[observer] = path
     if len(files) < 2:
         raise InputError(f"{folder}: {pattern!r} matches AIOs of {len(files)} people, expected two or more to compare")
-    models, cards = {}, {}
+    models: dict[str, nn.Module] = {}
+    cards: dict[str, dict] = {}
     for observer in natural_order(list(files)):
         model, card = load_weights(files[observer])
         first = next(iter(cards.values()), card)
@@ -63,12 +68,13 @@ def load_aios(
 def _share_frozen_stems(models: list[nn.Module]) -> None:
     known: list[nn.Module] = []
     for model in models:
-        if any(p.requires_grad for p in model.stem.parameters()):
+        stem = model.get_submodule("stem")
+        if any(p.requires_grad for p in stem.parameters()):
             continue
-        state = model.stem.state_dict()
+        state = stem.state_dict()
         same = next((s for s in known if all(torch.equal(state[k], v) for k, v in s.state_dict().items())), None)
         if same is None:
-            known.append(model.stem)
+            known.append(stem)
         else:
             model.stem = same
 
@@ -93,7 +99,7 @@ def record(models: Mapping[str, nn.Module], views: Iterable[np.ndarray]) -> np.n
     for view in views:
         tokens: dict[int, torch.Tensor] = {}
         of_view = []
-        for model in models.values():
+        for model in (cast("ViTIQA", model) for model in models.values()):
             x = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None].to(model.mean.device)
             if id(model.stem) not in tokens:
                 tokens[id(model.stem)] = model.stem(normalise(x, model.mean, model.std))
@@ -104,7 +110,7 @@ def record(models: Mapping[str, nn.Module], views: Iterable[np.ndarray]) -> np.n
     return np.stack([np.stack(of_view) for of_view in found], axis=1)
 
 
-def _check_size(model: nn.Module, n_tokens: int, size: tuple[int, int]) -> None:
+def _check_size(model: ViTIQA, n_tokens: int, size: Sequence[int]) -> None:
     layers = model.trunk.transformer.layers
     needed = 4 * len(layers) * layers[0][0].heads * (n_tokens + 1) ** 2
     if needed > LARGEST:

@@ -1,0 +1,1 @@
+"""Pixels: decoding, cache, crops, patches, distortions, JPEG streams."""

@@ -50,7 +50,7 @@ class ImageCache:
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         return np.array(self._pixels[np.asarray(indices, dtype=np.int64)])
 
-    def __reduce__(self):  # to another process goes the file's name, not its pixels
+    def __reduce__(self) -> tuple[type[ImageCache], tuple[Path, tuple[int, ...], str]]:  # a process gets the name
         return ImageCache, (self.path, self.shape, self.key)
 
 
@@ -77,21 +77,21 @@ def open_cache(
             half-written is left then, nor after an interrupt.
     """
     root = Path(root) if root is not None else cache_root() / "images"
-    paths = [Path(path) for path in paths]
+    files = [Path(path) for path in paths]
     height, width = size
-    if not paths or height < 1 or width < 1:
-        raise InputError(f"cache of {len(paths)} images at size {size}: expected one or more, at 1×1 or larger")
-    shapes = _shapes(paths if versions_of is None else [Path(path) for path in versions_of], fit)
-    hashes = _file_hashes(paths, root / "hashes.json")
+    if not files or height < 1 or width < 1:
+        raise InputError(f"cache of {len(files)} images at size {size}: expected one or more, at 1×1 or larger")
+    shapes = _shapes(files if versions_of is None else [Path(path) for path in versions_of], fit)
+    hashes = _file_hashes(files, root / "hashes.json")
     described = [shown_as(name, shape, size, fit) for name, shape in zip(hashes, shapes, strict=True)]
     key = hashlib.sha256(json.dumps([_LAYOUT, height, width, described]).encode()).hexdigest()[:32]
     pixels, sums = root / f"{key}.u8", root / f"{key}.json"
-    shape = (len(paths), height, width, 3)
+    shape = (len(files), height, width, 3)
     if not _is_whole(pixels, sums, shape):
         with locked(pixels):  # runs of a batch want the same images at the same time: one of them decodes
             if not _is_whole(pixels, sums, shape):
                 _log.info("caching %d images at %d×%d in %s", *shape[:3], pixels)
-                _build(paths, pixels, sums, shape, fit, shapes)
+                _build(files, pixels, sums, shape, fit, shapes)
     return ImageCache(pixels, shape)
 
 
@@ -166,8 +166,8 @@ def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, i
     checksums = []
     with replacing(pixels) as file:  # written, not mapped: a full disk is then an error, not a crash
         for image in _decoded(paths, shape[1:3], fit, shapes):
-            file.write(image)
-            checksums.append(zlib.crc32(image))
+            file.write(image.data)
+            checksums.append(zlib.crc32(image.data))
     write_atomic(sums, json.dumps({"shape": shape, "crc32": checksums}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = 
         InputError: the images are smaller than the crops.
     """
     count, height, width = _check(x, size)
-    draw = dict(generator=generator, device=generator.device)
+    draw: dict[str, Any] = {"generator": generator, "device": generator.device}
     top = torch.randint(height - size + 1, (count,), **draw).tolist()
     left = torch.randint(width - size + 1, (count,), **draw).tolist()
     mirrored = (torch.rand(count, **draw) < 0.5).to(x.device)

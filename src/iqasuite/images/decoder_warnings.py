@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -48,7 +49,7 @@ class DecoderWarnings:
         self._before.__enter__()
         shown = warnings.showwarning
 
-        def keep(message, *details, **more) -> None:
+        def keep(message: Warning | str, *details: Any, **more: Any) -> None:
             messages = getattr(self._here, "messages", None)
             if messages is None:
                 shown(message, *details, **more)

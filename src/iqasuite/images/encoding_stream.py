@@ -93,8 +93,8 @@ class EncodingStream:
         """An upscaling factor, the part of a photograph to encode, and the side it is encoded at."""
         while True:
             photograph = self._photographs[rng.integers(len(self._photographs))]
-            factor = math.exp(rng.uniform(*map(math.log, self.factors)))
-            shrink = math.exp(rng.uniform(*map(math.log, _SHRINK)))
+            factor = math.exp(rng.uniform(math.log(self.factors[0]), math.log(self.factors[1])))
+            shrink = math.exp(rng.uniform(math.log(_SHRINK[0]), math.log(_SHRINK[1])))
             coded_side, side = _sides(self.patch, factor, shrink)
             if side <= min(photograph.shape[:2]):
                 break

@@ -49,7 +49,8 @@ def picture_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
     Reference: D. Hasler & S. Süsstrunk, "Measuring colourfulness in natural images", Human Vision and Electronic
     Imaging VIII, 2003.
     """
-    images, rows, workers = list(paths), [], os.cpu_count() or 1
+    images, workers = list(paths), os.cpu_count() or 1
+    rows: list[tuple[float, float, float, float]] = []
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(images), 2 * workers):
             rows += pool.map(lambda image: _picture(read_image(paths[image])), images[start : start + 2 * workers])

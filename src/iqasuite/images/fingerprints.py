@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def thumbnails(paths: Sequence[Path | str], root: Path | str | None = None) -> n
     return gray
 
 
-def near_pairs(pictures: np.ndarray, groups: Sequence | None = None, near: float = NEAR) -> pd.DataFrame:
+def near_pairs(pictures: np.ndarray, groups: Sequence[Any] | None = None, near: float = NEAR) -> pd.DataFrame:
     """All pairs of pictures that are (nearly) the same.
 
     Args:

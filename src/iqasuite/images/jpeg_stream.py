@@ -74,8 +74,8 @@ class JPEGStream:
         ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
         w, h = min(width, round(math.sqrt(area * ratio))), min(height, round(math.sqrt(area / ratio)))
         top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
-        part = Image.fromarray(whole[top : top + h, left : left + w])
-        part = np.asarray(part.resize((self.crop, self.crop), Image.Resampling.BILINEAR))
+        cut = Image.fromarray(whole[top : top + h, left : left + w])
+        part = np.asarray(cut.resize((self.crop, self.crop), Image.Resampling.BILINEAR))
         return part[:, ::-1] if rng.random() < 0.5 else part
 
 
@@ -91,7 +91,7 @@ def _decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:
             if min(image.shape[:2]) < crop:
                 found = f"{image.shape[1]}×{image.shape[0]}"
                 raise InputError(f"{path}: {found} pixels; expected {crop} or more on each side")
-            file.write(image)
+            file.write(image.data)
             shapes.append(image.shape)
         file.flush()
         pixels = np.memmap(file, dtype=np.uint8, mode="r")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from iqasuite.errors import InputError
 from iqasuite.images import endings, tiff
@@ -169,7 +171,7 @@ def _scaled(
     return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC, box))
 
 
-def _from_file(path: Path, use: Callable[[Image.Image], T]) -> T:
+def _from_file(path: Path, use: Callable[[ImageFile], T]) -> T:
     """What `use` makes of the opened file; whatever a decoder raises becomes the InputError of this file."""
     try:
         _check_file(path)
@@ -203,7 +205,7 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: {tiff.RAW}; expected a developed image (develop it first)")
 
 
-def _with_or_without_metadata(path: Path, use: Callable[[Image.Image], T]) -> T:
+def _with_or_without_metadata(path: Path, use: Callable[[ImageFile], T]) -> T:
     final = (InputError, MemoryError, Image.DecompressionBombError)
     try:
         with Image.open(path) as image:
@@ -223,11 +225,11 @@ def _with_or_without_metadata(path: Path, use: Callable[[Image.Image], T]) -> T:
             raise error from None
 
 
-def _checked(image: Image.Image, path: Path) -> Image.Image:
+def _checked(image: ImageFile, path: Path) -> ImageFile:
     """The opened image, whose pixels mean what they seem to."""
     if image.format in _REFUSED:
         raise InputError(f"{path}: {image.format}, {_REFUSED[image.format]}; {_EXPECTED}")
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile) and image.format == "TIFF":
         tiff.check(image, path)
         tiff.mend_palette(image)
         forget_second_reading(image)
@@ -236,28 +238,28 @@ def _checked(image: Image.Image, path: Path) -> Image.Image:
     return image
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    tags = image.tag_v2 if image.format == "TIFF" else {}  # Pillow may have turned the size of a TIFF already
+def _upright_size(image: ImageFile) -> tuple[int, int]:
+    tags = tiff.tags_of(image)  # Pillow may have turned the size of a TIFF already
     width, height = tags.get(tiff.WIDTH, image.width), tags.get(tiff.HEIGHT, image.height)
     return (height, width) if orientation(image) > 4 else (width, height)
 
 
 def _storage(image: Image.Image) -> str:
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         return f"{image.mode} with transparency"
     if image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"):
         return "gray"
     return "CMYK" if image.mode == "CMYK" else "RGB"
 
 
-def _decoded(opened: Image.Image, path: Path, max_pixels: float) -> np.ndarray:
+def _decoded(opened: ImageFile, path: Path, max_pixels: float) -> np.ndarray:
     width, height = opened.size
     if width * height > max_pixels:
         raise InputError(f"{path}: {width}×{height} pixels; expected at most {max_pixels:.0f} in all")
     bits, is_gray = _stored_bits(opened), opened.mode.startswith("I")
     opened.load()
     turn = _TURNS.get(orientation(opened))  # a TIFF is upright by now
-    image = _upper_bits(opened, bits, path) if is_gray else opened
+    image: Image.Image = _upper_bits(opened, bits, path) if is_gray else opened
     if image.has_transparency_data:
         if bits > 8 and "transparency" in image.info:  # 16 bits, beside pixels that Pillow has brought to 8
             image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
@@ -274,16 +276,16 @@ def _decoded(opened: Image.Image, path: Path, max_pixels: float) -> np.ndarray:
     return pixels
 
 
-def _stored_bits(image: Image.Image) -> int:
+def _stored_bits(image: ImageFile) -> int:
     """Bits of a sample in the file, before Pillow brings colours to 8."""
     if image.format == "TIFF":
-        return max(tiff.several(image.tag_v2.get(tiff.BITS, 1)))
+        return max(tiff.several(tiff.tags_of(image).get(tiff.BITS, 1)))
     return 16 if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile) else 8
 
 
 def _upper_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
     """Gray values of 12, 16 or 32 bits as 8, see `read_image`."""
-    tags = image.tag_v2 if image.format == "TIFF" else {}
+    tags = tiff.tags_of(image)
     values = np.asarray(image)
     if 2 in tiff.several(tags.get(tiff.SAMPLE_FORMAT, 1)):
         if values.min() < 0 or values.max() > 255:
@@ -315,7 +317,8 @@ def _warn_of_more(image: Image.Image, path: Path) -> None:
     if image.format == "PSD" or not getattr(image, "is_animated", False):
         return
     try:
-        _log.warning("%s: %d frames, only the first is taken", path, image.n_frames)
+        frames = image.n_frames  # type: ignore[attr-defined]  # of the formats that say whether they are animated
+        _log.warning("%s: %d frames, only the first is taken", path, frames)
     except Exception as error:  # pages are counted by reading them
         _log.warning("%s: several pages, of which only the first can be read (%s)", path, error)
 
@@ -329,7 +332,7 @@ def _reason(path: Path, error: Exception) -> str:
     for (place, magic), what in _CONTENTS.items():
         if head[place:].startswith(magic):
             return f"{what}; {_EXPECTED}"
-    if not isinstance(error, Image.UnidentifiedImageError):
+    if not isinstance(error, UnidentifiedImageError):
         return f"damaged or truncated image ({' '.join(str(error).split()) or type(error).__name__})"
     if head.startswith((b"II", b"MM")) and (found := tiff.described(path)):
         return f"TIFF of a kind that Pillow does not read ({found}); expected gray or RGB of 8 or unsigned 16 bits"

@@ -9,9 +9,11 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from iqasuite.images.tiff import Directory
 
@@ -27,13 +29,14 @@ _TIFF_PIXELS = (  # tags that say what a pixel is and where it lies, or what kin
 )
 
 
-def orientation(image: Image.Image) -> int:
+def orientation(image: ImageFile) -> int:
     """EXIF orientation of an opened image, 1 (upright) to 8; 1 where none can be read.
 
     Of a PNG whose pixels are not loaded, these are loaded only where something behind them may say it.
     """
     try:
-        if image.format == "PNG" and "exif" not in image.info and image.tile and _turned_behind(image.fp):
+        unread = image.fp if image.format == "PNG" and "exif" not in image.info and image.tile else None
+        if unread is not None and _turned_behind(unread):
             image.load()
         value = Image.Image.getexif(image).get(ORIENTATION)
     except Exception:  # whatever a decoder makes of broken metadata: the pixels are there all the same
@@ -41,7 +44,7 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def forget_second_reading(image: Image.Image) -> None:
+def forget_second_reading(image: TiffImageFile) -> None:
     """Drop the metadata of an opened TIFF that Pillow would read, and may stumble over, when its pixels are loaded."""
     image.filename = ""  # with a name Pillow maps the file into memory, by a wrong width where it lies on its side
     image.info.pop("xmp", None)
@@ -71,7 +74,7 @@ def without_metadata(data: bytes) -> bytes | None:
     return None
 
 
-def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+def _png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Type, start and length of the content of every chunk; the file stands at this start."""
     place = 8
     while len(head := (file.seek(place), file.read(8))[1]) == 8:
@@ -80,7 +83,7 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         place += length + 12
 
 
-def _turned_behind(file: BinaryIO) -> bool:
+def _turned_behind(file: IO[bytes]) -> bool:
     place, behind = file.tell(), False
     try:
         for kind, _, _ in _png_chunks(file):

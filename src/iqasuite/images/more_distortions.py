@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -129,7 +130,7 @@ def streaming(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.
     """
     height, width = image.shape[:2]
     small = (max(SMALLEST, round(width / factor)), max(SMALLEST, round(height / factor)))
-    sent = avif(np.array(Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)), rng.integers(15, 76))
+    sent = avif(np.array(Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)), int(rng.integers(15, 76)))
     return np.array(Image.fromarray(sent).resize((width, height), Image.Resampling.BICUBIC))
 
 
@@ -317,7 +318,7 @@ def colour_blocks(image: np.ndarray, n: float, rng: np.random.Generator) -> np.n
     return changed
 
 
-def _without_chance(function: Callable) -> Callable:
+def _without_chance(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda image, strength, rng: function(image, strength)
 
 
@@ -396,7 +397,7 @@ def _from_blocks(blocks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return blocks.reshape(rows * side, columns * side, 3)[: size[0], : size[1]]
 
 
-def _recoded(image: np.ndarray, codec: str, **options) -> np.ndarray:
+def _recoded(image: np.ndarray, codec: str, **options: Any) -> np.ndarray:
     file = io.BytesIO()
     try:
         Image.fromarray(image).save(file, codec, **options)

@@ -120,7 +120,8 @@ class PatchGenerator:
         order = self._random.permutation(len(self)) if self.part == "train" else range(len(self))
         for i in order:
             image = read_image(self.db_path / self.list_IDs[i])
-            patches = cut(image, patch_boxes(*image.shape[:2], self.dim, self.overlapping), self.dim)
+            height, width = image.shape[:2]
+            patches = cut(image, patch_boxes(height, width, self.dim, self.overlapping), self.dim)
             yield (self.base(patches) if self.base else patches), self.list_IDs[i]
 
 

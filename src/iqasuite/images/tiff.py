@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 from PIL import Image, ImagePalette
+from PIL.TiffImagePlugin import TiffImageFile
 
 from iqasuite.errors import InputError
 
@@ -38,7 +40,7 @@ class Directory:
     entries: dict[int, bytes]
 
     @classmethod
-    def read(cls, file: BinaryIO, place: int | None = None) -> Directory:
+    def read(cls, file: IO[bytes], place: int | None = None) -> Directory:
         """The directory at a place of the file; None = the first one.
 
         Raises:
@@ -55,7 +57,7 @@ class Directory:
         entries = [file.read(size) for _ in range(min(number, 1000))]
         return cls(order, big, {struct.unpack_from(order + "H", e)[0]: e for e in entries if len(e) == size})
 
-    def integers(self, tag: int, file: BinaryIO) -> tuple[int, ...]:
+    def integers(self, tag: int, file: IO[bytes]) -> tuple[int, ...]:
         """The values of a tag; () where it is not there or no integer."""
         entry = self.entries.get(tag, bytes(20))
         kind, number = struct.unpack_from(self.order + ("HQ" if self.big else "HI"), entry, 2)
@@ -69,7 +71,12 @@ class Directory:
         return struct.unpack_from(format, held)
 
 
-def check(image: Image.Image, path: Path) -> None:
+def tags_of(image: Image.Image) -> Mapping[int, Any]:
+    """The tags of an opened image, none of any other format than TIFF."""
+    return image.tag_v2 if isinstance(image, TiffImageFile) and image.format == "TIFF" else {}
+
+
+def check(image: TiffImageFile, path: Path) -> None:
     """Refuse an opened TIFF whose pixels Pillow would return, but not as they are.
 
     Raises:
@@ -98,7 +105,7 @@ def check(image: Image.Image, path: Path) -> None:
         raise InputError(f"{path}: signed 8-bit values, whose range is not known; expected unsigned ones")
 
 
-def mend_palette(image: Image.Image) -> None:
+def mend_palette(image: TiffImageFile) -> None:
     """Colours of an opened TIFF that were stored with 8 bits in place of 16, as libtiff and viewers take them."""
     colours = image.tag_v2.get(_COLOURMAP, ())
     if image.mode in ("P", "PA") and colours and max(colours) < 256:
@@ -121,14 +128,15 @@ def described(path: Path) -> str:
     return f"{named}, {samples[0]} × {max(bits)} bits, {kind}{order}" if len(size) == 2 else ""
 
 
-def several(value: object) -> tuple:
+def several(value: object) -> tuple[Any, ...]:
     """The values of a tag, which Pillow unpacks where there is one."""
     return value if isinstance(value, tuple) and value else (value,)
 
 
-def _sizes_below(image: Image.Image) -> list[int]:
+def _sizes_below(image: TiffImageFile) -> list[int]:
     """Pixels of the images below the first one, where raw files have theirs; of those that can be read."""
-    file, sizes = image.fp, []
+    file, sizes = image.fp, list[int]()
+    assert file is not None  # it is open
     place = file.tell()
     try:
         for offset in Directory.read(file).integers(_BELOW, file):

@@ -128,7 +128,8 @@ def rows(predictors: Sequence[Predictor], paths: Iterable[Path], wanted: Wanted,
 def _row(
     predictors: Sequence[Predictor], path: Path, said: Sequence[tuple[Prediction, np.ndarray]], wanted: Wanted
 ) -> Row:
-    row, entries = {}, [predictor.entry for predictor in predictors]
+    row: dict[str, float | int | str | None] = {}
+    entries = [predictor.entry for predictor in predictors]
     for predictor, label, (prediction, seen) in zip(predictors, labels(entries), said, strict=True):
         row[label] = prediction.score
         if wanted.category:

@@ -133,10 +133,10 @@ def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_
     """
     if scale not in SCALES:
         raise InputError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
-    shown = {"mean": _listed(model.mean), "std": _listed(model.std), "smallest": SMALLEST, "tile": tile,
-             "reduce_to": reduce_to, "order": "reference, distorted"}  # fmt: skip
-    meaning = {"scale": scale, "higher_is_better": True, "target_mean": model.dense.mean.item(),
-               "target_std": model.dense.std.item()}  # fmt: skip
+    shown = {"mean": _listed(model.get_buffer("mean")), "std": _listed(model.get_buffer("std")), "smallest": SMALLEST,
+             "tile": tile, "reduce_to": reduce_to, "order": "reference, distorted"}  # fmt: skip
+    targets = {f"target_{name}": model.get_buffer(f"dense.{name}").item() for name in ("mean", "std")}
+    meaning = {"scale": scale, "higher_is_better": True, **targets}
     facts = {"trained_on": trained_on, "preprocessing": shown, "scores": dict(scores or {})}
     return save_weights(model, path, {**more, **meaning, **facts})
 
@@ -175,7 +175,7 @@ def _score(model: nn.Module, pair: Tensor, tile: int | None) -> float:
     """Mean score of a pair's tiles."""
     device, total, count = next(model.parameters()).device, 0.0, 0
     for tiles in _batches(pair, tile):
-        x = normalise(tiles.to(device), model.mean, model.std)
+        x = normalise(tiles.to(device), model.get_buffer("mean"), model.get_buffer("std"))
         total, count = total + model(x[0], x[1]).double().sum().item(), count + x.shape[1]
     return total / count
 
@@ -202,8 +202,9 @@ def _listed(values: Tensor) -> list[float]:
     return [round(value, 6) for value in values.tolist()]
 
 
-def _check(models: Sequence[nn.Module], reference: Sequence[np.ndarray], distorted: Sequence[np.ndarray],
-           views: Sequence[View], tile: int | None, reduce_to: int | None) -> None:  # fmt: skip
+def _check(models: Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
+           distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View], tile: int | None,
+           reduce_to: int | None) -> None:  # fmt: skip
     if not models:
         raise InputError("predict_pairs: no model, expected one or more")
     scales = sorted({str(getattr(model, "card", {}).get("scale", "not noted")) for model in models})

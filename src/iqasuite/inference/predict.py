@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ def predict_quality(
         model: images -> logits (B, 5) or votes (B,), as trained by `iqasuite.training.quality`.
         inputs: pixels; whole images, or a fixed grid of crops whose outputs are averaged.
         images: names, in the order of the result.
+        batch_size: images at a time.
 
     Returns:
         Votes from 1 to 5 (n,), and distributions (n, 5), or None where the network gives one number.
@@ -59,7 +61,7 @@ def predict_quality(
         x = torch.as_tensor(inputs.cache[chosen]).permute(0, 3, 1, 2)
         views = grid_crops(x, inputs.crop, inputs.views) if inputs.crop and inputs.views else x[:, None]
         with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device)):
-            out = model(normalise(views.flatten(0, 1).to(device), model.mean, model.std))
+            out = model(normalise(views.flatten(0, 1).to(device), model.get_buffer("mean"), model.get_buffer("std")))
         p = out.float().clamp(1, 5) if out.ndim == 1 else distribution(out)
         rows.append(p.double().cpu().unflatten(0, (len(chosen), -1)).mean(1).numpy())
     model.train(training)
@@ -84,7 +86,7 @@ def _predict_stored(model: torch.nn.Module, inputs: StoredInputs, images: Sequen
 @torch.inference_mode()
 def predict_images(
     model: torch.nn.Module,
-    cache: Sequence,
+    cache: Any,
     indices: Sequence[int],
     crop: int | None = None,
     n_per_side: int = 1,
@@ -110,7 +112,7 @@ def predict_images(
         chosen = list(indices[start : start + batch_size])
         x = torch.as_tensor(np.ascontiguousarray(cache[chosen])).permute(0, 3, 1, 2)
         views = grid_crops(x, crop, n_per_side) if crop is not None else x[:, None]
-        inputs = normalise(views.flatten(0, 1).to(_device(model)), model.mean, model.std)
+        inputs = normalise(views.flatten(0, 1).to(_device(model)), model.get_buffer("mean"), model.get_buffer("std"))
         p = distribution(model(inputs)).double().cpu()
         rows.append(p.view(len(chosen), -1, p.shape[-1]).mean(1).numpy())
     model.train(training)

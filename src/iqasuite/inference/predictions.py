@@ -25,9 +25,9 @@ def predictions_frame(
     part: str,
     observer: str,
     images: Sequence[str],
-    targets: Sequence[float],
+    targets: Sequence[float] | np.ndarray,
     probabilities: np.ndarray | None = None,
-    scores: Sequence[float] | None = None,
+    scores: Sequence[float] | np.ndarray | None = None,
 ) -> pd.DataFrame:
     """A predictions frame of one model and part, one row an image.
 
@@ -47,8 +47,8 @@ def predictions_frame(
     expected = np.asarray(scores, float) if probabilities is None else p @ VOTES
     if not len(images) == len(targets) == len(p) == len(expected):
         raise ValueError(f"{len(images)} images, {len(targets)} targets, {len(p)} predictions: expected as many")
-    targets = np.asarray(targets, float)
-    values = (dataset, model, protocol, seed, fold, part, observer, list(images), targets, expected, *p.T)
+    of_images = (list(images), np.asarray(targets, float), expected, *p.T)
+    values = (dataset, model, protocol, seed, fold, part, observer, *of_images)
     return pd.DataFrame(dict(zip(PREDICTIONS, values, strict=True)), index=range(len(images)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,8 +83,9 @@ class Predictor:
         self.entry = entry
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, _ = load_weights(entry.path)
-        if isinstance(getattr(network, "features", None), Backbone | nn.Sequential):
-            network.features = folded(network.features)  # nothing is trained here
+        features = getattr(network, "features", None)
+        if isinstance(features, Backbone | nn.Sequential):
+            network.features = folded(features)  # nothing is trained here
         self.network: nn.Module = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)
         shown = entry.card.get("preprocessing", {})
@@ -155,7 +157,7 @@ class Predictor:
         return x[..., :height, :width]
 
     def _normalised(self, x: Tensor) -> Tensor:
-        return normalise(x.to(self.device), self.network.mean, self.network.std)
+        return normalise(x.to(self.device), self.network.get_buffer("mean"), self.network.get_buffer("std"))
 
     @torch.inference_mode()
     def map(self, image: np.ndarray) -> Map:
@@ -165,17 +167,18 @@ class Predictor:
         """
         whole = torch.from_numpy(self.shown(image)).permute(2, 0, 1)[None]
         x = self._normalised(self._whole_patches(whole))
-        if hasattr(self.network, "local"):
+        network: Any = self.network  # of which it is asked what it can do
+        if hasattr(network, "local"):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                logits = self.network.local(x)[0]  # (classes, rows, columns)
+                logits = network.local(x)[0]  # (classes, rows, columns)
             votes = expected_vote(logits.flatten(1).T) if len(logits) > 1 else logits[0].clamp(1, 5)
             return Map("quality", votes.view(logits.shape[-2:]).float().cpu().numpy())
-        if hasattr(self.network, "record"):
-            attention = self.network.record(x)[1][0, -1].mean(0)
-        elif hasattr(self.network, "trunk"):
-            tokens = self.network.reduce(self.network.stem(x))
-            grid = self.network.grid(x)
-            rows = self.network.trunk.attention(tokens, grid)[1][0, -1, :, 0, 1:].mean(0)
+        if hasattr(network, "record"):
+            attention = network.record(x)[1][0, -1].mean(0)
+        elif hasattr(network, "trunk"):
+            tokens = network.reduce(network.stem(x))
+            grid = network.grid(x)
+            rows = network.trunk.attention(tokens, grid)[1][0, -1, :, 0, 1:].mean(0)
             attention = rows.view(-1, *grid).sum(0)
         else:
             raise InputError(f"model {self.entry.name!r} ({self.entry.architecture}) has no map")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from iqasuite.csv_texts import csv_line, no_formula
 from iqasuite.errors import InputError
 from iqasuite.inference.image_files import pictures
-from iqasuite.inference.stream import predicted as predicted  # the same for pictures alone
+from iqasuite.inference.stream import predicted as predicted  # noqa: PLC0414 (the same for pictures alone)
 from iqasuite.inference.tables import Row, printable
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ def _networks(paths: Sequence[Path], views: str) -> Scorer:
             raise InputError(f"{task.image}: {error}") from None
         return float(score[0]), float(spread[0])
 
-    of = f"{len(networks)} network{'s' * (len(networks) > 1)}, {len(VIEWS[views])} view{'s' * (len(VIEWS[views]) > 1)}"
-    return Scorer(cards[0]["scale"], f"higher = better; {of}", True, measure)
+    n, m = len(networks), len(VIEWS[views])
+    how = f"{n} network{'s' * (n > 1)}, {m} view{'s' * (m > 1)}"
+    return Scorer(cards[0]["scale"], f"higher = better; {how}", True, measure)
 
 
 def _weights(name: str) -> Path:
@@ -172,7 +173,7 @@ def challenge_tasks(folder: Path, references: Path | None = None) -> tuple[list[
     versions = {path: stem for path in images if (stem := _original_of(path, originals, references is not None))}
     if not versions:
         raise InputError(f"{folder}: {len(images)} images, none named like A0001_00_00.bmp; expected such pairs")
-    tasks, problems, seen = [], [], {}
+    tasks, problems, seen = [], [], dict[str, Path]()
     for path, stem in sorted(versions.items(), key=lambda item: (item[0].name, item[0])):
         found = originals.get(stem.lower(), [])
         if len(found) != 1:
@@ -267,6 +268,7 @@ def read_pair(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """
     from iqasuite.images.loading import read_image, stored_as
 
+    assert task.reference is not None  # `finite` refuses others
     reference, image = map(task.read or read_image, (task.reference, task.image))
     if reference.shape != image.shape:
         sizes = [f"{x.shape[1]}×{x.shape[0]}" for x in (image, reference)]

@@ -27,11 +27,12 @@ def format_of(output: Path | None, wanted: str | None) -> str:
     if output is None:
         return wanted or "table"
     named = _ENDINGS.get(output.suffix.lower())
-    if wanted is None and named is None:
+    chosen = wanted or named
+    if chosen is None:
         raise InputError(f"--output {output}: ending {output.suffix!r}, expected one of {', '.join(_ENDINGS)}")
     if wanted is not None and named not in (None, wanted):
         raise InputError(f"--output {output}, --format {wanted}: expected an ending of that format")
-    return wanted or named
+    return chosen
 
 
 def lines(rows: Iterable[Row], columns: Mapping[str, str], form: str) -> Iterator[str]:

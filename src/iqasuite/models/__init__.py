@@ -55,7 +55,7 @@ def create(name: str, **kwargs) -> nn.Module:
     if unknown:
         raise InputError(f"{name}: unknown argument {', '.join(unknown)}, expected some of {', '.join(known)}")
     model = architecture(**kwargs)
-    model.card = {"architecture": name, "arguments": kwargs}
+    model.card = {"architecture": name, "arguments": kwargs}  # type: ignore[assignment]  # torch: tensors and modules
     return model
 
 

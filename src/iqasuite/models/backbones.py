@@ -39,8 +39,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.precise = precise
         for layer in layers:
-            if getattr(layer, "inplace", False):
-                layer.inplace = False  # it would change the map of the layer before, which may be a tap
+            if getattr(layer, "inplace", False):  # it would change the map of the layer before, which may be a tap
+                layer.inplace = False  # type: ignore[assignment]  # torch's types know tensors and modules alone
         self.layers, self.mean, self.std = layers.to(memory_format=torch.channels_last), tuple(mean), tuple(std)
         last = self.shapes((256, 256), (len(layers) - 1,))[0]
         self.channels, self.stride = last[0], round(256 / last[1])
@@ -73,7 +73,8 @@ class Backbone(nn.Module):
     def shapes(self, size: tuple[int, int], taps: tuple[int, ...]) -> list[tuple[int, int, int]]:
         """Channels, rows and columns of the maps of an image of `size` (height, width), found without computing."""
         shadow = copy.deepcopy(self).to("meta").eval()
-        return [tuple(m.shape[1:]) for m in shadow.maps(torch.empty(1, 3, *size, device="meta"), taps)]
+        maps = shadow.maps(torch.empty(1, 3, *size, device="meta"), taps)
+        return [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
 
 
 def backbone(name: str, pretrained: bool = True) -> Backbone:
@@ -102,7 +103,8 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
         raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r}")
     given = {"init_weights": not pretrained} if name in TENSORFLOW else {}  # theirs takes seconds
     model = torchvision.models.get_model(name, weights=None, **given)
-    mean, std = (HALF, HALF) if name in TENSORFLOW else (IMAGENET_MEAN, IMAGENET_STD)
+    mean: tuple[float, ...] = HALF if name in TENSORFLOW else IMAGENET_MEAN
+    std: tuple[float, ...] = HALF if name in TENSORFLOW else IMAGENET_STD
     layers = _layers(model, name)
     if pretrained:
         places = [root / f"{name}.safetensors" for root in weights_roots()]
@@ -233,9 +235,10 @@ def _sequence(model: nn.Module) -> nn.Sequential:
     import torchvision
 
     children = dict(model.named_children())
-    if isinstance(children.get("features"), nn.Sequential):
+    features = children.get("features")
+    if isinstance(features, nn.Sequential):
         after = [nn.ReLU()] if isinstance(model, torchvision.models.DenseNet) else []  # in its forward only
-        return nn.Sequential(*children["features"], *after)
+        return nn.Sequential(*features, *after)
     if "layer4" in children:
         first = nn.Sequential(*(children[part] for part in ("conv1", "bn1", "relu", "maxpool")))
         return nn.Sequential(first, *(children[f"layer{i}"] for i in (1, 2, 3, 4)))

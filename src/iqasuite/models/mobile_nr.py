@@ -9,12 +9,14 @@ arXiv 1704.04861; M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
+from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, backbone
 
 # Output channels and stride of each depthwise-separable layer, at width 1. MobileNet's first layer at half resolution
 # is left out: on a CPU it alone took as long to train as all others together.
@@ -83,10 +85,15 @@ class MobileNR(nn.Module):
         if not width > 0 or hidden < 0 or frozen < 0 or n_classes < 1 or not 0 <= dropout < 1:
             found = f"width {width}, hidden {hidden}, frozen {frozen}, n_classes {n_classes}, dropout {dropout}"
             raise InputError(f"mobile_nr: {found}; expected > 0, 0 or more, 0 or more, 1 or more, from 0 to below 1")
+        self.features: MobileConvolutions | Backbone
+        self.mean: Tensor
+        self.std: Tensor
+        mean: tuple[float, ...] = IMAGENET_MEAN
+        std: tuple[float, ...] = IMAGENET_STD
         if base == "scratch":
             if frozen:
                 raise InputError(f"mobile_nr: frozen {frozen} layers from scratch; expected 0, or a pre-trained base")
-            self.features, mean, std = MobileConvolutions(width), IMAGENET_MEAN, IMAGENET_STD
+            self.features = MobileConvolutions(width)
         else:
             self.features = backbone(base, pretrained)
             mean, std = self.features.mean, self.features.std
@@ -136,9 +143,11 @@ class MobileNR(nn.Module):
         if window < 1 or window % 2 == 0:
             raise InputError(f"mobile_nr: window {window}, expected an odd number of positions")
         features = self.features(x.contiguous(memory_format=torch.channels_last)).float()
-        average = {"kernel_size": window, "stride": 1, "padding": window // 2, "count_include_pad": False}
-        given = mean = F.avg_pool2d(features, **average)
+        average = partial(
+            F.avg_pool2d, kernel_size=window, stride=1, padding=window // 2, count_include_pad=False
+        )  # of the positions that there are
+        given = mean = average(features)
         if self.pool == "moments":
-            variance = F.avg_pool2d(features.square(), **average) - mean.square()
+            variance = average(features.square()) - mean.square()
             given = torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)
         return self.predicted(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -19,6 +19,10 @@ class TokenReduction(nn.Module):
         components: principal components kept of a wider group; None = all channels stay.
     """
 
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
+
     def __init__(self, groups: Sequence[int], components: int | None = None):
         super().__init__()
         self.groups = tuple(groups)

@@ -9,6 +9,7 @@ first; padding never changes a score.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,8 @@ class Dense(nn.Module):
             nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(width, 1),
         )  # fmt: skip
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("std", torch.tensor(1.0))
 
@@ -217,7 +220,7 @@ class PatchTransformer(nn.Module):
         super().__init__()
         self.standardise = TokenReduction((dim,))
         self.embed = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(
+        self.blocks: Any = nn.ModuleList(  # pairs, which torch's types do not know
             nn.ModuleList([
                 SelfAttention(width, heads, dim_head, dropout),
                 nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout),

@@ -72,13 +72,15 @@ class ConvLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         given = self.from_input(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # of all steps in one product
-        state = cell = None
+        state: Tensor | None = None
+        cell: Tensor | None = None
         for step in given.unbind(1):
             gates = step if state is None else step + self.from_state(state)
             enter, forget, candidate, out = gates.chunk(4, dim=1)
             entering = enter.sigmoid() * candidate.tanh()
             cell = entering if cell is None else forget.sigmoid() * cell + entering
             state = out.sigmoid() * cell.tanh()
+        assert state is not None  # there are maps
         return state
 
 
@@ -94,7 +96,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
+        maps: list[Tensor] = []
         x = self.mix(x)
         for level in self.levels:
             x = level(F.max_pool2d(x, 2) if maps else x)
@@ -238,6 +240,7 @@ class SiameseFR(nn.Module):
             convolution(self.decoder.outputs, first, 3, of, stride=4, batch_norm=normalised),
             convolution(first, last, 3, of, stride=2, batch_norm=normalised),
         )
+        self.attend: nn.Module
         if of.attention:
             seen = scaled(of.attention)
             self.attend = nn.Sequential(ChannelSpatialAttention(last, seen), *(Residual(seen) for _ in range(3)))
@@ -280,7 +283,8 @@ class SiameseFR(nn.Module):
         summed = torch.zeros(len(reference), 1, height, width, device=reference.device)
         for m in self._maps_in_place(reference, distorted):
             m = m.float()
-            magnitude = sum(half.abs().mean(dim=(1, 2, 3)) for half in m.chunk(2)) / 2
+            first, second = (half.abs().mean(dim=(1, 2, 3)) for half in m.chunk(2))
+            magnitude = (first + second) / 2
             relative = _difference(m).mean(dim=1, keepdim=True) / magnitude.clamp_min(1e-6)[:, None, None, None]
             summed = summed + F.interpolate(relative, size=(height, width), mode="bilinear", align_corners=False)
         return summed.squeeze(1) / 4
@@ -328,8 +332,10 @@ def _glorot(layer: nn.Module) -> None:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     if isinstance(layer, ConvLSTM):  # after its convolutions: gates in the order input, forget, candidate, output
-        quarter = len(layer.from_input.bias) // 4
-        nn.init.ones_(layer.from_input.bias[quarter : 2 * quarter])  # it remembers at first
+        bias = layer.from_input.bias
+        assert bias is not None  # as ConvLSTM makes it
+        quarter = len(bias) // 4
+        nn.init.ones_(bias[quarter : 2 * quarter])  # it remembers at first
         nn.init.orthogonal_(layer.from_state.weight)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,11 @@ class PatchSpectrum(nn.Module):
         patch_size: p in pixels.
         n_rings: log-spaced from 2 cycles per patch to the Nyquist frequency; empty ones are left out.
     """
+
+    window: Tensor
+    luma_rings: Tensor
+    chroma_rings: Tensor
+    colours: Tensor
 
     def __init__(self, patch_size: int, n_rings: int = 40):
         super().__init__()
@@ -94,6 +100,11 @@ class SharpnessEncoder(nn.Module):
         target_mean, target_std: of what `read` predicts.
     """
 
+    channel_mean: Tensor
+    channel_std: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+
     def __init__(self, channels: int, dim: int = 64, hidden: int = 256, n_targets: int = 2, dropout: float = 0.1):
         super().__init__()
         self.dim = dim
@@ -147,6 +158,9 @@ class SpectrumTokens(nn.Module):
         freeze: leave the encoder as it is when the network is trained.
     """
 
+    image_mean: Tensor
+    image_std: Tensor
+
     def __init__(self, patch_size: int, cells: int, mean: Sequence[float], std: Sequence[float], freeze: bool = True):
         super().__init__()
         self.spectrum = PatchSpectrum(patch_size)
@@ -183,7 +197,7 @@ class SpectrumTokens(nn.Module):
 class JoinedTokens(nn.Module):
     """Several stems on the same grid of cells, the channels of their tokens side by side; scales become channels."""
 
-    def __init__(self, stems: Sequence[nn.Module], cells: int):
+    def __init__(self, stems: Sequence[Any], cells: int):  # modules with `channels` and `n_scales`
         super().__init__()
         self.stems, self.cells, self.n_scales = nn.ModuleList(stems), cells, 1
         self.groups = tuple(stem.channels * stem.n_scales for stem in stems)

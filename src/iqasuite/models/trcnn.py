@@ -8,6 +8,7 @@ regions of the image count. In the order the data meets them: positions, the tra
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
+from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, backbone
 from iqasuite.models.mobile_nr import MobileConvolutions
 
 
@@ -96,16 +97,23 @@ class TRCNN(nn.Module):
             found = f"depth {depth}, frozen {frozen}, dropout {dropout}"
             raise InputError(f"trcnn: {found}; expected 1 or more, 0 or more, from 0 to below 1")
         self.steady = base != "scratch"
-        self.features = backbone(base, pretrained) if self.steady else MobileConvolutions(width)
+        self.features: Backbone | MobileConvolutions
+        mean: tuple[float, ...] = IMAGENET_MEAN
+        std: tuple[float, ...] = IMAGENET_STD
         if self.steady:
+            self.features = backbone(base, pretrained)
             self.features.layers[:frozen].requires_grad_(False)
+            mean, std = self.features.mean, self.features.std
+        else:
+            self.features = MobileConvolutions(width)
         self.embed = nn.Sequential(nn.LayerNorm(self.features.channels), nn.Linear(self.features.channels, dim))
         self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, dim))
-        self.blocks = nn.ModuleList(Block(dim, heads, 2 * dim, dropout) for _ in range(depth))
-        self.rank = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, 1))
-        nn.init.constant_(self.rank[-1].bias, 3.0)  # the middle of the scale
-        self.register_buffer("mean", torch.tensor(self.features.mean if self.steady else IMAGENET_MEAN))
-        self.register_buffer("std", torch.tensor(self.features.std if self.steady else IMAGENET_STD))
+        self.blocks: Any = nn.ModuleList(Block(dim, heads, 2 * dim, dropout) for _ in range(depth))
+        score = nn.Linear(dim, 1)
+        self.rank = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), score)
+        nn.init.constant_(score.bias, 3.0)  # the middle of the scale
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> TRCNN:
@@ -117,10 +125,11 @@ class TRCNN(nn.Module):
     def tokens(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embedded sequence (B, 1 + h · w, dim), CLS first, and the grid (h, w)."""
         features = self.features(x)
-        grid = tuple(features.shape[-2:])
+        height, width = features.shape[-2:]
         positions = self.embed(features.flatten(2).transpose(1, 2).float()).float()  # sums of blocks stay precise
-        positions = positions + grid_sinusoids(*grid, positions.shape[-1]).to(positions)
-        return torch.cat([self.cls_token.to(positions).expand(x.shape[0], -1, -1), positions], dim=1), grid
+        positions = positions + grid_sinusoids(height, width, positions.shape[-1]).to(positions)
+        sequence = torch.cat([self.cls_token.to(positions).expand(x.shape[0], -1, -1), positions], dim=1)
+        return sequence, (height, width)
 
     def forward(self, x: Tensor) -> Tensor:
         sequence, _ = self.tokens(x)

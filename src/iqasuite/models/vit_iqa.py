@@ -10,6 +10,7 @@ after `vit_pytorch.vit_for_small_dataset`, whose outputs it gives with the same 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +87,8 @@ class LSA(nn.Module):
         of_q, of_kv = self.to_qkv.weight.split([inner, 2 * inner])
         q = F.linear(x[:, :n_queries], of_q * self.temperature.exp())  # fewer products than on the queries or the dots
         k, v = F.linear(x, of_kv).chunk(2, dim=-1)
-        return tuple(rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in (q, k, v))
+        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in (q, k, v))
+        return q, k, v
 
     def forward(self, x: Tensor, n_queries: int | None = None) -> Tensor:
         """Tokens (B, N, dim) -> what the first n_queries of them (None = all) gather, (B, n_queries, dim)."""
@@ -118,6 +120,10 @@ class LSA(nn.Module):
 
 
 class Transformer(nn.Module):
+    """Blocks of attention and feed-forward layers, each added to what it is given: (B, N, dim) -> (B, N, dim)."""
+
+    layers: Any  # nn.ModuleList of pairs, which torch's types do not know
+
     def __init__(self, dim: int, depth: int, heads: int, dim_head: int, mlp_dim: int, dropout: float = 0.0):
         super().__init__()
         self.layers = nn.ModuleList(
@@ -265,6 +271,10 @@ class ViTIQA(nn.Module):
                  pretrained: bool = True, head: str = "linear",
                  pool: str = "cls"):  # fmt: skip
         super().__init__()
+        self.stem: ShiftedPatchTokens | BackboneTokens | SpectrumTokens | JoinedTokens
+        self.reduce: nn.Identity | TokenReduction
+        self.mean: Tensor
+        self.std: Tensor
         given = {"dim": dim, "depth": depth, "heads": heads, "dim_head": dim_head, "mlp_dim": mlp_dim}
         shape = _shape(size, {name: value for name, value in given.items() if value is not None})
         for name, value, known in (("head", head, HEADS), ("pool", pool, POOLS), ("shift", shift, SHIFTS)):
@@ -278,9 +288,10 @@ class ViTIQA(nn.Module):
             self.stem, self.reduce = ShiftedPatchTokens(shape["dim"], patch_size, shift), nn.Identity()
             channels, n_scales, mean, std = None, 1, IMAGENET_MEAN, IMAGENET_STD
         else:
-            self.stem, mean, std = _frozen_stem(stem, scales, taps, cells, freeze_stem, pretrained, spectrum_patch)
-            self.reduce = TokenReduction(getattr(self.stem, "groups", (self.stem.channels,)), components)
-            channels, n_scales = self.reduce.channels, self.stem.n_scales
+            frozen, mean, std = _frozen_stem(stem, scales, taps, cells, freeze_stem, pretrained, spectrum_patch)
+            self.stem = frozen
+            self.reduce = TokenReduction(getattr(frozen, "groups", (frozen.channels,)), components)
+            channels, n_scales = self.reduce.channels, frozen.n_scales
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         grid = self.stem.grid(height, width)

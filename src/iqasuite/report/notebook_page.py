@@ -78,6 +78,7 @@ class Exporter(HTMLExporter):
 
     @pass_context
     def markdown2html(self, context, source):
+        """HTML of a Markdown text, cleaned."""
         return clean(super().markdown2html(context, source))
 
 

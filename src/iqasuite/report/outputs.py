@@ -24,6 +24,8 @@ def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi:
     """Write `results/<suite>/figures/<run>/<name>.png` and remember its caption.
 
     Args:
+        fig: the figure.
+        suite, run, name: where it goes.
         caption: one or two sentences that say what is seen; also the picture's text for those who cannot see it.
         dpi: pixels per inch.
 
@@ -37,6 +39,8 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
     """Write `results/<suite>/tables/<run>/<name>.csv` and remember its caption.
 
     Args:
+        frame: the table.
+        suite, run, name: where it goes.
         caption: one or two sentences that say what the rows are.
         index: whether the frame's index is a column of the table.
 
@@ -51,6 +55,7 @@ def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Pat
 
     Args:
         scores: scores frame.
+        suite, run: whose they are.
         caption: one or two sentences that say whose scores they are.
 
     Returns:
@@ -60,7 +65,9 @@ def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Pat
         InputError: not a scores frame; another run's table is none.
     """
     save_table(validate(scores, "scores", f"run {run}"), suite, run, "scores", caption)
-    return gather_scores(suite)
+    gathered = gather_scores(suite)
+    assert gathered is not None  # the run's own scores are there
+    return gathered
 
 
 def gather_scores(suite: str) -> Path | None:

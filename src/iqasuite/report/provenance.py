@@ -137,7 +137,7 @@ def without_machine_paths(text: str) -> str:
     # from the start of a word only: else a word of 100,000 letters, a picture as text, takes minutes
     text = re.sub(r"(?<![^\s\"'(])[^\s\"'(]*/ipykernel_\d+/\d+\.py", "<cell>", text)
     for folder, name in _folders():
-        text = re.sub(re.escape(folder) + r"(?![\w-])", lambda _, name=name: name, text)
+        text = re.sub(re.escape(folder) + r"(?![\w-])", name.replace("\\", r"\\"), text)
     return text
 
 
@@ -185,7 +185,8 @@ def _split_hash(split: pd.DataFrame | None) -> str | None:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=project_root(), capture_output=True, text=True, timeout=30)
+        command, root = ["git", *arguments], project_root()
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -103,7 +103,9 @@ def observer_table(
 
 def _texts(rows: pd.DataFrame, digits: int, intervals: bool) -> pd.DataFrame:
     columns = ["value", "low", "high"] if intervals else ["value"]
-    return rows.assign(text=[with_interval(*numbers, digits=digits) for numbers in rows[columns].to_numpy(float)])
+    nan = [np.nan] * (3 - len(columns))
+    of_rows = ((*numbers, *nan) for numbers in rows[columns].to_numpy(float))
+    return rows.assign(text=[with_interval(value, low, high, digits) for value, low, high in of_rows])
 
 
 def to_markdown(frame: pd.DataFrame, digits: int = 3) -> str:

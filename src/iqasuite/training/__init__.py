@@ -1,0 +1,1 @@
+"""One loop; losses, schedule, checkpoints; one recipe a system."""

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models import create
+from iqasuite.models.reduction import TokenReduction
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Result, Schedule, fit
@@ -124,9 +126,9 @@ def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
         return model
     torch.manual_seed(seed)
     fresh = create(card["architecture"], **card["arguments"] | {"pretrained": False})
-    if not any(p.requires_grad for p in model.stem.parameters()):
+    if not any(p.requires_grad for p in model.get_submodule("stem").parameters()):
         fresh.stem = model.stem
-    fresh.card = dict(model.card)
+    fresh.card = dict(model.card)  # type: ignore[arg-type, assignment]  # torch: tensors and modules
     return fresh
 
 
@@ -161,7 +163,7 @@ def chosen_file(path: Path) -> Path:
 
 def made_for(model: nn.Module) -> int:
     """Side in pixels of the images that a ViT-IQA was made for."""
-    return model.card["arguments"].get("image_size", 256)
+    return cast("dict", model.card)["arguments"].get("image_size", 256)
 
 
 def set_dropout(model: nn.Module, p: float) -> None:
@@ -252,8 +254,9 @@ def train_observer(
     if plan.protocol == "faithful":
         learnt = learnt + fold.part("val")
     chain = _Chain(model, inputs, fold, observer, plan, seed, checkpoints, log)
-    if isinstance(inputs, StoredInputs) and inputs.part == "trunk" and not model.reduce.fitted:
-        model.reduce.fit(inputs.stored(learnt).flatten(0, 1), seed)
+    reduction = model.reduce if isinstance(inputs, StoredInputs) and inputs.part == "trunk" else None
+    if isinstance(inputs, StoredInputs) and isinstance(reduction, TokenReduction) and not reduction.fitted:
+        reduction.fit(inputs.stored(learnt).flatten(0, 1), seed)
     network = inputs.network(model)
     start = copy.deepcopy(network.state_dict())
     sessions = sorted(chain.votes["session"].unique()) if plan.strategy == "iterative" else [None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ class ArrayBatches:
     """Batches of an array, such as stored tokens.
 
     Args:
-        inputs: (n, …) tensor or (memory-mapped) array; only a batch at a time is copied.
+        inputs: (n, …) tensor or (memory-mapped) array, or what has a length, a shape and rows as these; only a batch at
+            a time is copied.
         targets: (n, …) tensor.
         batch_size: rows a batch; the last one of an epoch may be smaller.
         shuffle: a new order each epoch.
@@ -31,7 +33,9 @@ class ArrayBatches:
         source: what the inputs were made of and how, in any words: part of the signature.
     """
 
-    def __init__(self, inputs: Tensor | np.ndarray, targets: Tensor, batch_size: int = 32, shuffle: bool = True,
+    inputs: Any
+
+    def __init__(self, inputs: Any, targets: Tensor, batch_size: int = 32, shuffle: bool = True,
                  seed: int = 0, transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
                  source: str = ""):  # fmt: skip
         _check("ArrayBatches", len(inputs), targets, batch_size)
@@ -42,12 +46,14 @@ class ArrayBatches:
         return math.ceil(len(self.targets) / self.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of epoch `number` (from 0), batch by batch."""
         generator = _generator(self.seed, number)
         for rows in _rows(len(self.targets), self.batch_size, generator if self.shuffle else None):
             inputs = torch.as_tensor(self.inputs[rows if isinstance(self.inputs, Tensor) else rows.numpy()])
             yield (self.transform(inputs, generator) if self.transform else inputs), self.targets[rows]
 
     def signature(self) -> str:
+        """What tells these batches from others, for checkpoints."""
         return _digest(self.targets, tuple(self.inputs.shape), self.batch_size, self.shuffle, self.seed, self.source)
 
 
@@ -79,6 +85,7 @@ class ImageBatches:
         return math.ceil(len(self.targets) / self.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of epoch `number` (from 0), batch by batch."""
         from iqasuite.images import crops
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,6 +101,7 @@ class ImageBatches:
             yield crops.normalise(images, self.mean, self.std), targets
 
     def signature(self) -> str:
+        """What tells these batches from others, for checkpoints."""
         viewing = (self.crop, self.train, self.views, getattr(self.cache, "key", None))
         return _digest(self.targets, self.indices.tolist(), self.batch_size, self.seed, *viewing)
 
@@ -118,6 +126,7 @@ class StreamBatches:
         return self.steps
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of epoch `number` (from 0), batch by batch."""
         from iqasuite.images import crops
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -127,6 +136,7 @@ class StreamBatches:
             yield crops.normalise(images.to(device), self.mean, self.std), soft_labels(classes, self.sigma)
 
     def signature(self) -> str:
+        """What tells these batches from others, for checkpoints."""
         drawn = [getattr(self.stream, name, None) for name in ("seed", "key")]
         return _digest(None, *drawn, self.batch_size, self.steps, self.sigma, self.fixed)
 

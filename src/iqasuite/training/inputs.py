@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from iqasuite.images.crops import grid_crops, normalise
 from iqasuite.paths import cache_root, file_hash, locked, replacing
 from iqasuite.training.batches import ArrayBatches, ImageBatches
 from iqasuite.training.machine import computes_in_bf16, progress
+
+if TYPE_CHECKING:
+    from iqasuite.models.vit_iqa import ViTIQA
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +84,8 @@ class StoredInputs:
 
     def network(self, model: nn.Module) -> nn.Module:
         """What is trained: the part of the model that follows what is stored."""
-        return model.trunk if self.part == "trunk" else model.trunk.mlp_head
+        trunk = cast("ViTIQA", model).trunk
+        return trunk if self.part == "trunk" else trunk.mlp_head
 
     def stored(self, images: Sequence[str]) -> Tensor:
         """Stored arrays (n, views, …), float32."""
@@ -89,8 +94,8 @@ class StoredInputs:
     @torch.inference_mode()
     def given(self, model: nn.Module, images: Sequence[str]) -> Tensor:
         """What the trained part of the model is given of these images (n, views, …), on the CPU."""
-        stored = self.stored(images)
-        return model.reduce(stored.to(model.mean.device)).cpu() if self.part == "trunk" else stored
+        stored, vit = self.stored(images), cast("ViTIQA", model)
+        return vit.reduce(stored.to(vit.mean.device)).cpu() if self.part == "trunk" else stored
 
     def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
                 train: bool) -> ArrayBatches:  # fmt: skip
@@ -101,8 +106,9 @@ class StoredInputs:
         source = f"{self.key} {self.drop} {list(images)}"
         return ArrayBatches(given.flatten(0, 1), targets, batch_size, train, seed, augment, source)
 
-    def _augment(self, model: nn.Module):
-        (rows, columns), n_scales = model.trunk.grid, model.trunk.n_scales
+    def _augment(self, model: nn.Module) -> Callable[[Tensor, torch.Generator], Tensor]:
+        trunk = cast("ViTIQA", model).trunk
+        (rows, columns), n_scales = trunk.grid, trunk.n_scales
 
         def augment(tokens: Tensor, generator: torch.Generator) -> Tensor:
             flipped = tokens.unflatten(1, (n_scales, rows, columns)).flip(3).flatten(1, 3)
@@ -119,6 +125,9 @@ def inputs_for(model: nn.Module, dataset: Dataset, tune: str, size: tuple[int, i
     """How images reach a model of which `tune` is trained: "all" of it, its "trunk" or its "head".
 
     Args:
+        model: a network; for "trunk" and "head" with the parts of `ViTIQA`.
+        dataset: its images.
+        tune: what is trained.
         size: (height, width) in pixels at which images are shown.
         crop, views: of `PixelInputs`; not for "trunk", whose stem sees whole images.
         drop: of `StoredInputs`, for "trunk".
@@ -137,33 +146,35 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
     Raises:
         InputError: the stem is trained, so its tokens change.
     """
-    if any(p.requires_grad for p in model.stem.parameters()):
+    vit = cast("ViTIQA", model)
+    if any(p.requires_grad for p in vit.stem.parameters()):
         raise InputError("stem_tokens: the stem is trained; freeze it (freeze_stem=True) or train on pixels")
     images = dataset.images["image"].tolist()
 
     def tokens_of(image: str) -> np.ndarray:
         pixels = torch.from_numpy(dataset.read(image, size)).permute(2, 0, 1)[None]
-        x = normalise(pixels.to(model.mean.device), model.mean, model.std)
-        return model.stem(x).float().cpu().numpy()
+        x = normalise(pixels.to(vit.mean.device), vit.mean, vit.std)
+        return vit.stem(x).float().cpu().numpy()
 
     def described(image: str) -> str:
         part = list(dataset.regions[image][1]) if image in dataset.regions else ""
         return f"{shown_as(file_hash(dataset.path(image)), dataset.shape(image), size, dataset.fit)}{part}"
 
-    key = _key("stem", model.stem, [size, *map(described, images)])
-    return StoredInputs(_stored(key, model.stem, images, tokens_of), images, "trunk", drop, key)
+    key = _key("stem", vit.stem, [size, *map(described, images)])
+    return StoredInputs(_stored(key, vit.stem, images, tokens_of), images, "trunk", drop, key)
 
 
 def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
     """The trunk's features before the head, of every image's fixed views, for training the head alone."""
-    network = nn.ModuleList([model.stem, model.reduce, model.trunk])
+    vit = cast("ViTIQA", model)
+    network = nn.ModuleList([vit.stem, vit.reduce, vit.trunk])
     images = list(inputs.images)
 
     def features_of(image: str) -> np.ndarray:
         pixels = torch.from_numpy(inputs.cache[[inputs.images[image]]]).permute(0, 3, 1, 2)
         views = grid_crops(pixels, inputs.crop, inputs.views)[0] if inputs.crop else pixels
-        x = normalise(views.to(model.mean.device), model.mean, model.std)
-        return model.trunk.features(model.reduce(model.stem(x)), model.grid(x)).float().cpu().numpy()
+        x = normalise(views.to(vit.mean.device), vit.mean, vit.std)
+        return vit.trunk.features(vit.reduce(vit.stem(x)), vit.grid(x)).float().cpu().numpy()
 
     key = _key("trunk", network, [str(inputs.cache.path.name), inputs.crop, inputs.views])
     return StoredInputs(_stored(key, network, images, features_of), images, "head", key=key)
@@ -194,6 +205,7 @@ def _stored(key: str, network: nn.Module, images: Sequence[str], compute) -> np.
                 logger.info("computing what the frozen network makes of %d images", len(images))
                 _compute(path, network, images, compute)
                 arrays = _opened(path, len(images))
+    assert arrays is not None  # it was just written, whole
     return arrays
 
 

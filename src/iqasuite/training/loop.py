@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -83,7 +84,14 @@ def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], 
     accelerator = accelerator_for(schedule.precision)
     model.to(accelerator.device)
     optimizer = _optimizer(model, schedule, accelerator.device)
-    state = {"epoch": 0, "history": [], "best": None, "best_epoch": 0, "best_value": math.nan, "finished": False}
+    state: dict[str, Any] = {
+        "epoch": 0,
+        "history": [],
+        "best": None,
+        "best_epoch": 0,
+        "best_value": math.nan,
+        "finished": False,
+    }
     if checkpoint is not None and Path(checkpoint).exists():
         state = _resume(Path(checkpoint), identity, model, optimizer)
     name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
@@ -170,9 +178,9 @@ def _validate(accelerator, model, batches, loss, metric, where) -> dict[str, flo
         total += len(target) * loss(output, target).item()
         outputs.append(output.float().cpu())
         targets.append(target.cpu())
-    outputs, targets = torch.cat(outputs), torch.cat(targets)
-    row = {"val_loss": _finite(total / len(targets), where)}
-    return row | ({f"val_{metric.__name__}": float(metric(outputs, targets))} if metric else {})
+    output, target = torch.cat(outputs), torch.cat(targets)
+    row = {"val_loss": _finite(total / len(target), where)}
+    return row | ({f"val_{metric.__name__}": float(metric(output, target))} if metric else {})
 
 
 def _finite(value: float, where: str) -> float:

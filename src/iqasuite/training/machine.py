@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def accelerator_for(precision: str) -> Accelerator:
+    """Where and in which precision ("auto", "bf16" or "float32") a training computes."""
     from accelerate import Accelerator  # here: who only asks for the precision need not wait for it
     from accelerate.state import AcceleratorState
 
@@ -58,12 +59,15 @@ def prepared(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator[
 
 @contextmanager
 def own_randomness(accelerator: Accelerator) -> Iterator[None]:
+    """Within it, random numbers are drawn without changing those of the caller."""
     cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         yield
 
 
-def progress(items: Iterable, what: str, total: int | None = None, done: int = 0, shown: bool = True) -> tqdm:
+def progress(
+    items: Iterable[Any] | None, what: str, total: int | None = None, done: int = 0, shown: bool = True
+) -> tqdm:
     """A progress bar around `items`: in a live notebook or a terminal as it goes; in a batch (IQASUITE_BATCH) plain
     lines with the time that is left, which the batch shows now and then. Elsewhere nothing is shown.
 

@@ -162,6 +162,7 @@ class PairBatches(ArrayBatches):
         self.settings = (crop, train, lightness)
 
     def signature(self) -> str:
+        """As of `ArrayBatches`, with how pairs are seen."""
         seen = self.inputs[np.array([0])].shape  # pairs of another size are another training
         of = getattr(self.inputs.read, "__self__", None)  # and so are those whose files are fitted otherwise
         keys = [value.key for value in getattr(of, "__dict__", {}).values() if isinstance(value, ImageCache)]
@@ -290,9 +291,9 @@ def train_full_reference(network: str | nn.Module, read: Read, targets: Sequence
     loss = ranking_losses.create(losses, sorter)
     model = _network(network, arguments, seed)
     if len(set(y[train_rows])) > 1:
-        model.dense.mean.fill_(float(y[train_rows].mean()))
-        model.dense.std.fill_(float(y[train_rows].std()))
-    y = (y - model.dense.mean.item()) / model.dense.std.item()
+        model.get_buffer("dense.mean").fill_(float(y[train_rows].mean()))
+        model.get_buffer("dense.std").fill_(float(y[train_rows].std()))
+    y = (y - model.get_buffer("dense.mean").item()) / model.get_buffer("dense.std").item()
 
     batches = partial(PairBatches, read, seed=seed, mean=model.mean, std=model.std)
     training = batches(train_rows, y[train_rows], batch_size=batch_size, crop=crop, lightness=lightness)
@@ -320,6 +321,7 @@ def pretrain_on_preferences(network: str | nn.Module, preferences: Preferences,
         preferences: of `preferences_of`.
         train_rows, val_rows: comparisons, split by reference.
         metric: None = the epoch of the lowest validation loss; or `preference_accuracy`.
+        network, schedule, seed, arguments, batch_size, crop, val_crop, checkpoint, log, observe: as there.
 
     Raises:
         InputError: unknown variant or argument; no training rows; a preference that is not in 0–1.

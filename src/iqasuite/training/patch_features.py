@@ -15,7 +15,9 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +164,8 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
     Reference: patches of 224 × 224 with global average pooling, as before recurrent regression on patch sequences.
     """
     pool, chosen, shown = _pooling(pooling), _backbone(network, pretrained), _Images(source, images, shown_at)
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (size, size) if isinstance(size, int) else size
+    sides = (height, width)
     dim = _dim(chosen, taps, pool, sides)
     grids = [patch_grid(*shown.size(image), sides, overlap) for image in shown.names]
     device = _device(device)
@@ -178,9 +181,10 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
             wanted = wanted[1:]
         for pixels in shown.read_ahead(wanted):
             x = _normalised(padded(pixels, sides), chosen, device).to(dtype)
-            boxes = patch_boxes(*pixels.shape[:2], sides, overlap)[max(0, first - passed) :]
-            passed += len(patch_boxes(*pixels.shape[:2], sides, overlap))
-            waiting += [x[top : top + sides[0], left : left + sides[1]] for top, left in boxes[:, :2].tolist()]
+            boxes = patch_boxes(pixels.shape[0], pixels.shape[1], sides, overlap)
+            corners = boxes[max(0, first - passed) :, :2].tolist()
+            passed += len(boxes)
+            waiting += [x[top : top + sides[0], left : left + sides[1]] for top, left in corners]
             while len(waiting) >= batch_size:
                 yield _rows(extractor, torch.stack(waiting[:batch_size]), taps, pool)
                 waiting = waiting[batch_size:]
@@ -193,7 +197,11 @@ def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network
 class _Images:
     """Names, contents, sizes and pixels of images as they are shown, wherever they come from."""
 
-    def __init__(self, source, images: Sequence[str] | None, shown_at: tuple[int, int] | None):
+    def __init__(self, source: Any, images: Sequence[str] | None, shown_at: tuple[int, int] | None):
+        files: Callable[[str], Path | str]
+        self._read: Callable[[str], np.ndarray]
+        self._shape: Callable[[str], tuple[int, int]]
+        self._sizes: dict[str, tuple[int, int]] = {}
         if isinstance(source, Dataset):
             self.names = list(source.images["image"] if images is None else images)
             files, self._regions, self._read = source.path, source.regions, source.read
@@ -205,14 +213,14 @@ class _Images:
             unknown = [name for name in self.names if name not in table]
             if unknown:
                 raise InputError(f"image {unknown[0]!r}: not among the {len(table)} images given")
-            files, self._regions, self._read = table.__getitem__, {}, lambda name: read_image(table[name])
-            self._shape, self._fit = lambda name: image_size(table[name])[::-1], "crop"
+            files, self._regions, self._fit = table.__getitem__, {}, "crop"
+            self._read, self._shape = lambda name: read_image(table[name]), lambda name: image_size(table[name])[::-1]
         if not self.names or len(set(self.names)) != len(self.names):
             raise InputError(f"{len(self.names)} images: expected one or more, each once")
         if shown_at is not None and min(shown_at) < 1:
             raise InputError(f"shown_at={shown_at}: expected (height, width) of 1×1 pixels or more")
         self._paths = {name: Path(files(name)) for name in self.names}
-        self._shown_at, self._sizes = shown_at, {}
+        self._shown_at = shown_at
 
     def contents(self) -> list[str]:
         """What each image is: SHA-256 of its file, its part of it where it is one, and how it is brought to size."""
@@ -260,7 +268,7 @@ def _normalised(pixels: np.ndarray, network: Backbone, device: torch.device) -> 
 
 
 @torch.inference_mode()
-def _rows(network: Backbone, x: Tensor, taps: tuple[int, ...], pool: Callable) -> np.ndarray:
+def _rows(network: Any, x: Tensor, taps: tuple[int, ...], pool: Callable) -> np.ndarray:
     """Pooled maps of a batch (B, H, W, 3), float32 (B, dim)."""
     return pool(network.maps(x.permute(0, 3, 1, 2), taps)).cpu().numpy()
 
@@ -374,7 +382,7 @@ def _make(
     else:
         part.replace(rows)
     found = np.memmap(rows, np.float16, "r", shape=(first_rows[-1], dim))
-    sums = [zlib.crc32(found[a:b]) for a, b in zip(first_rows[:-1], first_rows[1:], strict=True)]
+    sums = [zlib.crc32(found[a:b].data) for a, b in pairwise(first_rows)]
     write_atomic(folder / "index.json", json.dumps(index | {"crc32": sums}))
     plan.unlink()
 
@@ -403,6 +411,7 @@ def _merge(rows: Path, part: Path, known: list[np.ndarray | None], first_rows: l
         for i, elsewhere in enumerate(known):
             count = first_rows[i + 1] - first_rows[i]
             if elsewhere is None:
+                assert computed is not None  # what is not known elsewhere was computed
                 elsewhere, used = computed[used : used + count], used + count
             file.write(np.ascontiguousarray(elsewhere))
 
@@ -431,7 +440,7 @@ def _is_whole(folder: Path) -> bool:
             raise ValueError("of another length")
         rows = np.memmap(folder / "rows.f16", np.float16, "r", shape=(first[-1], dim))
         for i in np.unique(np.linspace(0, len(expected) - 1, _SAMPLES).astype(int)):
-            if zlib.crc32(rows[first[i] : first[i + 1]]) != expected[i]:
+            if zlib.crc32(rows[first[i] : first[i + 1]].data) != expected[i]:
                 raise ValueError(f"image {i} has another checksum")
     except FileNotFoundError:
         return False

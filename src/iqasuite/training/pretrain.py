@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ from iqasuite.datasets.pseudo_labelled import PseudoLabelled
 from iqasuite.images.crops import normalise
 from iqasuite.images.encoding_stream import EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
-from iqasuite.models.spectrum import SpectrumTokens
+from iqasuite.models.mobile_nr import MobileNR
+from iqasuite.models.spectrum import PatchSpectrum, SharpnessEncoder, SpectrumTokens
 from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
@@ -46,11 +48,13 @@ def pretrain_on_jpeg(model: nn.Module, photographs: list[Path], held_out: list[P
         schedule, batch_size, steps: `steps` batches make an epoch.
         native: see `JPEGStream`; False is the authors' way.
         loss, sigma: `losses.create`, and the softness of the labels in classes.
+        seed, checkpoint, log: as of `fit`.
     """
     stream = JPEGStream(photographs, crop, seed, native)
     check = JPEGStream(held_out, crop, seed + 1, native)
     if isinstance(model.stem, SpectrumTokens):
-        model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], model.mean, model.std))
+        mean, std = model.get_buffer("mean"), model.get_buffer("std")
+        model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], mean, std))
     train = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
     val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
     return fit(model, train, val, create_loss(loss), schedule, seed, checkpoint, accuracy, log)
@@ -66,7 +70,7 @@ def gaussian_nll(outputs: Tensor, targets: Tensor) -> Tensor:
 class _Reader(nn.Module):
     """The encoder as `fit` trains it: spectra -> means and log-variances of the standardised targets."""
 
-    def __init__(self, encoder: nn.Module):
+    def __init__(self, encoder: SharpnessEncoder):
         super().__init__()
         self.encoder = encoder
 
@@ -83,6 +87,7 @@ def pretrain_on_encodings(stem: SpectrumTokens, photographs: list[Path], held_ou
         stem: its encoder is trained in place and frozen again.
         photographs, held_out: to learn from, and to pick the best epoch on (none in common).
         samples: encoded parts to learn from, four patches each; a tenth as many to validate on.
+        schedule, batch_size, seed, checkpoint, log: as of `fit`.
 
     Returns:
         What the training did; estimates and truth (n, 2) of `encoding_stream.TARGETS` on the held-out photographs.
@@ -110,7 +115,7 @@ def pretrain_on_encodings(stem: SpectrumTokens, photographs: list[Path], held_ou
         return result, encoder.read(spectra_val.to(encoder.channel_mean.device)).cpu(), targets_val
 
 
-def _spectra(stream: EncodingStream, spectrum: nn.Module, samples: int, batch: int = 64) -> tuple[Tensor, Tensor]:
+def _spectra(stream: EncodingStream, spectrum: PatchSpectrum, samples: int, batch: int = 64) -> tuple[Tensor, Tensor]:
     def steps() -> Iterator[tuple[Tensor, Tensor]]:
         for step in range(-(-samples // batch)):
             patches, targets = stream.batch(batch, step)
@@ -127,8 +132,8 @@ class _WithKinds(nn.Module):
 
     def __init__(self, model: nn.Module, n_kinds: int, n_levels: int):
         super().__init__()
-        self.model = model
-        pooled = next(layer.in_features for layer in model.head if isinstance(layer, nn.Linear))
+        self.model = cast(MobileNR, model)
+        pooled = next(layer.in_features for layer in self.model.head if isinstance(layer, nn.Linear))
         self.beside = nn.Linear(pooled, n_kinds + n_levels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -166,6 +166,7 @@ def train_on_fold(make: Callable[[], nn.Module], inputs: PixelInputs, targets: M
 
     Args:
         make: gives the network, its random weights drawn anew from the seed and the fold.
+        inputs, targets, schedule, seed: as of `train_quality`.
         split, fold: whose training part is learnt from, and whose validation part chooses the epoch.
         refit: learn from the validation part as well; all of `schedule.epochs` are trained then, and nothing is chosen.
         how: `loss`, `batch_size`, `checkpoint`, `log` and `observe` of `train_quality`.
@@ -188,7 +189,9 @@ def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_s
     """Write a trained network with what a predictor needs to know: the set's scale, and how images are shown to it.
 
     Args:
+        model: the network.
         path: ends in .safetensors.
+        dataset: what it was trained on.
         shorter_side: pixels to which an image's shorter side is brought before it is seen whole.
         card: what else the card says: title, trained_on, scores, limits, licence, split_hash, seed.
     """

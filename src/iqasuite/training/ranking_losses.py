@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -178,7 +179,7 @@ def sorter_loss(sorter: nn.Module) -> Loss:
 
     def loss(scores: Tensor, targets: Tensor) -> Tensor:
         sorter.to(scores.device)
-        rows = chunks(len(scores), sorter.width or len(scores), scores.device)
+        rows = chunks(len(scores), cast("int | None", sorter.width) or len(scores), scores.device)
         with torch.no_grad():
             wanted = sorter(targets.float()[rows])
         return F.mse_loss(sorter(scores.float()[rows]), wanted)
@@ -218,7 +219,9 @@ def combined(weights: Mapping[Loss, float]) -> Loss:
         raise InputError("combined: no loss with a weight above 0")
 
     def total(scores: Tensor, targets: Tensor) -> Tensor:
-        return sum(weight * loss(scores, targets) for loss, weight in weights.items())
+        value = sum(weight * loss(scores, targets) for loss, weight in weights.items())
+        assert isinstance(value, Tensor)  # there is a loss
+        return value
 
     total.__name__ = " + ".join(f"{weight:g} {_name(loss)}" for loss, weight in weights.items())
     return total
@@ -266,9 +269,11 @@ def create(weights: Mapping[str, float], sorter: nn.Module | None = None) -> Los
     Raises:
         InputError: unknown name, "sorter" without a sorter, or weights that `combined` refuses.
     """
-    if "sorter" in weights and sorter is None:
-        raise InputError("loss 'sorter' needs a trained sorter, found none")
-    known = LOSSES | ({"sorter": sorter_loss(sorter)} if "sorter" in weights else {})
+    known = dict(LOSSES)
+    if "sorter" in weights:
+        if sorter is None:
+            raise InputError("loss 'sorter' needs a trained sorter, found none")
+        known["sorter"] = sorter_loss(sorter)
     for name in weights:
         if name not in known:
             raise InputError(f"loss {name!r} is unknown, expected some of {', '.join([*LOSSES, 'sorter'])}")

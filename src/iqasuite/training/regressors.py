@@ -31,11 +31,13 @@ class GaussianSVR(RegressorMixin, BaseEstimator):
         self.C, self.gamma = C, gamma
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> GaussianSVR:
+        """Learn scores y (n,) of features x (n, k)."""
         self.seen_ = x
         self.svr_ = SVR(kernel="precomputed", C=self.C).fit(rbf_kernel(x, gamma=self.gamma), y)
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
+        """Scores (m,) of features x (m, k)."""
         return self.svr_.predict(rbf_kernel(x, self.seen_, gamma=self.gamma))
 
 
@@ -71,7 +73,7 @@ def fit_pooled(kind: str, x_train: np.ndarray, y_train: np.ndarray, x_val: np.nd
     standardised = make_pipeline(StandardScaler(), regressor)
     model = TransformedTargetRegressor(standardised, transformer=StandardScaler())
 
-    if x_val is None:
+    if x_val is None or y_val is None:
         x, y, cv = x_train, y_train, _folds(len(x_train), seed, groups)
     else:
         x_val, y_val = _checked("val", x_val, y_val)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from iqasuite import models
 from iqasuite.errors import InputError
+from iqasuite.models.reduction import TokenReduction
 from iqasuite.models.sequence import NETWORKS, matched_width, n_parameters, patch_scores
 from iqasuite.training.batches import ArrayBatches
 from iqasuite.training.loop import Result, Schedule, fit
@@ -84,14 +86,15 @@ class SequenceBatches(ArrayBatches):
 
     def __init__(self, features: Features, images: Sequence[str], targets: Tensor | np.ndarray, batch_size: int = 32,
                  seed: int = 0, train: bool = True, drop: float = 0.0):  # fmt: skip
-        inputs = _Read(features, images)
-        inputs = inputs if callable(features) or not len(images) else inputs[range(len(images))]
+        read = _Read(features, images)
+        inputs = read if callable(features) or not len(images) else read[range(len(images))]
         targets = torch.as_tensor(np.asarray(targets, np.float32))
         trimmed, source = partial(_trimmed, drop=drop), f"{_store_of(features)} {list(images)}"
         super().__init__(inputs, targets, batch_size, shuffle=train, seed=seed, transform=trimmed, source=source)
         self.drop = drop
 
     def signature(self) -> str:
+        """As of `ArrayBatches`, with the share that is left out."""
         return f"{super().signature()} {self.drop}"
 
 
@@ -201,12 +204,13 @@ def train_regressor(kind: str, features: Features, targets: Mapping[str, float],
         model = models.create(kind, **arguments)
 
     training = SequenceBatches(features, train_images, y_train, batch_size, seed, True, drop)
+    center, spread = model.get_buffer("dense.mean"), model.get_buffer("dense.std")
     if standardise:
         _fit_features(model, training)
         if len(set(y_train)) > 1:
-            model.dense.mean.fill_(float(y_train.mean()))
-            model.dense.std.fill_(float(y_train.std()))
-    mean, std = model.dense.mean.item(), model.dense.std.item()
+            center.fill_(float(y_train.mean()))
+            spread.fill_(float(y_train.std()))
+    mean, std = center.item(), spread.item()
     training.targets = (training.targets - mean) / std
     validation = SequenceBatches(features, val_images, (y_val - mean) / std, 256, seed, False) if val_images else None
 
@@ -237,7 +241,8 @@ def predict_patches(fitted: Regressor, image: str) -> tuple[np.ndarray, np.ndarr
     """The score that each patch of an image has alone (T,), and its share of the attention (T,), which sums to 1."""
     device = next(fitted.model.parameters()).device
     x, mask = unpack(pack([features_of(fitted.features, image)]).to(device))
-    scores, attention = patch_scores(fitted.model, x, mask)[0], fitted.model.attention(x, mask)[1][0]
+    network: Any = fitted.model  # of those that attend
+    scores, attention = patch_scores(network, x, mask)[0], network.attention(x, mask)[1][0]
     return scores.double().cpu().numpy(), attention.double().cpu().numpy()
 
 
@@ -251,4 +256,4 @@ def _targets_of(targets: Mapping[str, float], images: Sequence[str]) -> np.ndarr
 def _fit_features(model: nn.Module, batches: SequenceBatches) -> None:
     """Mean and standard deviation of all real patches of the training images (of 4,000 of them)."""
     vectors = torch.cat([x[mask] for x, mask in (unpack(inputs) for inputs, _ in batches.epoch(0))])
-    model.standardise.fit(vectors)
+    cast(TokenReduction, model.standardise).fit(vectors)

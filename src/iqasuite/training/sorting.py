@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -108,12 +109,14 @@ class VectorBatches:
         return self.steps
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Vectors (B, width) and their ranks, batch by batch."""
         first = 0 if self.fixed else number * self.steps
         for step in range(first, first + self.steps):
             x = vectors(self.batch_size, self.width, self.seed, step, self.distributions)
             yield x, ranks(x)
 
     def signature(self) -> str:
+        """What tells these batches from others, for checkpoints."""
         settings = (self.width, self.batch_size, self.steps, self.seed, self.distributions, self.fixed)
         return hashlib.sha256(repr(settings).encode()).hexdigest()
 
@@ -139,7 +142,7 @@ def train_sorter(model: nn.Module, schedule: Schedule, *, width: int = 16, batch
         seed: of the vectors: 2 · seed for training, 2 · seed + 1 for validation.
         checkpoint, log: see `fit`.
     """
-    width = model.width or width
+    width = cast("int | None", model.width) or width
     train = VectorBatches(width, batch_size, steps, 2 * seed, distributions)
     val = VectorBatches(width, 1024, 8, 2 * seed + 1, distributions, fixed=True)
     return fit(model, train, val, rank_error, schedule, seed, checkpoint, log=log)
@@ -174,6 +177,8 @@ def surrogate_table(model: nn.Module, distributions: Sequence[str] = tuple(DISTR
     """How far a sorter's Spearman is from the true one on `held_out_pairs`.
 
     Args:
+        model: the sorter.
+        distributions, count, seed: of `held_out_pairs`; a row for each distribution.
         width: of the vectors, for a sorter that has no width of its own.
         scale: vectors are multiplied by it; a sorter that does not standardise knows the scale of its training only.
 
@@ -184,7 +189,8 @@ def surrogate_table(model: nn.Module, distributions: Sequence[str] = tuple(DISTR
     """
     rows = []
     for name in distributions:
-        x, y = (v * scale for v in held_out_pairs(name, count, model.width or width, seed))
+        of_model = cast("int | None", model.width)
+        x, y = (v * scale for v in held_out_pairs(name, count, of_model or width, seed))
         difference = surrogate_spearman(model, x, y) - true_spearman(x, y)
         difference = difference[difference.isfinite()]
         error = difference.abs()

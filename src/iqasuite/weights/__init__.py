@@ -1,0 +1,1 @@
+"""Trained models: cards, reading, writing, catalogue, ONNX export."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -78,7 +78,7 @@ class _Card(_Part):
     run: Text = _text
 
 
-def read_model_card(file: Path) -> dict:
+def read_model_card(file: Path) -> dict[str, Any]:
     """The card that a JSON file holds, checked: what the library uses of it has its type and bearable values.
 
     Raises:
@@ -101,7 +101,7 @@ def read_model_card(file: Path) -> dict:
     return card
 
 
-def scale_of(card: dict, file: Path) -> tuple[str, float, float]:
+def scale_of(card: dict[str, Any], file: Path) -> tuple[str, float, float]:
     """Name and ends of the scale that a card names; the ends are nan where it has none (pseudo-labels, Elo).
 
     Raises:
@@ -117,7 +117,7 @@ def scale_of(card: dict, file: Path) -> tuple[str, float, float]:
     return scale["name"], float(scale["low"]), float(scale["high"])
 
 
-def _parsed(file: Path) -> dict:
+def _parsed(file: Path) -> dict[str, Any]:
     try:
         content = _bytes(file)
         card = from_json(content, allow_inf_nan=False)  # which has a limit to how deep a card is nested

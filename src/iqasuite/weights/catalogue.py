@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from iqasuite.errors import InputError
 from iqasuite.paths import weights_roots
 from iqasuite.weights.card import read_model_card, scale_of
 
+if TYPE_CHECKING:
+    import numpy as np
+
+Votes = TypeVar("Votes", float, "np.ndarray")
 _log = logging.getLogger(__name__)
 CATEGORIES = ("very poor", "poor", "average", "good", "excellent")
 PAIRS = ("siamese_fr",)  # architectures that compare an image with its reference
@@ -41,7 +47,7 @@ class Entry:
     low: float
     high: float
     needs_reference: bool
-    card: dict = field(repr=False, compare=False)
+    card: dict[str, Any] = field(repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -75,12 +81,12 @@ class Entry:
         Raises:
             InputError: the scale has no ends, or the score is no number.
         """
-        if not (abs(self.high - self.low) > 0 and score == score):
+        if not abs(self.high - self.low) > 0 or math.isnan(score):
             raise InputError(f"model {self.name!r}: score {score} on {self.scale} from {self.low} to {self.high}")
         share = (score - self.low) / (self.high - self.low)
         return CATEGORIES[min(max(int(5 * share), 0), 4)]
 
-    def score_of(self, vote: float) -> float:
+    def score_of(self, vote: Votes) -> Votes:
         """A vote from 1 (low end) to 5 (high end) on this model's own scale."""
         return self.low + (vote - 1) / 4 * (self.high - self.low)
 

@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,14 +42,20 @@ class Scored(nn.Module):
         low, high: ends of the scale of the scores, low = worst.
     """
 
+    factor: Tensor
+    shift: Tensor
+    votes: Tensor
+
     def __init__(self, network: nn.Module, low: float = 1.0, high: float = 5.0):
         super().__init__()
         self.network, self.low, self.high = network, low, high
-        self.register_buffer("factor", 1 / (255 * network.std.detach().clone()))
-        self.register_buffer("shift", -network.mean.detach() / network.std.detach())
+        mean, std = network.get_buffer("mean"), network.get_buffer("std")
+        self.register_buffer("factor", 1 / (255 * std.detach().clone()))
+        self.register_buffer("shift", -mean.detach() / std.detach())
         self.register_buffer("votes", torch.arange(1.0, 6.0))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Scores (B,) and, where the network gives them, distributions (B, 5) of uint8 images (B, H, W, 3)."""
         x = pictures.to(self.factor.dtype) * self.factor + self.shift
         out = self.network(x.permute(0, 3, 1, 2)).float()
         if out.ndim == 1:
@@ -57,6 +64,7 @@ class Scored(nn.Module):
         return self.scale((shares * self.votes).sum(-1)), shares
 
     def scale(self, votes: Tensor) -> Tensor:
+        """Votes from 1 to 5 on the model's own scale."""
         return self.low + (votes - 1) / 4 * (self.high - self.low)
 
 
@@ -91,7 +99,8 @@ def export_onnx(network: nn.Module, path: Path | str, entry: Entry, size: tuple[
     written = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of a change of exporters to come, and of shapes that the graph keeps as such
-        torch.onnx.export(graph, (example,), written, dynamo=False, opset_version=OPSET,
+        to: Any = written  # this exporter writes into a file of memory, too, which its types do not say
+        torch.onnx.export(graph, (example,), to, dynamo=False, opset_version=OPSET,
                           input_names=[INPUT], output_names=names, dynamic_axes=free)  # fmt: skip
     model = onnx.load_model_from_string(written.getvalue())
     onnx.helper.set_model_props(model, _metadata(entry, size))
@@ -188,7 +197,7 @@ def quantised(source: Path | str, path: Path | str, pictures: Sequence[np.ndarra
 def _outside_convolutions(graph: onnx.GraphProto) -> list[str]:
     """Names of the nodes that are not between convolutions, nor directly behind one, as its activation is."""
     of_convolutions = {name for node in graph.node if node.op_type == "Conv" for name in node.output}
-    after, before = set(of_convolutions), set()
+    after, before = set(of_convolutions), set[str]()
     for node in graph.node:  # in the order of computation
         if after & set(node.input):
             after |= set(node.output)

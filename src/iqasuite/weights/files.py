@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,7 +16,7 @@ from iqasuite.paths import replacing, weights_roots
 from iqasuite.weights.card import read_model_card
 
 
-def save_weights(model: nn.Module, path: Path | str, card: dict | None = None) -> Path:
+def save_weights(model: nn.Module, path: Path | str, card: dict[str, Any] | None = None) -> Path:
     """Write `path` (.safetensors) and its card `<path without suffix>.json`, each whole or not at all.
 
     Args:
@@ -57,7 +58,7 @@ def find_weights(name: Path | str) -> Path:
     return found[0]
 
 
-def load_weights(path: Path | str) -> tuple[nn.Module, dict]:
+def load_weights(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a safetensors file, in evaluation mode, and its card.
 
     Raises:
@@ -71,11 +72,11 @@ def load_weights(path: Path | str) -> tuple[nn.Module, dict]:
     _check(outline, state, path)
     model = _created(card, path)
     model.load_state_dict(state)
-    model.card.update(card)
+    model.card.update(card)  # type: ignore[operator, union-attr]  # `create` has set it, to a dict
     return model.eval(), card
 
 
-def read_card(path: Path | str) -> dict:
+def read_card(path: Path | str) -> dict[str, Any]:
     """The card of a weights file: at least `architecture` and `arguments`.
 
     Raises:
@@ -102,7 +103,7 @@ def load_into(model: nn.Module, path: Path | str) -> None:
     model.load_state_dict(state)
 
 
-def _created(card: dict, path: Path) -> nn.Module:
+def _created(card: dict[str, Any], path: Path) -> nn.Module:
     """The model that a card describes, without a download: the file holds a pre-trained part as well."""
     from iqasuite.models import accepts, create
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ LISTED = 1000  # images of one training that a card lists, 9 bytes each; of larg
 _DIGITS = 8
 
 
-def record(dataset: Dataset, images: Sequence[str], before: Mapping | None = None) -> dict:
+def record(dataset: Dataset, images: Sequence[str], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a card says of the images that a training saw, those that chose its epoch among them.
 
     Args:
@@ -79,7 +80,7 @@ def warning(entry: Entry, dataset: Dataset, images: Sequence[str], part: str = "
     return ""
 
 
-def _of_card(card: Mapping) -> Mapping:
+def _of_card(card: Mapping[str, Any]) -> Mapping[str, Any]:
     """The record of a card; cards without one name at most their data set."""
     return card.get("seen") or ({"unlisted": {card["dataset"]: None}} if card.get("dataset") else {})
 

@@ -106,7 +106,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Stem -> file; names contain dots, so only the known endings are taken off. Earlier endings win."""
-    found = {}
+    found: dict[str, Path] = {}
     for ending in reversed(_ENDINGS):
         found |= {path.name.removesuffix(ending): path for path in sorted(folder.glob(f"*{ending}"))}
     return found

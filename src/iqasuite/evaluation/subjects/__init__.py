@@ -1,0 +1,1 @@
+"""What the votes say of the observers: agreement, repetition, ceilings, subject model."""

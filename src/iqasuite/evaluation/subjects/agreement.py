@@ -140,6 +140,7 @@ def krippendorff_alpha(
         votes: votes frame.
         level: nominal (votes are equal or not), ordinal or interval (squared differences).
         contents: image -> content for intervals by content; None = images are resampled one by one.
+        n_boot, seed: resamples, and the seed of their draw.
 
     Returns:
         One row level, value (at most 1, 0 = chance; nan where all votes are one and the same), low, high, n (votes on
@@ -215,6 +216,7 @@ def sos_parameter(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot
     Args:
         votes: votes frame; images with at least two votes count.
         contents: image -> content for intervals by content; None = images are resampled one by one.
+        n_boot, seed: resamples, and the seed of their draw.
 
     Returns:
         The fit, with what a drawing of SOS over MOS needs. Variances are those of samples (n − 1).

@@ -48,6 +48,7 @@ def retest_ceiling(
             first vote counts as a single one.
         contents: image -> content for intervals by content; None = images are resampled one by one.
         n_boot: resamples, each fitted anew.
+        seed: of their draw.
 
     Returns:
         Long frame observer, n (images rated twice), metric (accuracy, qwk, mae), value, low, high (95 %), bracket_low,
@@ -91,7 +92,7 @@ def session_ceiling(
     a session to come. There is no bracket without a model.
 
     Args:
-        votes, contents, n_boot: as for `retest_ceiling`.
+        votes, contents, n_boot, seed: as for `retest_ceiling`.
 
     Returns:
         Long frame observer, session, n (images rated twice), metric (accuracy, qwk, mae), value, low, high (95 %), for
@@ -233,8 +234,10 @@ def _derivatives(
     """Log-likelihood (b,), its gradient (b, f) and Fisher's information (b, f, f) by f free parameters.
 
     Args:
-        full: first threshold and log gaps of early and late votes, and log spread, (b, 9). ties: (f, 9), full = free @
-            ties.
+        full: first threshold and log gaps of early and late votes, and log spread, (b, 9).
+        counts: tables of both votes, (b, 5, 5).
+        once: votes on images rated once, (b, 5).
+        ties: (f, 9), full = free @ ties.
     """
     spread = np.exp(full[:, 8])
     early, by_early = _moves(full[:, :4], spread)

@@ -192,9 +192,9 @@ def specificity(
                 weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
                 drawn = [resampled_means(values.to_numpy(), weights, seed) for values in (mine, theirs)]
                 name = best if against == "best other" else ""
-                found = drawn[0][0], drawn[1][0], name, *tested(sign * (drawn[0] - drawn[1]), n_contents)
+                found = [drawn[0][0], drawn[1][0], name, *tested(sign * (drawn[0] - drawn[1]), n_contents)]
                 if len(mine) < LEAST_IMAGES:
-                    found = (np.nan, np.nan, "", *[np.nan] * 4)
+                    found = [np.nan, np.nan, "", *[np.nan] * 4]
                 rows.append((observer, metric, against, *found, len(mine), n_contents))
     columns = ["observer", "metric", "against", "own", "other", "best_other", "gain", "low", "high", "p", "n"]
     table = pd.DataFrame(rows, columns=[*columns, "n_contents"])

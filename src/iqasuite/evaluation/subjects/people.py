@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from iqasuite.datasets.dataset import first_votes as first_votes  # part of what people say
+from iqasuite.datasets.dataset import first_votes as first_votes  # noqa: PLC0414 (part of what people say)
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
@@ -38,6 +39,7 @@ def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int =
     Args:
         votes: votes frame.
         contents: image -> content for intervals by content; None = images are resampled one by one.
+        n_boot, seed: resamples, and the seed of their draw.
 
     Returns:
         Long frame observer, session, repeats, n, metric (accuracy, within_one, qwk, mae), value, low, high; empty where
@@ -59,7 +61,7 @@ def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int =
 
 def _agreement(
     votes: pd.Series, reference: pd.Series, contents: pd.Series | None, n_boot: int, seed: int
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     x, y = votes.to_numpy(int), reference.to_numpy(int)
     groups = votes.index.to_numpy() if contents is None else content_of(votes.index, contents)
     error = np.abs(x - y).astype(float)

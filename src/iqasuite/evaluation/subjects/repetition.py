@@ -46,6 +46,7 @@ def session_drift(
     Args:
         votes: votes frame.
         contents: image -> content, to resample by content; None = image by image.
+        n_boot, seed: resamples, and the seed of their draw.
 
     Returns:
         observer, session, repeats (the earlier session), n (images), drift (mean of late − early vote), low, high
@@ -158,6 +159,7 @@ def response_time(
         votes: votes frame; rows without duration, or with a negative one, do not count.
         expected: as for `position_effects`.
         contents: image -> content for intervals by content; None = images are resampled one by one.
+        n_boot, seed: resamples, and the seed of their draw.
 
     Returns:
         observer, n, srocc (duration with |vote − expected|), low, high (95 %), median (duration in s), all nan where n

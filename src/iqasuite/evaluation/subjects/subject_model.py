@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -201,7 +202,7 @@ def _within_bounds(cells: _Cells, own: np.ndarray, shared: np.ndarray) -> tuple[
     return own, shared
 
 
-def _location(cells: _Cells, total: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple]:
+def _location(cells: _Cells, total: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
     """Weighted least squares with the qualities eliminated: quality (images,), bias (observers,) of mean 0, and what
     their covariance needs (weight per image, shares of the observers in it, system of the biases)."""
     weight = cells.n / total
@@ -216,7 +217,7 @@ def _location(cells: _Cells, total: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return weighted_mean - shares @ bias, bias, (per_image, shares, system)
 
 
-def _location_covariance(cells: _Cells, total: np.ndarray) -> tuple:
+def _location_covariance(cells: _Cells, total: np.ndarray) -> tuple[Any, ...]:
     """Covariance (observers, observers) of the biases, shares, shares @ covariance, and variance of the qualities."""
     _, _, (per_image, shares, system) = _location(cells, total)
     covariance = linalg.inv(system)
@@ -282,7 +283,7 @@ def _maximum_likelihood(cells: _Cells, own: np.ndarray, shared: np.ndarray) -> t
     return own, shared
 
 
-def _change(before: tuple, after: tuple) -> float:
+def _change(before: tuple[Any, ...], after: tuple[Any, ...]) -> float:
     """Largest change of a standard deviation, to first order where it is not near 0."""
     changes = [np.abs(a - b) / np.sqrt(np.maximum(a, FLOOR**2)) for b, a in zip(before, after, strict=True)]
     return float(max(change.max() for change in changes) / 2)
@@ -329,7 +330,7 @@ def _wald(value: np.ndarray, std: np.ndarray, index: pd.Index) -> pd.DataFrame:
 
 
 def _inconsistency_frame(
-    cells: _Cells, own: np.ndarray, shared: np.ndarray, restricted: tuple, observers: pd.Index
+    cells: _Cells, own: np.ndarray, shared: np.ndarray, restricted: tuple[Any, ...], observers: pd.Index
 ) -> pd.DataFrame:
     variance, std = restricted[0], _variance_std(cells, *restricted)[0]
     unknown = cells.single | (own <= FLOOR**2 * (1 + 1e-9))
@@ -339,7 +340,7 @@ def _inconsistency_frame(
     return _frame(value, std / (2 * centre), centre * np.exp(-width), centre * np.exp(width), observers)
 
 
-def _ambiguity_frame(cells: _Cells, shared: np.ndarray, restricted: tuple, names: pd.Index) -> pd.DataFrame:
+def _ambiguity_frame(cells: _Cells, shared: np.ndarray, restricted: tuple[Any, ...], names: pd.Index) -> pd.DataFrame:
     variance, std = restricted[1], _variance_std(cells, *restricted)[1]
     low, high = (np.sqrt(np.maximum(variance + sign * Z * std, 0)) for sign in (-1, 1))
     return _frame(np.sqrt(shared), (high - low) / (2 * Z), low, high, names)

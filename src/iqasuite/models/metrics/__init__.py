@@ -1,0 +1,1 @@
+"""Metrics of an image, with its reference or without."""

@@ -51,7 +51,8 @@ def luminance(images: Tensor) -> Tensor:
     else:
         raise InputError(f"images of type {images.dtype}: expected uint8 or floating point in [0, 1]")
     if images.shape[1] == 3:
-        levels = sum(weight * levels[:, i : i + 1] for i, weight in enumerate(_RGB_TO_LUMA))
+        red, green, blue = (weight * levels[:, i : i + 1] for i, weight in enumerate(_RGB_TO_LUMA))
+        levels = red + green + blue
     return levels.round()
 
 

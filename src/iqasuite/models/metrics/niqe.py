@@ -154,7 +154,7 @@ def _patch_features(image: Tensor) -> tuple[Tensor, Tensor]:
     if image.ndim != 3 or min(image.shape[1:]) < PATCH:
         raise InputError(f"image of shape {tuple(image.shape)}: expected (3 or 1, H, W), at least {PATCH}×{PATCH}")
     height, width = (side // PATCH * PATCH for side in image.shape[1:])
-    luma, scales = luminance(image[None, :, :height, :width]), []
+    luma, scales = luminance(image[None, :, :height, :width]), list[Tensor]()
     for patch in (PATCH, PATCH // 2):
         luma = half_size(luma) if scales else luma
         coefficients, std = mscn(luma, border="replicate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def _blank(ax: Axes) -> None:
         side.set_visible(False)
 
 
-def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> object:
+def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> Any:
     """`heat` (rows, columns), interpolated to the image's size, over the gray image (H, W, 3); None = on its own."""
     if image is None:
         drawn = ax.imshow(heat, interpolation="bilinear", **colours)
@@ -69,7 +70,8 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
 
     Args:
         images: rows of uint8 images (H, W, 3).
-        columns: a title for each column; rows: a label for each row (may be empty).
+        columns: a title for each column.
+        rows: a label for each row (may be empty).
     """
     side = min(2.0, 10 / len(columns))
     fig = new_figure(side * len(columns) + 0.3, side * len(images) + 0.4)
@@ -121,7 +123,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
     return fig
 
 
-def _share_bar(fig: Figure, axes: np.ndarray, drawn: object, end: float) -> None:
+def _share_bar(fig: Figure, axes: np.ndarray, drawn: Any, end: float) -> None:
     bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[0, 1, end])
     bar.ax.set_yticklabels(["0", "1 (even)", f"{end:.1f}"])
     bar.set_label("attention, in shares of an even spread")
@@ -136,7 +138,7 @@ def attention_across_aios(
     Args:
         images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         maps: (aios, images, rows, columns).
-        aios: names of the AIOs; names: of the images (may be empty).
+        aios, names: of the AIOs, and of the images (may be empty).
     """
     maps = _of_even(maps)
     end = max(_LEAST_END, float(np.percentile(maps, _SATURATED)))
@@ -159,7 +161,7 @@ def attention_comparison(
     Args:
         images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         maps: (aios, images, rows, columns).
-        aios: names of the AIOs; names: of the images (may be empty).
+        aios, names: of the AIOs, and of the images (may be empty).
         mean: map of the mean AIO on each image (images, rows, columns), where `maps` are of some AIOs only.
     """
     maps = _of_even(maps)
@@ -206,8 +208,8 @@ def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figu
     fig = new_figure(7.5, 3.4)
     ax = fig.subplots()
     for number, (kind, rows) in enumerate(ranking.groupby("distortion", sort=True)):
-        look = {"color": PALETTE[number % len(PALETTE)], "label": readable(kind, 24)}
-        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, **look)
+        colour = PALETTE[number % len(PALETTE)]
+        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, color=colour, label=readable(kind, 24))
     for row in ranking[ranking["rank"].isin(marked)].itertuples():
         ax.annotate(str(row.rank), (row.mos, row.difference), xytext=(5, 2), textcoords="offset points", fontsize=8)
     ax.set(xlabel="mean opinion score", ylabel="difference of attention (0 to 2)")
@@ -264,7 +266,7 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
     for number, aio in enumerate(aios):
         mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(kinds)
         offset = 0.4 * (number / max(1, len(aios) - 1) - 0.5)
-        look = {"color": PALETTE[number % len(PALETTE)], "marker": "os^D"[number // len(PALETTE) % 4]}
+        look: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": "os^D"[number // len(PALETTE) % 4]}
         ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, label=f"AIO {readable(aio, 24)}", **look)
     ax.set_xlabel(labels.get(value, value))
     if len(aios) <= 12:

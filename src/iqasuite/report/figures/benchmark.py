@@ -63,11 +63,11 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
     cell_grid(ax, models, models)
     for a, b in np.ndindex(n, n):
         if np.isfinite(difference[a, b]):
-            text = signed(difference[a, b], 3).replace("0.", ".", 1)
+            text = signed(float(difference[a, b]), 3).replace("0.", ".", 1)
             ink = ink_on(image.cmap(norm(difference[a, b])))
             bold = "bold" if p[a, b] < 0.05 else "normal"
             ax.text(b, a - 0.12, text, ha="center", va="center", fontsize=7, color=ink, fontweight=bold)
-            ax.text(b, a + 0.26, _stars(p[a, b]), ha="center", va="center", fontsize=8, color=ink)
+            ax.text(b, a + 0.26, _stars(float(p[a, b])), ha="center", va="center", fontsize=8, color=ink)
     name = NAMES.get(table["metric"].iloc[0], table["metric"].iloc[0])
     better = " saved" if table["metric"].iloc[0] in _LOWER_IS_BETTER else ""
     fig.colorbar(image, ax=ax, label=f"{name}{better}: row − column", shrink=0.85)
@@ -150,7 +150,8 @@ def scatter_with_logistic(predictions: pd.DataFrame, scale_name: str = "MOS") ->
     ax.set_title(title.replace("-", "−"), fontsize=9)
     ax.grid(True)
     for handle in fig.legend(loc="outside lower center", ncols=2).legend_handles:
-        handle.set_alpha(1)
+        if handle is not None:
+            handle.set_alpha(1)
     return fig
 
 
@@ -174,7 +175,7 @@ def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
         ax.scatter(values, row + heights, s=16, color=BLUE, alpha=0.65, linewidths=0, zorder=3,
                    label="a split" if row == 0 else None)  # fmt: skip
         ax.vlines(median, row - 0.38, row + 0.38, color=VERMILLION, linewidth=2, zorder=4,
-                  label="median" if row == 0 else None)  # fmt: skip
+                  label="median" if row == 0 else "")  # fmt: skip
         ax.annotate(f"{median:.3f}".replace("-", "−"), (1.01, row), xycoords=("axes fraction", "data"), va="center",
                     fontsize=8)  # fmt: skip
     n_seeds, n_splits = rows["seed"].nunique(), per_split.shape[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -97,7 +99,8 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
     )
     fig.supylabel("votes of …", fontsize=9)
     fig.supxlabel("predicted by the AIO of …", fontsize=9)
-    fig.get_layout_engine().set(w_pad=0.01 if not numbers else 0.03, h_pad=0.01 if not numbers else 0.03)
+    engine: Any = fig.get_layout_engine()  # the constrained one
+    engine.set(w_pad=0.01 if not numbers else 0.03, h_pad=0.01 if not numbers else 0.03)
     return fig
 
 

@@ -39,7 +39,7 @@ def mos_distribution(images: pd.DataFrame, scale_name: str = "MOS") -> Figure:
     """
     spread = images["mos_std"].notna().any()
     fig = new_figure(9 if spread else 5.5, 3)
-    axes = np.atleast_1d(fig.subplots(1, 2 if spread else 1))
+    axes = fig.subplots(1, 2 if spread else 1, squeeze=False)[0]
     mos = images["mos"].dropna()
     axes[0].hist(mos, bins=min(40, max(8, int(np.sqrt(len(mos))))), color=BLUE)
     axes[0].axvline(mos.mean(), color=VERMILLION, linewidth=1.4)
@@ -157,7 +157,7 @@ def split_balance(split: pd.DataFrame, images: pd.DataFrame) -> Figure:
             x = place + 0.25 * (number - 1)
             low, first, middle, third, high = np.percentile(values, [0, 25, 50, 75, 100])
             ax.vlines(x, low, high, color=colour, linewidth=0.8)
-            ax.vlines(x, first, third, color=colour, linewidth=5, label=part if place == 0 else None)
+            ax.vlines(x, first, third, color=colour, linewidth=5, label=part if place == 0 else "")
             ax.scatter([x], [middle], color="white", s=9, zorder=3)
             ax.annotate(str(len(values)), (x, low), xytext=(0, -8), textcoords="offset points", ha="center", fontsize=6)
     ax.set_xticks(range(len(folds)), [f"fold {fold}" for fold in folds])

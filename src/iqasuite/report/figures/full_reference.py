@@ -4,6 +4,7 @@ the batch does. Data in, Figure out."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def error_maps(
     height, width = images[0].shape[:2]
     fig = new_figure(0.9 + 2.2 * n, 0.35 + 4.15 * height / width)
     axes = fig.subplots(2, n, squeeze=False)
-    end = max(max(float(m.max()) for m in maps), 1e-9)
+    end = max(1e-9, *(float(m.max()) for m in maps))
     for i, (image, values) in enumerate(zip(images, maps, strict=True)):
         share = (np.clip(values / end, 0, 1)) ** gamma
         axes[0, i].imshow(image)
@@ -63,7 +64,7 @@ def error_maps(
     colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the pictures' own are see-through
     bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
-    bar.set_ticks(ticks**gamma, labels=[f"{tick * end:.2g}" for tick in ticks])
+    bar.set_ticks((ticks**gamma).tolist(), labels=[f"{tick * end:.2g}" for tick in ticks])
     return fig
 
 
@@ -150,7 +151,7 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     for i, loss in enumerate(losses):
         own = scores[scores["loss"] == loss].sort_values("batch_size")
         x = np.array([sizes.index(size) for size in own["batch_size"]]) + 0.09 * (i - (len(losses) - 1) / 2)
-        look = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
         ends = [(own["value"] - own["low"]).clip(lower=0), (own["high"] - own["value"]).clip(lower=0)]
         look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
         ax.errorbar(x, own["value"], yerr=ends, capsize=2, label=readable(loss, 32), **look)

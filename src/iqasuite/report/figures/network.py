@@ -4,6 +4,7 @@ give. Data in, Figure out."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ def latency_accuracy_plot(
         ax.plot(own["median_ms"], own["value"], color=LIGHT, linewidth=1.2, zorder=1)  # what belongs together
     for i, name in enumerate(groups):
         own = table[table[group] == name] if group in table else table
-        ends = {
+        ends: dict[str, Any] = {
             axis: [(own[v] - own[low]).clip(lower=0), (own[high] - own[v]).clip(lower=0)]
             for axis, v, low, high in (("xerr", "median_ms", "low_ms", "high_ms"), ("yerr", "value", "low", "high"))
         }

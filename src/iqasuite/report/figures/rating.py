@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -171,7 +173,7 @@ def _categories(ax: Axes, values: pd.Series, mos: np.ndarray) -> str:
     ax.scatter(place, mos, s=14, color=BLUE, alpha=0.4, linewidth=0)
     ax.plot(range(len(means)), means, "_", color=VERMILLION, markersize=14, markeredgewidth=2)
     names = [readable(name, 20) or "(empty)" for name in means.index]
-    turned = {"rotation": 30, "ha": "right"} if len(means) > 6 else {}
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(means) > 6 else {}
     ax.set_xticks(range(len(means)), names, **turned)
     n = values.nunique()
     return f", {n} categories" + (f" of which the {_CATEGORIES} most frequent are drawn" if n > _CATEGORIES else "")

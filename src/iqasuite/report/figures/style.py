@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -23,7 +24,7 @@ CEILING_COLOUR = GREEN
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 _UNSEEN = 0.3  # gray levels of mean error: smoothed edges of letters; photographs have 3
 
-_RC = {
+_RC: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
     "font.size": 9,
@@ -128,7 +129,7 @@ def rows_axis(ax: Axes, names: Sequence[str], longest: int = 56) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def ink_on(colour: tuple[float, ...]) -> str:
+def ink_on(colour: Sequence[float] | np.ndarray) -> str:
     """Black or white, whichever stands out more on this colour (relative luminance of WCAG 2.1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
     luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
@@ -137,7 +138,7 @@ def ink_on(colour: tuple[float, ...]) -> str:
 
 def cell_grid(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     """Names of rows and columns (`readable`) beside a heat map, white lines between its cells."""
-    width, height = ax.figure.get_size_inches()
+    width, height = cast("Figure", ax.figure).get_size_inches()
     beside, below = (min(56, letters(share, 8)) for share in (0.4 * width, 0.7 * height))  # those below are turned
     ax.set_yticks(range(len(rows)), [readable(name, beside) for name in rows])
     names = [readable(name, below) for name in columns]
