@@ -1,16 +1,18 @@
-"""The house as it stands: which rooms of `src/iqasuite` import which, for `docs/design.md` and for its test.
+"""The house as it stands: which rooms of `src/iqasuite` import which, and which notebooks ask which question.
 
-`python docs/house.py` writes the graph and the table into design.md anew.
+`python docs/house.py` writes the graph and the table into `docs/design.md` anew, and `notebooks/README.md`.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "iqasuite"
 DOCUMENT = ROOT / "docs" / "design.md"
+NOTEBOOKS = ROOT / "notebooks"
 BEGIN, END = "<!-- house: written by docs/house.py -->\n", "<!-- house: end -->"
 # From the ground up: a room imports from itself and from what stands before it. `base` is the package's own modules.
 ROOMS = {
@@ -27,6 +29,14 @@ ROOMS = {
     "experiments": "suites, batches, galleries, and the experiments that notebooks and commands drive",
     "app": "the page in the browser",
     "cli": "the commands",
+}
+THEMES = {
+    "First steps": ("00_start_here",),
+    "Observers and data sets": ("01_look_at_the_ratings", "02_data_sets"),
+    "Artificial observers": ("03_train_vit_iqa", "04_finetune_aio", "05_evaluate_aios", "06_attention_maps"),
+    "Quality without a reference": ("07_patch_features", "08_birnn", "09_trcnn", "10_mobile_nr"),
+    "Quality with a reference": ("12_full_reference", "14_losses_and_networks"),
+    "Rank correlation and comparing methods": ("11_learn_to_sort", "13_benchmark"),
 }
 
 
@@ -96,5 +106,32 @@ def written(document: str) -> str:
     return before + BEGIN + drawn() + END + rest.split(END, 1)[1]
 
 
+def opening(notebook: Path) -> tuple[str, str]:
+    """The question that a notebook has for a title, and its time on 2 cores, from the table *in – out – time*."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    lines = "".join(line for cell in cells[:2] if cell["cell_type"] == "markdown" for line in cell["source"])
+    title, *rest = lines.splitlines()
+    start = next(number for number, line in enumerate(rest) if line.startswith("| in |"))
+    return title.removeprefix("# "), rest[start + 2].split("|")[3].strip()
+
+
+def notebooks_page() -> str:
+    """`notebooks/README.md`: all notebooks by theme, with their questions."""
+    lines = [
+        "# Notebooks",
+        "",
+        "Each notebook asks one question, and `make lab` opens them all. Parameters are in the first cell of code.",
+        "[Suites](suites) run notebooks in batches, and executed copies are in [results](../results).",
+        "This page is written by `python docs/house.py` from the notebooks' titles.",
+    ]
+    for theme, names in THEMES.items():
+        lines += ["", f"## {theme}", "", "| notebook | question | time on 2 cores |", "| --- | --- | --- |"]
+        for name in names:
+            question, time = opening(NOTEBOOKS / f"{name}.ipynb")
+            lines.append(f"| [{name}]({name}.ipynb) | {question} | {time} |")
+    return "\n".join([*lines, ""])
+
+
 if __name__ == "__main__":
     DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    (NOTEBOOKS / "README.md").write_text(notebooks_page(), encoding="utf-8")

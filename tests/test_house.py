@@ -1,4 +1,4 @@
-"""The house's rules: imports go one way and in no circle, and docs/design.md draws what is there."""
+"""The house's rules: imports go one way and in no circle; docs/design.md and notebooks/README.md show what is there."""
 
 import ast
 import importlib.util
@@ -70,3 +70,10 @@ def test_the_document_shows_the_house_of_today(house):
     document = house.DOCUMENT.read_text(encoding="utf-8")
     arrows = [line for line in house.drawn().splitlines() if "-->" in line]
     assert arrows and all(line in document for line in arrows), "run: python docs/house.py"
+
+
+def test_the_notebooks_page_has_every_notebook_once_under_its_title_of_today(house):
+    named = sorted(name for names in house.THEMES.values() for name in names)
+    assert named == sorted(path.stem for path in house.NOTEBOOKS.glob("*.ipynb"))
+    page = (house.NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    assert page == house.notebooks_page(), "run: python docs/house.py"

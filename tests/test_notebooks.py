@@ -1,5 +1,6 @@
-"""Every notebook of the repository: valid, without outputs, with its parameters cell and headline cells."""
+"""Every notebook of the repository: valid, without outputs, with its parameters cell and headline cells, and thin."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,6 +10,23 @@ import pytest
 from iqasuite.experiments.parameters import declared_parameters, fits
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+MOST_PARAMETERS, LONGEST_CELL = 12, 15
+IMPORTS = (ast.Import, ast.ImportFrom)
+# Notebooks from before the rules of `breaches`. Take out one that obeys them (a test asks for it), and add none.
+OLD = {
+    "03_train_vit_iqa",
+    "04_finetune_aio",
+    "05_evaluate_aios",
+    "06_attention_maps",
+    "07_patch_features",
+    "08_birnn",
+    "09_trcnn",
+    "10_mobile_nr",
+    "11_learn_to_sort",
+    "12_full_reference",
+    "13_benchmark",
+    "14_losses_and_networks",
+}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -69,3 +87,70 @@ def test_calls_the_library_and_names_no_path_of_a_machine(notebook):
     assert "iqasuite" in code
     assert not re.search(r"['\"](/[a-z]+/|[A-Z]:\\)", code)
     assert not re.search(r"^\s*[!%](pip|conda)", code, re.MULTILINE)
+
+
+def breaches(path: Path) -> list[str]:
+    """Where a notebook is not thin: its parameters, the length of its cells, and how it opens and closes."""
+    declared = set(declared_parameters(path))
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    found = [f"{len(declared)} parameters, expected at most {MOST_PARAMETERS}"] * (len(declared) > MOST_PARAMETERS)
+    for cell in cells:
+        if (length := len(cell.source.splitlines())) > LONGEST_CELL:
+            found.append(f"{cell.id}: {length} lines, expected at most {LONGEST_CELL}")
+    trees = [ast.parse(cell.source) for cell in cells]
+    importing = [n for n, tree in enumerate(trees) if any(isinstance(x, IMPORTS) for x in ast.walk(tree))]
+    if importing != [1]:
+        found.append(f"code cells {importing} import, expected one, after the parameters")
+    if ast.unparse(trees[1].body[-1]) != "run = Run.from_notebook()":
+        found.append("the import cell does not end in run = Run.from_notebook()")
+    if "run.finish(" not in cells[-1].source:
+        found.append("the last code cell does not call run.finish")
+    for names in (_to_themselves(node) for tree in trees for node in ast.walk(tree)):
+        if len(names & declared) > 1 and 2 * len(names & declared) > len(declared - {"suite", "run"}):
+            found.append(f"parameters typed again: {', '.join(sorted(names & declared))}")
+    return found
+
+
+def _to_themselves(node: ast.AST) -> set[str]:
+    """Names that a dict maps to the variables so named, as `{"epochs": epochs}` or `dict(epochs=epochs)` does."""
+    pairs: list[tuple] = []
+    if isinstance(node, ast.Dict):
+        pairs = [(key.value, value) for key, value in zip(node.keys, node.values, strict=True) if hasattr(key, "value")]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "dict":
+        pairs = [(keyword.arg, keyword.value) for keyword in node.keywords]
+    return {name for name, value in pairs if isinstance(value, ast.Name) and value.id == name}
+
+
+def test_is_thin_unless_it_is_old(path):
+    found = breaches(path)
+    if path.stem in OLD:
+        assert found, f"{path.stem} obeys now: take it out of OLD"
+    else:
+        assert not found
+
+
+def test_old_ones_exist():
+    assert not OLD - {path.stem for path in NOTEBOOKS}
+
+
+THIN = ("from iqasuite.experiments.run import Run\nrun = Run.from_notebook()", "run.finish()")
+MANY = "".join(f"p{n}: int = {n}  # one\n" for n in range(11))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "cells", "breach"),
+    [
+        ("", THIN, None),
+        (MANY, THIN, "13 parameters"),
+        ("", (THIN[0], "x = 1\n" * 16, THIN[1]), "16 lines"),
+        ("", (THIN[0], "import time", THIN[1]), "code cells [1, 2] import"),
+        ("", ("import time", THIN[1]), "does not end in run"),
+        ("", (THIN[0], "write_run()"), "does not call run.finish"),
+        ("a: int = 1  # one\nb: int = 2  # two\n", (THIN[0], 'd = {"a": a, "b": b}', THIN[1]), "typed again: a, b"),
+        ("a: int = 1  # one\nb: int = 2  # two\n", (THIN[0], "d = dict(a=a, b=b)", THIN[1]), "typed again: a, b"),
+        ("a: int = 1  # one\nb: int = 2  # two\n", (THIN[0], 'd = {"a": a, "c": b}', THIN[1]), None),
+    ],
+)
+def test_what_is_not_thin_is_found(project, parameters, cells, breach):
+    found = breaches(project.notebook("one", parameters, *cells))
+    assert len(found) == (breach is not None) and (breach or "") in "".join(found)

@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 VOTES = {
@@ -27,12 +28,13 @@ VOTES = {
 
 
 @pytest.fixture(autouse=True)
-def level_of_the_log():
-    """The notebook makes the log quiet; what follows in this process is not to be."""
+def left_as_it_was():
+    """The notebook makes the log quiet and has a shell to itself; what follows in this process is to have neither."""
     log = logging.getLogger("iqasuite")
     before = log.level
     yield
     log.setLevel(before)
+    InteractiveShell.clear_instance()
 
 
 @pytest.mark.parametrize("name", VOTES)
@@ -72,12 +74,12 @@ def executed(repository, folder, monkeypatch) -> list[str]:
     said = []
     monkeypatch.setattr(IPython.display, "display", lambda *shown: said.extend(map(str, map(vars_of, shown))))
     notebook = nbformat.read(repository / "notebooks" / "01_look_at_the_ratings.ipynb", as_version=4)
-    known: dict = {}
+    shell = InteractiveShell.instance()
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            exec(compile(cell.source, cell.id, "exec"), known)
-            if "parameters" in cell.metadata.get("tags", []):
-                known |= {"dataset": str(folder), "n_boot": 20}
+            shell.run_cell(cell.source, store_history=True).raise_error()
+        if "parameters" in cell.metadata.get("tags", []):
+            shell.push({"dataset": str(folder), "n_boot": 20})
     return said
 
 

@@ -39,6 +39,16 @@ def test_frames(demo_set):
     assert read_image(demo_set.path(images["image"][0])).shape == (256, 256, 3)
 
 
+def test_images_of_a_content_by_strength(demo_set):
+    table = demo.by_strength(demo_set.images, "chelsea-1")
+    assert table.index.tolist() == ["jpeg", "blur", "noise", "resolution"] and table.columns.tolist() == [1, 2, 3, 4, 5]
+    assert table.loc["noise", 4] == "images/chelsea-1_noise_4.png"
+    quality = demo_set.images.set_index("image")["level"].reindex(table.loc["jpeg"])
+    assert quality.is_monotonic_decreasing and quality.iloc[0] > 50 and quality.iloc[-1] <= 10
+    with pytest.raises(InputError, match="content='dog': unknown, expected one of astronaut-1"):
+        demo.by_strength(demo_set.images, "dog")
+
+
 def test_regions_lie_apart_and_show_something():
     for _, _, corners in demo.PHOTOGRAPHS.values():
         for i, (x, y) in enumerate(corners):

@@ -93,6 +93,15 @@ def test_index_shows_states_parameters_captions_and_highlights(small):
     assert "<b>epochs</b> 7" in text and "<b>run</b>" not in text
 
 
+def test_of_a_group_of_settings_only_what_differs_is_shown(project):
+    project.notebook("first", 'training: dict = {"epochs": 3, "lr": 0.1, "refit": True}  # how\n')
+    training = "{epochs: 3, lr: 0.2, refit: false}"
+    runs = f"[{{name: one, notebook: first, parameters: {{training: {training}}}}}, {{name: two, notebook: first}}]"
+    project.suite(f"runs: {runs}\n")
+    page = gallery.build("small").read_text()
+    assert page.count("<b>training</b>") == 1 and "<b>training</b> lr 0.2, refit False<" in page
+
+
 def test_readme_for_code_hosts(small):
     gallery.build("small")
     text = (small / "README.md").read_text()
@@ -225,6 +234,7 @@ title: Two sets
 runs:
   - {name: one, notebook: sheet, parameters: {dataset: kodak24}}
   - {name: two, notebook: sheet, parameters: {dataset: tid2013}}
+  - {name: three, notebook: sheet}
 """
     )
     for run, name in (("one", "kodak24"), ("two", "tid2013")):
@@ -234,7 +244,7 @@ runs:
         described["data"] = {"name": name, "hash": "0" * 64, "images": 1200, "absent": 0, "simulated": False}
         path.write_text(json.dumps(described))
     page = gallery.build("small").read_text()
-    assert "kodak24: Does it run?" in page and "tid2013: Does it run?" in page
+    assert all(f"{name}: Does it run?" in page for name in ("kodak24", "tid2013", "demo"))  # demo by default
     assert "2 sets, 2,400 images" in page and "data hash" not in page
 
 

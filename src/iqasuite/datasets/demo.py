@@ -142,6 +142,31 @@ def _build(root: Path, seed: int) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def by_strength(images: pd.DataFrame, content: str) -> pd.DataFrame:
+    """One content's distorted images as a table, to be looked at.
+
+    Args:
+        images: images frame of the demo set.
+        content: whose images.
+
+    Returns:
+        Names of images: rows the distortion (jpeg, blur, noise, resolution), columns the strength, 1 (mildest) to 5. Of
+        JPEG, the first file of each class of quality.
+
+    Raises:
+        InputError: unknown content.
+    """
+    own = images[images["content"] == content]
+    if own.empty:
+        raise InputError(f"content={content!r}: unknown, expected one of {', '.join(sorted(set(images['content'])))}")
+    jpeg = own["distortion"] == "jpeg"
+    classes = own["level"].where(jpeg, 100).map(lambda quality: distortions.jpeg_class(int(quality)))
+    own = own.assign(strength=(6 - classes).where(jpeg, own["level"]).astype(int))
+    first = own[own["distortion"] != "pristine"].drop_duplicates(["distortion", "strength"])
+    table = first.pivot(index="distortion", columns="strength", values="image")
+    return table.loc[["jpeg", *distortions.LEVELS]]
+
+
 def _fill(root: Path, seed: int) -> None:
     rows = []
     (root / "images").mkdir()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ import pandas as pd
 
 from iqasuite.csv_texts import without_guard
 from iqasuite.datasets.frames import read_frame
-from iqasuite.experiments.parameters import declared_parameters
+from iqasuite.experiments.parameters import Parameter, declared_parameters
 from iqasuite.experiments.suite import GIVEN, Run, Suite, check, read_suite
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
@@ -128,22 +129,34 @@ def _groups(suite: Suite, root: Path) -> list[Group]:
     for template, runs in suite.groups().items():
         cards = []
         for run in runs:
-            defaults = declared[run.notebook]
-            parameters = {
-                name: value
-                for name, value in given[run.name].items()
-                if name not in GIVEN and value != defaults[name].default
-            }
+            parameters = _differing(given[run.name], declared[run.notebook])
             cards.append(_card(run, titles[run.notebook], parameters, described.get(run.name), root))
         folded = len(runs) > FOLD_ABOVE
         heading = titles[runs[0].notebook]
         of_notebook = [run for run in suite.runs if run.notebook == runs[0].notebook]
-        if len({given[run.name].get("dataset") for run in of_notebook}) > 1:  # one notebook on several sets
-            heading = f"{given[runs[0].name]['dataset']}: {heading}"
+        sets = {run.name: _used(given[run.name], declared[run.notebook], "dataset") for run in of_notebook}
+        if len(set(sets.values())) > 1:  # one notebook on several sets
+            heading = f"{sets[runs[0].name]}: {heading}"
         if any(group.title == heading for group in groups):
             heading = f"{heading} ({template})"
         groups.append(Group(template, heading, cards, folded, list(runs[0].foreach)))
     return groups
+
+
+def _used(given: Mapping[str, Any], declared: Mapping[str, Parameter], name: str) -> Any:
+    """The value that a run's notebook has of a parameter; None where it declares none of that name."""
+    return given.get(name, declared[name].default if name in declared else None)
+
+
+def _differing(given: Mapping[str, Any], declared: Mapping[str, Parameter]) -> dict[str, Any]:
+    """What is not as the notebook has it by itself; of a group of settings, those settings that are not."""
+    differing = {}
+    for name, value in given.items():
+        default = declared[name].default
+        if name not in GIVEN and value != default:
+            group = declared[name].is_group
+            differing[name] = {k: own for k, own in value.items() if own != default[k]} if group else value
+    return differing
 
 
 def _card(run: Run, title: str, parameters: dict[str, Any], described: dict[str, Any] | None, root: Path) -> Card:
@@ -342,4 +355,8 @@ def _markdown_text(text: str) -> str:
 
 def _words(value: Any) -> str:
     """A parameter's value as text: `none` for an empty one."""
-    return "none" if value in ("", None, []) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if value in ("", None, [], {}):
+        return "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(setting)}" for name, setting in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

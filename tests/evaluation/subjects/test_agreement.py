@@ -8,7 +8,13 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.agreement import icc, krippendorff_alpha, pairwise_agreement, sos_parameter
+from iqasuite.evaluation.subjects.agreement import (
+    icc,
+    krippendorff_alpha,
+    pairwise_agreement,
+    reliability,
+    sos_parameter,
+)
 
 # Shrout & Fleiss 1979, table 2: six targets, four judges.
 SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -117,6 +123,16 @@ def test_alpha_refuses_what_cannot_be_compared():
     with pytest.raises(InputError, match="no image with votes of two people"):
         krippendorff_alpha(votes[votes["observer"] == "user1"])
     assert np.isnan(krippendorff_alpha(frame(np.full((5, 3), 4)))["value"].item())
+
+
+def test_all_coefficients_are_one_table_with_as_many_rows_as_can_be_measured():
+    votes = frame(np.array(KRIPPENDORFF).T)
+    table = reliability(votes, n_boot=20).set_index("measure")
+    assert table.index.tolist() == ["ICC(2,1)", "ICC(2,k)", "alpha, nominal", "alpha, ordinal", "alpha, interval"]
+    assert table.loc["alpha, ordinal", "value"] == krippendorff_alpha(votes, n_boot=20)["value"].item()
+    assert table.loc["ICC(2,k)", "value"] == icc(votes)["value"].iloc[1]
+    assert len(reliability(frame([[1, 2], [0, 3]]), n_boot=20)) == 3  # one image in common: no ICC
+    assert reliability(frame([[1, 0], [0, 3]]), n_boot=20).empty
 
 
 def test_pairs_are_compared_on_common_images(simulate):

@@ -8,8 +8,8 @@ import pytest
 
 from iqasuite.datasets.playlists import read_playlist, read_playlists
 from iqasuite.errors import InputError
-from iqasuite.evaluation.baselines import MonotoneThresholds
-from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds, personal_thresholds
+from iqasuite.evaluation.baselines import MonotoneThresholds, others_mean
+from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds, personal_thresholds, thresholds_on_others
 
 TRUTH = {"1|2": 20.0, "2|3": 35.0, "3|4": 55.0, "4|5": 70.0, "slope": 0.1, "noise": 10.0}
 
@@ -37,6 +37,17 @@ def test_known_cut_points_are_recovered_and_covered():
     votes, quality, _ = voter(0, n=20_000)
     found = personal_thresholds(votes, quality).set_index("parameter")["value"]
     np.testing.assert_allclose(found[list(TRUTH)], list(TRUTH.values()), rtol=0.03)
+
+
+def test_on_others_the_quality_is_the_mean_of_the_others(simulate):
+    data = simulate.people([-1, 0, 1], [0.5, 0.5, 0.5])
+    alone = data.votes.iloc[[0]].assign(observer="user4", image="seen by user4 only")
+    found = thresholds_on_others(pd.concat([data.votes, alone]), data.contents)
+    own = data.votes[data.votes["observer"] == "user2"]
+    expected = personal_thresholds(own, others_mean(data.votes, "user2"), data.contents)
+    pd.testing.assert_frame_equal(found[found["observer"] == "user2"].reset_index(drop=True), expected)
+    assert set(found["observer"]) == {"user1", "user2", "user3"}
+    assert thresholds_on_others(alone).empty
 
 
 def test_intervals_by_content_allow_for_what_its_images_share():

@@ -172,6 +172,29 @@ def krippendorff_alpha(
     return pd.DataFrame([found], columns=["level", "value", "low", "high", "n", "n_images", "n_observers"])
 
 
+def reliability(
+    votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """All coefficients of agreement as one table: `icc`, and `krippendorff_alpha` of every level.
+
+    Args:
+        votes, contents, n_boot, seed: as of `krippendorff_alpha`.
+
+    Returns:
+        Rows measure ("ICC(2,1)", "ICC(2,k)", "alpha, nominal", …), value, low, high (95 %), n_images, n_observers;
+        without ICC where two observers rated a single image, without rows where they rated none.
+    """
+    columns = ["measure", "value", "low", "high", "n_images", "n_observers"]
+    compared = first_votes(votes).groupby("image").size().gt(1).sum()
+    if not compared:
+        return pd.DataFrame(columns=columns)
+    alphas = pd.concat([krippendorff_alpha(votes, level, contents, n_boot, seed) for level in LEVELS])
+    rows = [alphas.assign(measure="alpha, " + alphas["level"])]
+    if compared > 1:
+        rows.insert(0, icc(votes).rename(columns={"n": "n_images"}))
+    return pd.concat(rows)[columns].reset_index(drop=True)
+
+
 def _rated_by_two(votes: pd.DataFrame) -> pd.DataFrame:
     kept = votes[votes.groupby("image")["vote"].transform("size") > 1]
     if kept.empty:

@@ -15,6 +15,7 @@ from iqasuite.evaluation.subjects.agreement import (
     icc,
     krippendorff_alpha,
     pairwise_agreement,
+    reliability,
     sos_parameter,
     vote_table,
 )
@@ -36,7 +37,7 @@ from iqasuite.evaluation.subjects.repetition import (
 )
 from iqasuite.evaluation.subjects.screening import screen_bt500, screen_p913
 from iqasuite.evaluation.subjects.subject_model import SubjectModel, fit_subject_model
-from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds, personal_thresholds
+from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds, personal_thresholds, thresholds_on_others
 from iqasuite.evaluation.uncertainty import (
     content_weights,
     holm,
@@ -69,6 +70,7 @@ __all__ = [
     "pairwise_agreement",
     "personal_thresholds",
     "position_effects",
+    "reliability",
     "repeated_votes",
     "response_time",
     "retest",
@@ -80,6 +82,7 @@ __all__ = [
     "sos_parameter",
     "specificity",
     "specificity_summary",
+    "thresholds_on_others",
     "vote_table",
 ]
 

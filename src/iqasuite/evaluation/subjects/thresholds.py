@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.baselines import MonotoneThresholds, scores_and_votes
+from iqasuite.evaluation.baselines import MonotoneThresholds, others_mean, scores_and_votes
 from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
 
 CUTS = ("1|2", "2|3", "3|4", "4|5")
@@ -49,6 +49,25 @@ def personal_thresholds(votes: pd.DataFrame, quality: pd.Series, contents: pd.Se
         found = _cuts(own["quality"].to_numpy(), own["vote"].to_numpy(int), groups)
         rows += [(observer, len(own), parameter, *values) for parameter, values in found.items()]
     return pd.DataFrame(rows, columns=["observer", "n", "parameter", "value", "low", "high"])
+
+
+def thresholds_on_others(votes: pd.DataFrame, contents: pd.Series | None = None) -> pd.DataFrame:
+    """Each observer's cut points on the mean vote of the other observers.
+
+    Args:
+        votes: votes frame; first votes on images that others have rated count.
+        contents: image -> content; None = every image by itself.
+
+    Returns:
+        As `personal_thresholds`; without rows of observers who rated no image that others have rated.
+    """
+    votes, found = first_votes(votes), []
+    for observer in natural_order(votes["observer"]):
+        quality, own = others_mean(votes, observer), votes[votes["observer"] == observer]
+        own = own[own["image"].isin(quality.index)]
+        found += [personal_thresholds(own, quality, contents)] if len(own) else []
+    columns = ["observer", "n", "parameter", "value", "low", "high"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
 def _cuts(score: np.ndarray, votes: np.ndarray, groups: np.ndarray) -> dict[str, tuple[float, float, float]]:
