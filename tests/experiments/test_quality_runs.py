@@ -3,66 +3,50 @@
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+import torch
 
 from iqasuite import models
-from iqasuite.datasets.dataset import Dataset, Scale
-from iqasuite.datasets.frames import empty
-from iqasuite.evaluation.benchmark import median_scores
-from iqasuite.experiments.quality_runs import errors_on_test, quality_card, quality_predictions, shown_size
-from iqasuite.inference.predictor import Predictor
+from iqasuite.experiments import quality_runs as runs
+from iqasuite.experiments.mos_task import METRICS, MosTask
+from iqasuite.experiments.run import Run
 from iqasuite.training.inputs import PixelInputs
-from iqasuite.training.quality import save_quality
-from iqasuite.weights.catalogue import entry_of
+from iqasuite.training.quality import quality_loss
+from iqasuite.weights.files import load_weights, read_card, save_weights
 
 
-@pytest.fixture
-def noise(tmp_path) -> Dataset:
-    rng, rows = np.random.default_rng(0), []
-    for i in range(12):
-        Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-        rows.append((f"{i}.png", f"c{i}", "", "", np.nan, 10.0 + 7 * i, 12.0, 9))
-    columns = ["image", "content", "reference", "distortion", "level", "mos", "mos_std", "n_votes"]
-    images = pd.DataFrame(rows, columns=columns)
-    return Dataset("noise", tmp_path, images, empty("votes"), Scale(0, 100, name="continuous"), licence="CC0")
-
-
-@pytest.fixture
-def split(noise) -> pd.DataFrame:
-    parts = (["train"] * 4 + ["val"] * 4 + ["test"] * 4, ["test"] * 4 + ["train"] * 4 + ["val"] * 4)
-    frames = [noise.images[["image", "content"]].assign(fold=fold, part=part) for fold, part in enumerate(parts)]
+def near(task: MosTask, difference: float) -> pd.DataFrame:
+    """Predictions for both test parts that are off by so much."""
+    frames = [task.predictions("m", fold, "test", task.mos[task.part(fold, "test")] + difference) for fold in (0, 1)]
     return pd.concat(frames, ignore_index=True)
 
 
-def test_predictions_are_those_of_a_predictor_on_the_sets_scale(noise, split, tmp_path):
+def test_predictions_are_those_of_a_saved_network_on_the_sets_scale(task, project):
     networks = {fold: models.create("mobile_nr", width=0.25).eval() for fold in (0, 1)}
-    inputs = PixelInputs(noise, (48, 64), None, views=0)
-    said = quality_predictions(networks, inputs, noise, split, "mobile", "corrected", 0, refit=False)
-    assert said.groupby(["fold", "part"]).size().to_dict() == {(f, p): 4 for f in (0, 1) for p in ("test", "val")}
-    assert said[["p1", "p2", "p3", "p4", "p5"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(16), abs=1e-6)
-    assert set(quality_predictions(networks, inputs, noise, split, "m", "corrected", 0, refit=True)["part"]) == {"test"}
-    path = save_quality(networks[1], tmp_path / "n.safetensors", noise, 48, {})
-    predicted = Predictor(entry_of(path, "n")).predict([noise.read(f"{i}.png") for i in range(4)])
-    own = said[(said["fold"] == 1) & (said["part"] == "test")].set_index("image")["prediction"]
+    inputs = PixelInputs(task.data, (48, 64), None, views=0)
+    found = runs.quality_predictions(networks, inputs, task, "mobile", refit=False)
+    assert found.groupby(["fold", "part"]).size().to_dict() == {(f, p): 4 for f in (0, 1) for p in ("test", "val")}
+    assert found[["p1", "p2", "p3", "p4", "p5"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(16), abs=1e-6)
+    assert set(runs.quality_predictions(networks, inputs, task, "m", refit=True)["part"]) == {"test"}
+    run, medians = Run("s", "a"), task.medians(found, 0, METRICS)
+    files = runs.save_networks(run, networks, task, found, medians, {"title": "T"}, 48)
+    assert files == [run.weights("0_0"), run.weights("1_0")]
+    assert read_card(files[1])["protocol"] == "corrected" and read_card(files[1])["title"] == "T"
+    predicted = runs.predictor_of(files[1]).predict([inputs.pixels(f"{i}.png") for i in range(4)])
+    own = found[(found["fold"] == 1) & (found["part"] == "test")].set_index("image")["prediction"]
     assert [own[f"{i}.png"] for i in range(4)] == pytest.approx([j.score for j in predicted], abs=0.1)
 
 
-def test_errors_stand_beside_guessing_and_cards_say_where_from(noise, split):
-    mos = noise.images.set_index("image")["mos"]
-    rows = split[split["part"] == "test"]
-    about = {"dataset": "noise", "model": "m", "protocol": "corrected", "seed": 0, "observer": ""}
-    said = rows[["fold", "part", "image"]].assign(**about, target=mos[rows["image"]].to_numpy())
-    said = said.assign(prediction=said["target"] + 3.0, p1=np.nan, p2=np.nan, p3=np.nan, p4=np.nan, p5=np.nan)
-    errors = errors_on_test(said, noise, split)
-    guess = [np.sqrt(((mos[test] - mos[train].mean()) ** 2).mean()) for test, train in (
-        ([f"{i}.png" for i in range(8, 12)], [f"{i}.png" for i in range(4)]),
-        ([f"{i}.png" for i in range(4)], [f"{i}.png" for i in range(4, 8)]),
-    )]  # fmt: skip
+def test_errors_stand_beside_guessing_and_cards_name_what_was_learnt(task):
+    found, mos = near(task, 3.0), task.mos.to_numpy()
+    guess = [np.sqrt(((mos[8:] - mos[:4].mean()) ** 2).mean()), np.sqrt(((mos[:4] - mos[4:8].mean()) ** 2).mean())]
+    errors = runs.errors_on_test(found, task)
     assert errors == {"MSE": 9.0, "RMSE": 3.0, "RMSE of the mean": pytest.approx(np.median(guess), rel=1e-3)}
-    contents = noise.images.set_index("image")["content"]
-    medians = median_scores(said, contents, 20, 0, ("srocc", "plcc", "rmse"))
+    medians = task.medians(found, 20, METRICS)
+    assert runs.in_headline(medians, 2) == {f"{m}, test": 3.0 if m == "rmse" else 1.0 for m in METRICS} | {
+        "trainings": 2
+    }
     before = {"seen": {"files": "00000000", "unlisted": {"koniq10k": 7000}}}
-    card = quality_card("T", "noise", noise, split, 1, 0, said, medians, "none", before)
+    card = runs.quality_card({"title": "T"}, task, 1, found, medians, before)
     assert len(card["seen"]["files"].split()) == 1 + 8 and card["seen"]["unlisted"] == {"koniq10k": 7000}
     beside = card["rank_baselines"]["srocc, test part of this network"]
     assert beside["n"] == 4 and beside["this network"][0] == 1 and len(beside["sharpness"]) == 3
@@ -71,5 +55,52 @@ def test_errors_stand_beside_guessing_and_cards_say_where_from(noise, split):
     assert card["scores"]["rmse, test parts, median of 2 splits [95 %]"][0] == pytest.approx(3)
 
 
+def test_one_network_is_trained_for_every_fold(task, tmp_path):
+    lines, inputs = [], PixelInputs(task.data, (48, 64), 32, views=0)
+    training = {"epochs": 1, "lr": 1e-3, "batch_size": 2, "refit": True}
+    networks, histories = runs.train_folds(
+        lambda: models.create("mobile_nr", width=0.25),
+        task,
+        inputs,
+        runs.schedule_of(training),
+        quality_loss("none"),
+        training,
+        tmp_path,
+        lines.append,
+    )
+    assert list(networks) == [0, 1] and histories["fold"].tolist() == [0, 1]
+    assert [line.partition(":")[0] for line in lines] == ["epoch 1/1", "split 0", "split 1"]
+    assert runs.schedule_of(training, constant=True).scheduler == "none"
+
+
+def test_a_network_starts_from_all_weights_of_its_kind_or_from_the_features_of_another(tmp_path):
+    given = models.create("mobile_nr", width=0.25)
+    path = save_weights(given, tmp_path / "w.safetensors", {})
+    same = runs.with_weights_of(models.create("mobile_nr", width=0.25), path)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), given.parameters(), strict=True)) and same.steady
+    other = runs.with_weights_of(models.create("trcnn", base="scratch", width=0.25, dim=8, heads=1), path)
+    loaded = load_weights(path)[0].features.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in other.features.state_dict().items())
+    assert runs.with_weights_of(other, None) is other
+
+
+def test_shuffled_places_change_what_a_network_with_places_predicts_and_are_undone(task):
+    torch.manual_seed(0)
+    network = models.create("trcnn", base="scratch", width=0.25, dim=8, heads=1, depth=1).eval()
+    inputs = PixelInputs(task.data, (48, 64), None, views=0)
+    found = runs.quality_predictions({0: network}, inputs, task, "m", refit=True)
+    places = runs.srocc_with_shuffled_places({0: network}, inputs, task, found)
+    assert list(places) == ["split", "places as they are", "places shuffled"] and len(places) == 1
+    again = runs.quality_predictions({0: network}, inputs, task, "m", refit=True)
+    assert again.equals(found)
+    shuffled = runs._votes_with_shuffled_places(network, inputs, task.part(0, "test"), 0)
+    assert not np.allclose(shuffled, 1 + 4 * found["prediction"] / 100, atol=1e-6)
+
+
+def test_parameters_are_counted(task):
+    table = runs.parameter_counts({"small": torch.nn.Linear(99, 100).requires_grad_(False)})
+    assert table.to_dict("records") == [{"network": "small", "parameters": "10,000", "trained": "0"}]
+
+
 def test_images_are_shown_as_asked_or_as_they_are(noise):
-    assert shown_size(noise, []) == (48, 64) and shown_size(noise, [30, 40]) == (30, 40)
+    assert runs.shown_size(noise, []) == (48, 64) and runs.shown_size(noise, [30, 40]) == (30, 40)

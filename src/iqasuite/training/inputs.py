@@ -54,6 +54,10 @@ class PixelInputs:
         self.cache = open_cache([dataset.path(image) for image in self.images], size, fit=dataset.fit)
         self.crop, self.views = crop, views
 
+    def pixels(self, image: str) -> np.ndarray:
+        """An image as it is shown, uint8 (height, width, 3)."""
+        return self.cache[[self.images[image]]][0]
+
     def network(self, model: nn.Module) -> nn.Module:
         """What is trained: all of the model."""
         return model
