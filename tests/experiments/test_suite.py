@@ -50,6 +50,19 @@ runs:
     }
 
 
+def test_settings_of_a_run_are_laid_over_those_of_the_suite(project):
+    project.notebook("first", 'training: dict = {"lr": 0.1, "epochs": 3, "note": ""}  # how\nfree: dict = {}  # any\n')
+    project.suite("""
+parameters: {training: {epochs: 5, lr: 0.2}, free: {a: 1}}
+runs:
+  - {name: "r{k}", notebook: first, foreach: {k: [4]}, parameters: {training: {epochs: "{k}", note: "{k}"}, free: {}}}
+  - {name: plain, notebook: first}
+""")
+    given = check(read_suite("small"))
+    assert given["r4"]["training"] == {"lr": 0.2, "epochs": 4, "note": "4"} and given["r4"]["free"] == {}
+    assert given["plain"]["training"] == {"lr": 0.2, "epochs": 5, "note": ""}
+
+
 def test_foreach_variables_are_filled_in_within_lists_and_mappings(project):
     project.notebook("first", "parts: list[str] = []  # parts\nsizes: dict = {}  # sizes\n")
     entry = 'parameters: {parts: ["{k}", b], sizes: {inner: ["x{k}"], "{k}": 1}}'

@@ -34,6 +34,11 @@ class Parameter:
     default: Any
     comment: str
 
+    @property
+    def is_group(self) -> bool:
+        """Whether its value is a group of settings, which the default names."""
+        return self.annotation == "dict" and bool(self.default)
+
 
 def declared_parameters(notebook: Path) -> dict[str, Parameter]:
     """Parameters of a notebook by name, in the order of its cell tagged `parameters`.
@@ -68,7 +73,7 @@ def settled(value: Any, parameter: Parameter, where: str) -> Any:
     if not fits(value, parameter.annotation):
         found = f"{shown(value)} ({type(value).__name__})"
         raise InputError(f"{where}: found {found}; expected {parameter.annotation} as the notebook declares it")
-    if parameter.annotation != "dict" or not parameter.default:
+    if not parameter.is_group:
         return value
     for key, setting in value.items():
         if key not in parameter.default:

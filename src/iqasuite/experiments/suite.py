@@ -128,7 +128,7 @@ def check(suite: Suite) -> dict[str, dict[str, Any]]:
 
     Returns:
         Parameters by name of the run: the suite's where the notebook declares them, then the run's foreach values,
-        then the run's own.
+        then the run's own. Of a group of settings, a run gives what differs from the suite's.
 
     Raises:
         InputError: a notebook does not exist; a parameter is not declared or has another type; a parameter of the
@@ -167,7 +167,9 @@ def _parameters_of(suite: Suite, run: Run, declared: Mapping[str, Parameter]) ->
     where = f"{suite.path.name}: run {run.name}"
     given = {name: value for name, value in suite.parameters.items() if name in declared}
     given |= {name: value for name, value in run.foreach.items() if name in declared}
-    given |= run.parameters
+    for name, value in run.parameters.items():  # a run's settings are laid over the suite's
+        group = name in declared and declared[name].is_group and isinstance(value, dict)
+        given[name] = given[name] | value if group and isinstance(given.get(name), dict) else value
     given |= {name: value for name, value in zip(GIVEN, (suite.name, run.name), strict=True) if name in declared}
     file = run.notebook_file.as_posix()
     for name, value in given.items():
