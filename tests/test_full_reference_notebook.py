@@ -8,9 +8,18 @@ import papermill
 import pytest
 from PIL import Image
 
-BRIEF = {"views": "one", "brief": True, "photographs_shown": False, "rated": ["demo"], "rated_side": 128,
-         "peers": ["psnr"]}  # fmt: skip
+from iqasuite.experiments.parameters import declared_parameters, settled
+
+BRIEF = {"viewing": {"views": "one", "figures": "few"}, "rated": {"side": 128, "peers": ["psnr"]}, "n_boot": 20}
+SMALL, ONCE = {"width": 0.25, "grid": 4}, {"epochs": 1}
 HEAD = "ref. image, distorted image A, distorted image B, raw preference for A, processed preference for A\n"
+
+
+def execute(notebook, out, folder, **given):
+    """The notebook with settings laid over its own, as a suite lays them."""
+    declared = declared_parameters(notebook)
+    given = {name: settled(value, declared[name], name) for name, value in (BRIEF | given | {"suite": "test"}).items()}
+    papermill.execute_notebook(notebook, out, given, cwd=folder, progress_bar=False, start_timeout=1200)
 
 
 @pytest.fixture
@@ -39,16 +48,15 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
     monkeypatch.setenv("IQASUITE_CACHE", str(repository / ".cache"))  # the demo set is made at most once for all tests
     notebook = repository / "notebooks" / "12_full_reference.ipynb"
     (tmp_path / "notebooks").mkdir()
-    small = {"data": "demo", "labels": "votes", "size": 160, "n_splits": 1, "width": 0.25, "grid": 4, "epochs": 1,
-             "n_boot": 20, "suite": "test"}  # fmt: skip
-    first = {"run": "first", "pretrain": "pieapp", "pretrain_epochs": 1, "lightness": True}
-    second = {"run": "second", "start": "first", "losses": {"mse": 0.1, "plcc_squared": 0.9, "sorter": 0.1}}
-    for given in (first, second | {"sorter": str(repository / "weights" / "pair_sorter.safetensors")}):
-        out = tmp_path / f"{given['run']}.ipynb"
-        papermill.execute_notebook(
-            notebook, out, BRIEF | small | given, cwd=tmp_path, progress_bar=False, start_timeout=1200
-        )
-        assert "18 comparisons, validation accuracy" in out.read_text() or given["run"] == "second"
+    votes = {"pairs": {"labels": "votes", "size": 160}, "splits": {"n_splits": 1}}
+    sorter = str(repository / "weights" / "pair_sorter.safetensors")
+    first = {"network": SMALL | {"pretrain": {"pieapp": 1}}, "training": ONCE | {"relight": True}}
+    second = {"network": {"start": "first"}, "training": ONCE | {"sorter": sorter}}
+    second["losses"] = {"mse": 0.1, "plcc_squared": 0.9, "sorter": 0.1}
+    for run, given in (("first", first), ("second", second)):
+        out = tmp_path / f"{run}.ipynb"
+        execute(notebook, out, tmp_path, run=run, **votes, **given)
+        assert "18 comparisons, validation accuracy" in out.read_text() or run == "second"
     weights = tmp_path / "work" / "test" / "weights"
     cards = [json.loads((weights / f"{run}_0_0.json").read_text()) for run in ("first", "second")]
     assert [card["start"] for card in cards] == ["pieapp", "first"]
@@ -65,11 +73,10 @@ def test_a_random_split_leaves_no_photograph_to_ask_people_about(repository, tmp
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IQASUITE_CACHE", str(repository / ".cache"))  # the demo set is made at most once for all tests
     (tmp_path / "notebooks").mkdir()
-    given = {"kinds": ["noise"], "size": 176, "places": 1, "width": 0.25, "grid": 4, "epochs": 1, "n_boot": 20,
-             "suite": "test", "run": "one", "protocol": "faithful"}  # fmt: skip
     out = tmp_path / "one.ipynb"
     notebook = repository / "notebooks" / "12_full_reference.ipynb"
-    papermill.execute_notebook(notebook, out, BRIEF | given, cwd=tmp_path, progress_bar=False, start_timeout=1200)
+    pairs, splits = {"kinds": ["noise"], "size": 176, "places": 1}, {"protocol": "faithful"}
+    execute(notebook, out, tmp_path, run="one", pairs=pairs, splits=splits, network=SMALL, training=ONCE)
     card = json.loads((tmp_path / "work" / "test" / "weights" / "one_0_0.json").read_text())
     predictions = pd.read_csv(tmp_path / "work" / "test" / "pair_predictions" / "one.csv")
     assert not (predictions["dataset"] == "demo").any() and "nothing to ask" in out.read_text()

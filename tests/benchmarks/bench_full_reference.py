@@ -62,15 +62,19 @@ def plain(variant: str, width: float, steps: int, crop: int) -> float:
 
 def ours(variant: str, width: float, steps: int, crop: int) -> float:
     """Seconds of a step of the suite's loop."""
-    from iqasuite.training.pairs import Schedule, train_full_reference
+    from iqasuite.training.pairs import Schedule, ScoredPairs, Shown, train_full_reference
+    from iqasuite.training.ranking_losses import create
 
     reference, distorted = pairs(BATCH * steps)
     target = np.random.default_rng(2).normal(size=len(reference))
+    learnt = ScoredPairs(lambda rows: (reference[rows], distorted[rows]), target, range(len(reference)), [])
     fitted = train_full_reference(
-        variant, lambda rows: (reference[rows], distorted[rows]), target, range(len(reference)), [],
-        Schedule(epochs=2, lr=1e-3, optimizer="adam", weight_decay=0), losses={"mse": 0.1, "plcc": 0.9},
-        arguments={"width": width, "grid": 9}, batch_size=BATCH, crop=crop,
-    )  # fmt: skip
+        {"variant": variant, "width": width, "grid": 9},
+        learnt,
+        create({"mse": 0.1, "plcc": 0.9}),
+        Schedule(epochs=2, lr=1e-3, optimizer="adam", weight_decay=0),
+        shown=Shown(BATCH, crop),
+    )
     return float(fitted.result.history["seconds"].iloc[-1]) / steps
 
 

@@ -8,7 +8,8 @@ from scipy.stats import norm, rankdata, spearmanr
 from iqasuite import datasets
 from iqasuite.datasets import demo, pseudo_labelled, splits
 from iqasuite.datasets.frames import IMAGES
-from iqasuite.datasets.pseudo_labelled import consensus, lab_pairs, make
+from iqasuite.datasets.pairs import rated_pairs
+from iqasuite.datasets.pseudo_labelled import consensus, make
 from iqasuite.errors import InputError
 from iqasuite.images import more_distortions
 from iqasuite.images.loading import read_image
@@ -175,26 +176,26 @@ def test_pairs_of_a_rated_set_are_brought_to_one_size(tmp_path, tiny_lab):
             tiny_lab / "images" / "src_cropped" / f"{source}.mkv_1frame.png"
         )
     rated = tta_h265_lab.load(tiny_lab)
-    found = list(lab_pairs(rated, 30))
+    found = list(rated_pairs(rated, 30))
     assert {name for name, *_ in found} == set(rated.images["image"])
     for name, reference, distorted, mos in found:
         assert reference.shape == distorted.shape == (30, 45, 3) and reference.dtype == distorted.dtype == np.uint8
         assert mos == rated.images.set_index("image")["mos"][name]
     rated.display_size = None
-    assert next(lab_pairs(rated))[1].shape == (60, 90, 3)
+    assert next(rated_pairs(rated))[1].shape == (60, 90, 3)
     whole = rated.read(rated.images["reference"][0])
-    np.testing.assert_array_equal(next(lab_pairs(rated))[1], whole)
+    np.testing.assert_array_equal(next(rated_pairs(rated))[1], whole)
     rated.images["reference"] = ""
     with pytest.raises(InputError, match="tta_h265_lab: no image has a reference"):
-        next(lab_pairs(rated))
+        next(rated_pairs(rated))
     with pytest.raises(InputError, match="side=0"):
-        next(lab_pairs(demo.load(), 0))
+        next(rated_pairs(demo.load(), 0))
 
 
 def test_the_demo_has_its_pairs(demo_set):
-    _name, reference, distorted, mos = next(lab_pairs(demo_set))
+    _name, reference, distorted, mos = next(rated_pairs(demo_set))
     assert reference.shape == distorted.shape == (256, 256, 3) and 1 <= mos <= 5
-    assert sum(1 for _ in lab_pairs(demo_set, 16)) == (demo_set.images["reference"] != "").sum() == 13 * 25
+    assert sum(1 for _ in rated_pairs(demo_set, 16)) == (demo_set.images["reference"] != "").sum() == 13 * 25
 
 
 def test_kodak_photographs_are_taken(kodak_folder, tmp_path, monkeypatch):
@@ -207,7 +208,7 @@ def test_kodak_photographs_are_taken(kodak_folder, tmp_path, monkeypatch):
 def correlations(root, side, names):
     rated = datasets.load("tta_h265_lab", root, missing="drop")
     rows = []
-    for _, reference, distorted, mos in lab_pairs(rated, side):
+    for _, reference, distorted, mos in rated_pairs(rated, side):
         pair = [torch.from_numpy(x).permute(2, 0, 1)[None] for x in (reference, distorted)]
         rows.append([mos, *(piq_metrics.quality(name, *pair).item() for name in names)])
     mos, *values = np.array(rows).T
@@ -215,12 +216,12 @@ def correlations(root, side, names):
     return {name: spearmanr(v, mos)[0] for name, v in zip(names, values, strict=True)}
 
 
-def test_metrics_and_people_agree_on_the_lab_pairs_seen_small(lab_folder):
+def test_metrics_and_people_agree_on_the_rated_pairs_seen_small(lab_folder):
     found = correlations(lab_folder, 360, ("psnr", "ms_ssim"))
     assert found["psnr"] == pytest.approx(0.944, abs=0.003)
     assert found["ms_ssim"] == pytest.approx(0.962, abs=0.003)
 
 
 @pytest.mark.slow
-def test_psnr_agrees_with_people_on_the_lab_pairs_as_measured_before(lab_folder):
+def test_psnr_agrees_with_people_on_the_rated_pairs_as_measured_before(lab_folder):
     assert correlations(lab_folder, 1080, ("psnr",))["psnr"] == pytest.approx(0.908, abs=0.001)

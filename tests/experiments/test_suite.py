@@ -55,11 +55,11 @@ def test_settings_of_a_run_are_laid_over_those_of_the_suite(project):
     project.suite("""
 parameters: {training: {epochs: 5, lr: 0.2}, free: {a: 1}}
 runs:
-  - {name: "r{k}", notebook: first, foreach: {k: [4]}, parameters: {training: {epochs: "{k}", note: "{k}"}, free: {}}}
+  - {name: "r{k}", notebook: first, foreach: {k: [4]}, parameters: {training: {epochs: "{k}", note: "n{k}"}, free: {}}}
   - {name: plain, notebook: first}
 """)
     given = check(read_suite("small"))
-    assert given["r4"]["training"] == {"lr": 0.2, "epochs": 4, "note": "4"} and given["r4"]["free"] == {}
+    assert given["r4"]["training"] == {"lr": 0.2, "epochs": 4, "note": "n4"} and given["r4"]["free"] == {}
     assert given["plain"]["training"] == {"lr": 0.2, "epochs": 5, "note": ""}
 
 

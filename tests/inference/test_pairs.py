@@ -14,6 +14,7 @@ from iqasuite.inference.pairs import (
     STUDY,
     View,
     _viewed,
+    error_maps,
     load_full_reference,
     predict_pairs,
     save_full_reference,
@@ -194,3 +195,11 @@ def test_weights_of_something_else_are_refused(tmp_path):
     with pytest.raises(InputError, match="scale 'stars'"):
         save_full_reference(network(), tmp_path / "b.safetensors", "stars", "nothing")
     assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_error_maps_are_dark_where_images_are_alike():
+    model = network()
+    reference = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
+    brighter = np.clip(reference.astype(int) + 40, 0, 255).astype(np.uint8)
+    same, other = error_maps(model, reference, [reference, brighter])
+    assert same.shape == other.shape == (128, 160) and same.max() == 0 < other.mean()

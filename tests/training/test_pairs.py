@@ -7,19 +7,21 @@ from PIL import Image
 from iqasuite import models
 from iqasuite.datasets.dataset import Dataset, Scale
 from iqasuite.datasets.frames import empty
+from iqasuite.datasets.pairs import ImagePairs, Preferences, pairs_of, preferences_of
 from iqasuite.errors import InputError
 from iqasuite.images.crops import normalise
 from iqasuite.images.lightness import scaled_lightness
 from iqasuite.models.siamese_fr import VARIANTS
 from iqasuite.models.sorter import PairSorter
+from iqasuite.training import ranking_losses
 from iqasuite.training.pairs import (
-    ImagePairs,
+    LOSSES,
+    Followed,
     PairBatches,
-    Preferences,
+    ScoredPairs,
+    Shown,
     _Preferred,
-    pairs_of,
     preference_accuracy,
-    preferences_of,
     pretrain_on_preferences,
     train_full_reference,
 )
@@ -28,6 +30,7 @@ from iqasuite.training.schedule import Schedule
 SIDE = 128
 SMALL = {"width": 0.25, "grid": 1, "dense": 8}
 SHORT = Schedule(epochs=4, lr=1e-2, scheduler="cosine", weight_decay=0.0, precision="no")
+SHOWN = Shown(4, SIDE)
 
 
 @pytest.fixture(autouse=True)
@@ -54,10 +57,11 @@ def noisy():
 TRAIN, VAL = range(20), range(20, 28)
 
 
-def trained(noisy, network="simple", **changes):
-    arguments = SMALL if isinstance(network, str) else None
-    given = {"schedule": SHORT, "arguments": arguments, "crop": SIDE, "batch_size": 4} | changes
-    return train_full_reference(network, noisy.pairs, noisy.images["mos"], TRAIN, VAL, **given)
+def trained(noisy, network="simple", losses=LOSSES, sorter=None, shown=SHOWN, **changes):
+    network = {"variant": network, **SMALL} if isinstance(network, str) else network
+    pairs = ScoredPairs(noisy.pairs, noisy.images["mos"], TRAIN, VAL)
+    loss = ranking_losses.create(losses, sorter)
+    return train_full_reference(network, pairs, loss, **{"schedule": SHORT, "shown": shown} | changes)
 
 
 def weights(fitted):
@@ -66,7 +70,7 @@ def weights(fitted):
 
 def test_a_batch_shows_both_images_of_a_pair_in_the_same_place_and_light(noisy):
     same = ImagePairs(noisy.images, noisy.distorted, noisy.distorted, np.arange(28))
-    batches = PairBatches(same.pairs, TRAIN, np.arange(20), crop=32, lightness=(0.3, 1.5))
+    batches = PairBatches(same.pairs, TRAIN, np.arange(20), Shown(crop=32, lightness=(0.3, 1.5)))
     n = 0
     for pairs, targets in batches.epoch(0):
         assert pairs.shape == (len(targets), 2, 3, 32, 32) and pairs.dtype == torch.float32
@@ -76,19 +80,19 @@ def test_a_batch_shows_both_images_of_a_pair_in_the_same_place_and_light(noisy):
 
 
 def test_whole_pairs_in_order_are_the_normalised_images_and_central_crops_their_middle(noisy):
-    whole = list(PairBatches(noisy.pairs, [5, 27], [1.0, 2.0], train=False, lightness=(0.3, 1.5)).epoch(3))
+    whole = list(PairBatches(noisy.pairs, [5, 27], [1.0, 2.0], Shown(lightness=(0.3, 1.5)), train=False).epoch(3))
     assert len(whole) == 1 and whole[0][1].tolist() == [1, 2]
     for i, row in enumerate([5, 27]):
         for k, image in enumerate((noisy.references[row // 4], noisy.distorted[row])):
             expected = (torch.from_numpy(image).permute(2, 0, 1) - 127.5) / 127.5
             torch.testing.assert_close(whole[0][0][i, k], expected)
-    central = next(PairBatches(noisy.pairs, [5, 27], [1.0, 2.0], crop=32, train=False).epoch(0))[0]
+    central = next(PairBatches(noisy.pairs, [5, 27], [1.0, 2.0], Shown(val_crop=32), train=False).epoch(0))[0]
     assert torch.equal(central, whole[0][0][..., 48:80, 48:80])
 
 
 def test_lightness_scales_half_of_the_pairs_and_leaves_the_others(noisy):
-    plain = PairBatches(noisy.pairs, TRAIN, np.arange(20), batch_size=20, crop=SIDE)
-    scaled = PairBatches(noisy.pairs, TRAIN, np.arange(20), batch_size=20, crop=SIDE, lightness=(0.5, 0.5))
+    plain = PairBatches(noisy.pairs, TRAIN, np.arange(20), Shown(20, SIDE))
+    scaled = PairBatches(noisy.pairs, TRAIN, np.arange(20), Shown(20, SIDE, lightness=(0.5, 0.5)))
     (x, targets), (y, same) = next(plain.epoch(2)), next(scaled.epoch(2))
     assert torch.equal(targets, same)
     unchanged = (x == y).flatten(1).all(dim=1)
@@ -99,9 +103,8 @@ def test_lightness_scales_half_of_the_pairs_and_leaves_the_others(noisy):
 
 
 def test_batches_depend_on_seed_and_epoch_and_say_what_they_are(noisy):
-    def batches(**changes):
-        given = {"crop": 32, "lightness": (0.3, 1.5), "seed": 0} | changes
-        return PairBatches(noisy.pairs, TRAIN, np.arange(20), **given)
+    def batches(crop=32, lightness=(0.3, 1.5), **changes):
+        return PairBatches(noisy.pairs, TRAIN, np.arange(20), Shown(crop=crop, lightness=lightness), **changes)
 
     first = [next(batches().epoch(0))[0] for _ in range(2)]
     assert torch.equal(*first)
@@ -125,14 +128,15 @@ def test_every_variant_learns_the_amount_of_noise_on_the_labels_own_scale(noisy,
 
 
 def test_same_seed_same_network_and_a_checkpoint_is_gone_on_from(noisy, tmp_path):
-    short = {"schedule": Schedule(epochs=1, lr=1e-3, precision="no"), "crop": 128, "lightness": (0.3, 1.5)}
-    one = trained(noisy, checkpoint=tmp_path / "c.pt", **short)
+    short = {"schedule": Schedule(epochs=1, lr=1e-3, precision="no"), "shown": Shown(4, 128, lightness=(0.3, 1.5))}
+    kept = Followed(tmp_path / "c.pt")
+    one = trained(noisy, followed=kept, **short)
     two, other = trained(noisy, **short), trained(noisy, seed=1, **short)
     assert torch.equal(weights(one), weights(two)) and not torch.equal(weights(one), weights(other))
-    again = trained(noisy, checkpoint=tmp_path / "c.pt", **short)
+    again = trained(noisy, followed=kept, **short)
     assert torch.equal(weights(one), weights(again))
     with pytest.raises(InputError, match="loss"):
-        trained(noisy, checkpoint=tmp_path / "c.pt", losses={"mse": 1.0}, **short)
+        trained(noisy, followed=kept, losses={"mse": 1.0}, **short)
 
 
 def test_going_on_from_a_network_leaves_it_and_changes_the_scale(noisy):
@@ -142,8 +146,6 @@ def test_going_on_from_a_network_leaves_it_and_changes_the_scale(noisy):
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     torch.testing.assert_close(weights(fitted), torch.cat([p.flatten() for p in network.parameters()]))
     assert fitted.model.dense.mean == pytest.approx(470) and fitted.model.card == network.card
-    with pytest.raises(InputError, match="arguments"):
-        trained(noisy, network, arguments=SMALL)
 
 
 def test_a_learned_sorter_is_one_of_the_losses(noisy):
@@ -156,8 +158,8 @@ def test_a_learned_sorter_is_one_of_the_losses(noisy):
 
 
 def test_constant_targets_are_no_reason_to_stop(noisy):
-    fitted = train_full_reference("bn", noisy.pairs, np.full(28, 3.0), TRAIN, VAL, Schedule(epochs=1, precision="no"),
-                                  arguments=SMALL, crop=SIDE)  # fmt: skip
+    alike = ImagePairs(noisy.images.assign(mos=3.0), noisy.references, noisy.distorted, noisy.reference_of)
+    fitted = trained(alike, "bn", schedule=Schedule(epochs=1, precision="no"), shown=Shown(crop=SIDE))
     assert fitted.result.history["val_srocc"].tolist() == [0.0] and torch.isfinite(weights(fitted)).all()
 
 
@@ -174,8 +176,10 @@ def triples_of(noisy):
 
 def test_preferences_teach_an_order_that_pairs_then_put_on_their_scale(noisy):
     preferences = triples_of(noisy)
-    fitted = pretrain_on_preferences("simple", preferences, range(25), range(25, 35), SHORT, arguments=SMALL,
-                                     crop=SIDE, batch_size=4, metric=preference_accuracy)  # fmt: skip
+    simple = {"variant": "simple", **SMALL}
+    fitted = pretrain_on_preferences(
+        simple, preferences, range(25), range(25, 35), SHORT, shown=Shown(4, SIDE), metric=preference_accuracy
+    )
     assert fitted.result.best_value > 0.8
     assert fitted.result.history["val_loss"].min() < np.log(2)
     assert fitted.model.dense.std == 1
@@ -189,8 +193,10 @@ def test_swapping_a_and_b_turns_the_difference_round(noisy):
     torch.manual_seed(0)
     model = _Preferred(models.create("siamese_fr", **SMALL)).eval()
     with torch.inference_mode():
-        there, back = (model(next(PairBatches(p.triples, range(4), [0.5] * 4, train=False).epoch(0))[0])
-                       for p in (preferences, swapped))  # fmt: skip
+        there, back = (
+            model(next(PairBatches(p.triples, range(4), [0.5] * 4, Shown(), train=False).epoch(0))[0])
+            for p in (preferences, swapped)
+        )
     torch.testing.assert_close(there, -back)
     assert there.abs().min() > 0
 
@@ -270,11 +276,20 @@ def test_sets_without_what_is_wanted(noisy, tmp_path, make, changes, word):
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [({"train_rows": []}, "no training rows"), ({"val_rows": [28]}, "rows 0 to 28"), ({"network": "huge"}, "variant"),
-     ({"targets": np.full(28, np.nan)}, "no target"), ({"arguments": {"wide": 2}}, "unknown argument"),
-     ({"lightness": (1.5, 0.3)}, "lightness"), ({"losses": {"rank": 1}}, "rank")],
-)  # fmt: skip
+    [
+        ({"train": []}, "no training rows"),
+        ({"val": [28]}, "rows 0 to 28"),
+        ({"network": {"variant": "huge"}}, "variant"),
+        ({"targets": np.full(28, np.nan)}, "no target"),
+        ({"network": {"wide": 2}}, "unknown argument"),
+    ],
+)
 def test_bad_settings_are_refused_before_training(noisy, changes, word):
-    given = {"network": "simple", "targets": np.arange(28.0), "train_rows": [0, 1], "val_rows": [2], "schedule": SHORT}
+    given = {"network": {"variant": "simple"}, "targets": np.arange(28.0), "train": [0, 1], "val": [2]} | changes
     with pytest.raises(InputError, match=word):
-        train_full_reference(read=noisy.pairs, **given | changes)
+        train_full_reference(given.pop("network"), ScoredPairs(noisy.pairs, **given), ranking_losses.create(LOSSES))
+
+
+def test_a_range_of_lightness_that_is_none_is_refused():
+    with pytest.raises(InputError, match="lightness"):
+        Shown(lightness=(1.5, 0.3))

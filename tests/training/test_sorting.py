@@ -7,6 +7,7 @@ from iqasuite.errors import InputError
 from iqasuite.models.sorter import ConvSorter, PairSorter
 from iqasuite.training import sorting
 from iqasuite.training.loop import Schedule
+from iqasuite.training.losses import plcc_loss
 from iqasuite.training.ranking_losses import ranks, soft_ranks, soft_spearman_loss
 
 
@@ -136,3 +137,23 @@ def test_one_width_of_a_convolutional_sorter_trains():
 def test_unknown_distributions_are_refused():
     with pytest.raises(InputError, match="cauchy"):
         sorting.vectors(4, 4, 0, distributions=["normal", "cauchy"])
+
+
+def test_a_moved_score_shows_the_staircase_and_its_substitute():
+    positions, exact, smooth = sorting.one_score_moved({"soft": soft_spearman_loss}, n=8)
+    assert len(positions) == len(exact) == len(smooth["soft"]) == 401
+    assert len(np.unique(exact.round(9))) <= 8 < len(np.unique(smooth["soft"].round(9)))
+
+
+def test_small_batches_are_noisier_and_point_less_well():
+    noise = sorting.batch_noise({"plcc": plcc_loss}, n=512, draws=20)
+    assert noise["batch"].tolist() == list(sorting.BATCH_SIZES)
+    first, last = noise.iloc[0], noise.iloc[-1]
+    assert first["deviation"] > 3 * last["deviation"] and first["cosine"] < last["cosine"] > 0.9
+
+
+def test_mean_cosines_have_a_row_a_loss_and_step():
+    x, y = sorting.held_out_pairs("scores", 6, 8)
+    table = sorting.mean_cosines({"plcc": plcc_loss}, x, y, steps=(0.3,))
+    assert table[["loss", "step", "n", "finite"]].to_numpy().tolist() == [["plcc", 0.3, 6, 1.0]]
+    assert table["low"].item() < table["cosine"].item() < table["high"].item() <= 1.2

@@ -118,6 +118,11 @@ class Dataset:
         """Everybody who voted, in natural order (user2 before user10)."""
         return sorted(self.votes["observer"].unique(), key=lambda name: (len(name), name))
 
+    def sources_of_images(self) -> pd.Series:
+        """Source photograph of every image (index image): its content, where that has no source."""
+        contents = self.images.set_index("image")["content"]
+        return contents.map(lambda content: self.sources.get(content, content))
+
     def check_observer(self, observer: str) -> str:
         """The same name as it is in the votes, or InputError with the known ones where nobody of that name voted.
 

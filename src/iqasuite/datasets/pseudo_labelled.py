@@ -2,8 +2,8 @@
 
 Training data for full-reference networks where no ratings are at hand. A pseudo-label is what metrics agree on, not
 what anybody saw: it may train and choose a network, never show that one is good. Crops and metrics are computed once
-and kept as uint8 memory maps in a folder named after the files' contents and all settings. `lab_pairs` at the end
-gives the pairs of a set that people did rate.
+and kept as uint8 memory maps in a folder named after the files' contents and all settings. Pairs that observers rated
+are in `datasets.pairs`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,12 +27,11 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from iqasuite.datasets import splits
-from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import validate
 from iqasuite.errors import InputError
 from iqasuite.images import more_distortions
 from iqasuite.images.cache import ImageCache
-from iqasuite.images.loading import read_image, resized
+from iqasuite.images.loading import read_image
 from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
 
 _log = logging.getLogger(__name__)
@@ -156,40 +155,6 @@ def consensus(metrics: pd.DataFrame | np.ndarray, fitted_on: pd.DataFrame | np.n
     of_known = _mean_normal_score(known, known)
     spread = of_known.std() or 1.0  # all pairs alike
     return (_mean_normal_score(values, known) - of_known.mean()) / spread
-
-
-def lab_pairs(dataset: Dataset, side: int | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
-    """The full-reference pairs of a rated set, each brought to one size: image, reference, distorted, MOS.
-
-    Images whose `reference` is empty are left out. Both images are resized straight from their files (bicubic,
-    anti-aliased), so that a version stored small is seen as it was shown: upscaled.
-
-    Args:
-        dataset: with `reference` filled for some images.
-        side: shorter side of both in pixels; None = that of the set's display size, or where it has none the
-            reference's own.
-
-    Yields:
-        Name of the image, reference and distorted uint8 (H, W, 3) of the same shape, and `mos`.
-
-    Raises:
-        InputError: the set has no image with a reference, a file is missing, or a side below 1.
-    """
-    rows = dataset.images[dataset.images["reference"] != ""]
-    if rows.empty:
-        raise InputError(f"{dataset.name}: no image has a reference; expected a set with full-reference pairs")
-    if side is not None and side < 1:
-        raise InputError(f"side={side}: expected 1 pixel or more")
-    if side is None and dataset.display_size is not None:
-        side = min(dataset.display_size)
-    held = ""
-    for row in rows.sort_values("reference", kind="stable").itertuples():
-        if row.reference != held:
-            held, reference = row.reference, dataset.read(row.reference)
-            height, width = reference.shape[:2]
-            factor = 1 if side is None else side / min(height, width)
-            reference = resized(reference, (round(height * factor), round(width * factor)), "stretch")
-        yield row.image, reference, resized(dataset.read(row.image), reference.shape[:2], "stretch"), row.mos
 
 
 def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:

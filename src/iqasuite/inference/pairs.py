@@ -114,6 +114,25 @@ def view_scores(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.
     return values
 
 
+@torch.inference_mode()
+def error_maps(model: nn.Module, reference: np.ndarray, distorted: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Where a network's encoder sees that images differ from their reference.
+
+    Args:
+        model: of `training.pairs`.
+        reference: uint8 (H, W, 3).
+        distorted: n images of the same size.
+
+    Returns:
+        n maps float32 (H, W), 0 or more.
+    """
+    device = next(model.parameters()).device
+    stacked = torch.from_numpy(np.stack([reference, *distorted])).permute(0, 3, 1, 2).to(device)
+    stacked = normalise(stacked, model.mean, model.std)
+    maps = model.error_map(stacked[:1].expand(len(distorted), -1, -1, -1), stacked[1:])
+    return list(maps.float().cpu().numpy())
+
+
 def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_on: str,
                         scores: Mapping[str, float] | None = None, tile: int | None = None,
                         reduce_to: int | None = None, **more: object) -> Path:  # fmt: skip

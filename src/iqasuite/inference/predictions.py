@@ -14,6 +14,7 @@ from iqasuite.errors import InputError
 
 P = ["p1", "p2", "p3", "p4", "p5"]
 VOTES = np.arange(1, 6)
+UNTRAINED = "no training"  # protocol of metrics, which have nothing to learn
 
 
 def predictions_frame(

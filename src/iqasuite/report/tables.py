@@ -8,9 +8,9 @@ import pandas as pd
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.inference.predictions import UNTRAINED
 
 COLUMNS = ("accuracy", "qwk", "mae", "srocc")
-UNTRAINED = "no training"  # protocol of metrics, which have nothing to learn
 
 
 def with_interval(value: float, low: float = np.nan, high: float = np.nan, digits: int = 2) -> str:
@@ -21,6 +21,12 @@ def with_interval(value: float, low: float = np.nan, high: float = np.nan, digit
     if not (np.isfinite(low) and np.isfinite(high)):
         return text
     return f"{text} [{low:z.{digits}f}, {high:z.{digits}f}]".replace("-", "−")
+
+
+def comparison_in_words(row: pd.Series) -> str:
+    """A row of `evaluation.benchmark.paired_significance` as a sentence: gain with its interval, p after Holm."""
+    gain = with_interval(row["difference"], row["low"], row["high"], 3)
+    return f"**{row['model']}** over {row['other']}: {gain}, p = {row['p_holm']:.2g} (least {row['p_least']:.2g})"
 
 
 def method_table(

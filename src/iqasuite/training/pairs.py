@@ -15,14 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from iqasuite import models
-from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.pairs import Preferences
 from iqasuite.errors import InputError
-from iqasuite.images.cache import ImageCache, open_cache
 from iqasuite.images.crops import grid_crops, normalise, random_crops
 from iqasuite.images.lightness import scaled_lightness
 from iqasuite.training import ranking_losses
@@ -32,98 +30,36 @@ from iqasuite.training.loop import Result, Schedule, fit
 logger = logging.getLogger(__name__)
 
 Read = Callable[[np.ndarray], Sequence[np.ndarray]]
+Rows = Sequence[int] | np.ndarray
+Metric = Callable[[Tensor, Tensor], float]
 Observe = Callable[["FullReference"], dict[str, float]]
 SCHEDULE = Schedule(epochs=20, lr=1e-3, scheduler="cosine", weight_decay=0.0, patience=6, warmup=0.5)
 LOSSES = {"mse": 0.1, "plcc": 0.9}  # the study's weights of "simple", with the sign of the correlation mended
 LIGHTNESS = (0.3, 1.5)  # the study's range of factors
+_AT_ONCE = 16  # pairs of a validation batch: correlation losses depend on their number
 
 
 @dataclass(frozen=True)
-class ImagePairs:
-    """Pairs of a rated set at one size, as `datasets.pseudo_labelled.PseudoLabelled` has those of its own.
+class Shown:
+    """How pairs are shown to a network in training.
 
     Attributes:
-        images: images frame, one row a pair.
-        references, distorted: uint8 (n, H, W, 3), read from disk as they are needed; or arrays.
-        reference_of: for each row of `images` the row of its image in `references`.
+        batch_size: pairs a step, which is also what rank and correlation losses look at at once.
+        crop: side in pixels of the random training crops, mirrored half of the time; None = whole images.
+        val_crop: side of the central crop that validation sees; None = whole images, as in use.
+        lightness: lowest and highest factor of L of Lab, another one for each pair; half of the pairs stay as they are
+            (in the study every pair was there twice, once so and once so). None = all do. The target is taken to be
+            the same for a lighter and a darker pair, which no observer was asked.
     """
 
-    images: pd.DataFrame
-    references: ImageCache | np.ndarray
-    distorted: ImageCache | np.ndarray
-    reference_of: np.ndarray
+    batch_size: int = 16
+    crop: int | None = 160
+    val_crop: int | None = None
+    lightness: tuple[float, float] | None = None
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def pairs(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reference and distorted images of these rows, both uint8 (B, H, W, 3)."""
-        rows = np.asarray(indices, dtype=np.int64)
-        return self.references[self.reference_of[rows]], self.distorted[rows]
-
-
-def pairs_of(dataset: Dataset, size: tuple[int, int], root: Path | str | None = None) -> ImagePairs:
-    """The full-reference pairs of a rated set such as TID2013, KADID-10k or PIPAL, from the image cache.
-
-    Args:
-        dataset: with `reference` filled for some images; the others are left out.
-        size: (height, width) that all are brought to, by the set's `fit`; the set's own leaves them as they are.
-        root: folder of caches; None = the usual one.
-
-    Raises:
-        InputError: no image has a reference, images are parts of files, or as `open_cache`.
-    """
-    images = dataset.images[dataset.images["reference"] != ""].reset_index(drop=True)
-    if images.empty:
-        raise InputError(f"{dataset.name}: no image has a reference; expected a set with full-reference pairs")
-    reference_of, references = pd.factorize(images["reference"])
-    _check_whole_files(dataset)
-    originals = [dataset.path(name) for name in references]
-    versions = [dataset.path(name) for name in images["image"]]
-    return ImagePairs(
-        images=images,
-        references=open_cache(originals, size, root, dataset.fit),
-        distorted=open_cache(versions, size, root, dataset.fit, [originals[i] for i in reference_of]),
-        reference_of=reference_of,
-    )
-
-
-@dataclass(frozen=True)
-class Preferences:
-    """Comparisons of two versions of a reference, as of PieAPP.
-
-    Attributes:
-        pairs: as `Dataset.pairs`: reference, image_a, image_b, preference_a (0–1), part.
-        pixels: uint8 (N, H, W, 3), every image once.
-        rows: for each comparison the rows of reference, A and B in `pixels`, (n, 3).
-    """
-
-    pairs: pd.DataFrame
-    pixels: ImageCache | np.ndarray
-    rows: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def triples(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reference, A and B of these comparisons, each uint8 (B, H, W, 3)."""
-        rows = self.rows[np.asarray(indices, dtype=np.int64)]
-        return self.pixels[rows[:, 0]], self.pixels[rows[:, 1]], self.pixels[rows[:, 2]]
-
-
-def preferences_of(dataset: Dataset, size: tuple[int, int], root: Path | str | None = None) -> Preferences:
-    """The comparisons of a set such as PieAPP (256×256), from the image cache; arguments as of `pairs_of`.
-
-    Raises:
-        InputError: the set has no comparisons, images are parts of files, or as `open_cache`.
-    """
-    if dataset.pairs is None or dataset.pairs.empty:
-        raise InputError(f"{dataset.name}: no comparisons; expected a set with preferences, such as pieapp")
-    _check_whole_files(dataset)
-    named = dataset.pairs[["reference", "image_a", "image_b"]].to_numpy()
-    rows, names = pd.factorize(named.ravel())
-    pixels = open_cache([dataset.path(name) for name in names], size, root, dataset.fit)
-    return Preferences(dataset.pairs.reset_index(drop=True), pixels, rows.reshape(named.shape))
+    def __post_init__(self):
+        if self.lightness is not None and not 0 <= self.lightness[0] <= self.lightness[1]:
+            raise InputError(f"lightness is {self.lightness}, expected a range of factors such as {LIGHTNESS}")
 
 
 class PairBatches(ArrayBatches):
@@ -134,32 +70,34 @@ class PairBatches(ArrayBatches):
             `ImagePairs`, or `triples` of `Preferences`.
         rows: positions that are read, one for each target.
         targets: (n,).
-        batch_size: pairs a batch; the last one of an epoch may be smaller.
+        shown: how; the last batch of an epoch may be smaller.
         seed: of order, places and lightness.
-        crop: side in pixels of random crops, mirrored half of the time (train), or of the central one (otherwise);
-            None = whole images.
-        train: shuffled and augmented; otherwise in order and always the same.
-        lightness: lowest and highest factor of L of Lab, another one for each pair; half of the pairs stay as they are
-            (in the study every pair was there twice, once so and once so). None = all do. The target is taken to be
-            the same for a lighter and a darker pair, which nobody was asked.
+        train: shuffled and augmented; otherwise in order and always the same, `val_crop` in place of `crop`.
         mean, std: per channel, of inputs in [0, 1], as the model has them.
         device: where batches are made; None = the GPU where there is one.
 
     Raises:
-        InputError: not as many targets as rows, none, a batch size below 1, a range of lightness that is none.
+        InputError: not as many targets as rows, none, a batch size below 1.
     """
 
-    def __init__(self, read: Read, rows: Sequence[int] | np.ndarray, targets: Tensor | np.ndarray,
-                 batch_size: int = 16, seed: int = 0, crop: int | None = None, train: bool = True,
-                 lightness: tuple[float, float] | None = None, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
-                 device: torch.device | str | None = None):  # fmt: skip
-        if lightness is not None and not 0 <= lightness[0] <= lightness[1]:
-            raise InputError(f"lightness is {lightness}, expected a range of factors such as {LIGHTNESS}")
-        seen = partial(_seen, crop=crop, train=train, lightness=lightness, mean=mean, std=std, device=device)
+    def __init__(
+        self,
+        read: Read,
+        rows: Rows,
+        targets: Tensor | np.ndarray,
+        shown: Shown,
+        seed: int = 0,
+        train: bool = True,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        device: torch.device | str | None = None,
+    ):
+        self.settings = (shown.crop if train else shown.val_crop, train, shown.lightness)
+        seen = partial(_seen, settings=self.settings, mean=mean, std=std, device=device)
         inputs = _Read(read, np.asarray(rows, np.int64))
         targets = torch.as_tensor(np.asarray(targets, np.float32))
-        super().__init__(inputs, targets, batch_size, shuffle=train, seed=seed, transform=seen)
-        self.settings = (crop, train, lightness)
+        at_once = shown.batch_size if train else _AT_ONCE
+        super().__init__(inputs, targets, at_once, shuffle=train, seed=seed, transform=seen)
 
     def signature(self) -> str:
         """As of `ArrayBatches`, with how pairs are seen."""
@@ -182,9 +120,9 @@ class _Read:
         return np.stack(self.read(self.rows[chosen]), axis=1)
 
 
-def _seen(stacked: Tensor, generator: torch.Generator, crop: int | None, train: bool,
-          lightness: tuple[float, float] | None, mean, std, device) -> Tensor:  # fmt: skip
+def _seen(stacked: Tensor, generator: torch.Generator, settings: tuple, mean, std, device) -> Tensor:
     """Stacked images uint8 (B, k, H, W, 3) as a network sees them: float32 (B, k, 3, h, w)."""
+    crop, train, lightness = settings
     x = stacked.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), non_blocking=True)
     x = x.permute(0, 1, 4, 2, 3)
     if crop:
@@ -251,67 +189,89 @@ def srocc(scores: Tensor, targets: Tensor) -> float:
     return 0.0 if math.isnan(value) else value
 
 
-def train_full_reference(network: str | nn.Module, read: Read, targets: Sequence[float] | np.ndarray,
-                         train_rows: Sequence[int] | np.ndarray, val_rows: Sequence[int] | np.ndarray,
-                         schedule: Schedule = SCHEDULE, seed: int = 0, losses: Mapping[str, float] = LOSSES,
-                         sorter: nn.Module | None = None, arguments: Mapping[str, object] | None = None,
-                         batch_size: int = 16, crop: int | None = 160, val_crop: int | None = None,
-                         lightness: tuple[float, float] | None = None, checkpoint: Path | str | None = None,
-                         metric: Callable[[Tensor, Tensor], float] | None = srocc,
-                         log: Callable[[str], None] = logger.debug,
-                         observe: Observe | None = None) -> FullReference:  # fmt: skip
+@dataclass(frozen=True)
+class ScoredPairs:
+    """What a full-reference network learns from.
+
+    Attributes:
+        read: see `PairBatches`.
+        targets: score of each row that `read` knows, on any scale, higher = better.
+        train: rows that are learnt from, mean and standard deviation of the targets included. Split by reference.
+        val: rows that choose the epoch. None of them: all epochs, the last weights.
+    """
+
+    read: Read
+    targets: Sequence[float] | np.ndarray
+    train: Rows
+    val: Rows
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How a training is kept and followed.
+
+    Attributes:
+        checkpoint, log: of `loop.fit`.
+        observe: called after each epoch with the network as it then is; its numbers go into the history.
+    """
+
+    checkpoint: Path | str | None = None
+    log: Callable[[str], None] = logger.debug
+    observe: Observe | None = None
+
+
+def train_full_reference(
+    network: nn.Module | Mapping[str, object],
+    pairs: ScoredPairs,
+    loss: ranking_losses.Loss,
+    schedule: Schedule = SCHEDULE,
+    seed: int = 0,
+    shown: Shown = Shown(),
+    metric: Metric | None = srocc,
+    followed: Followed = Followed(),
+) -> FullReference:
     """Train a Siamese network on pairs with scores, higher = better.
 
     Args:
-        network: "simple", "bn", "attention" or "tiled"; or a trained network to go on from, which itself stays as it
-            is: its scores are brought to the new targets' mean and standard deviation.
-        read: see `PairBatches`.
-        targets: score of each row that `read` knows, on any scale.
-        train_rows: what is learnt from, mean and standard deviation of the targets included. Split by reference.
-        val_rows: choose the epoch. None of them: all epochs, the last weights.
+        network: arguments of `models.siamese_fr.SiameseFR`, such as {"variant": "simple", "width": 0.5}; or a trained
+            network to go on from, which itself stays as it is: its scores are brought to the new targets' mean and
+            standard deviation.
+        pairs: what is learnt from.
+        loss: of `ranking_losses.create`, of scores in standard deviations of the training targets.
         schedule: how long and how fast.
         seed: of the first weights, order, places, lightness and dropout.
-        losses: weights of losses by name, see `ranking_losses.create`; of scores in standard deviations of the
-            training targets.
-        sorter: trained, of the loss "sorter".
-        arguments: of `models.siamese_fr.SiameseFR` beside the variant, such as width and grid; for a new network.
-        batch_size: pairs a step, which is also what rank and correlation losses look at at once.
-        crop: side of the random training crops; None = whole images.
-        val_crop: side of the central crop that validation sees; None = whole images, as in use.
-        lightness: see `PairBatches`.
-        checkpoint, metric, log: of `loop.fit`.
-        observe: called after each epoch with the network as it then is; its numbers go into the history.
+        shown: batches and crops.
+        metric: of `loop.fit`.
+        followed: checkpoint and log.
 
     Raises:
-        InputError: unknown variant, loss or argument; no training rows; a row without a score.
+        InputError: unknown variant or argument; no training rows; a row without a score.
     """
-    y = np.asarray(targets, np.float64)
-    train_rows, val_rows = np.asarray(train_rows, np.int64), np.asarray(val_rows, np.int64)
-    _check_rows("train_full_reference", y, train_rows, val_rows)
-    loss = ranking_losses.create(losses, sorter)
-    model = _network(network, arguments, seed)
-    if len(set(y[train_rows])) > 1:
-        model.get_buffer("dense.mean").fill_(float(y[train_rows].mean()))
-        model.get_buffer("dense.std").fill_(float(y[train_rows].std()))
+    y = np.asarray(pairs.targets, np.float64)
+    train, val = np.asarray(pairs.train, np.int64), np.asarray(pairs.val, np.int64)
+    _check_rows("train_full_reference", y, train, val)
+    model = _network(network, seed)
+    if len(set(y[train])) > 1:
+        model.get_buffer("dense.mean").fill_(float(y[train].mean()))
+        model.get_buffer("dense.std").fill_(float(y[train].std()))
     y = (y - model.get_buffer("dense.mean").item()) / model.get_buffer("dense.std").item()
-
-    batches = partial(PairBatches, read, seed=seed, mean=model.mean, std=model.std)
-    training = batches(train_rows, y[train_rows], batch_size=batch_size, crop=crop, lightness=lightness)
-    validation = batches(val_rows, y[val_rows], crop=val_crop, train=False) if len(val_rows) else None
-    return _fitted(model, _InDeviations(model), training, validation, loss, schedule, seed, checkpoint, metric, log,
-                   observe)  # fmt: skip
+    training, validation = _batches(model, pairs.read, y, train, val, shown, seed)
+    return _fitted(_InDeviations(model), training, validation, loss, schedule, seed, metric, followed)
 
 
-def pretrain_on_preferences(network: str | nn.Module, preferences: Preferences,
-                            train_rows: Sequence[int] | np.ndarray, val_rows: Sequence[int] | np.ndarray,
-                            schedule: Schedule = SCHEDULE, seed: int = 0,
-                            arguments: Mapping[str, object] | None = None, batch_size: int = 16,
-                            crop: int | None = 160, val_crop: int | None = None,
-                            checkpoint: Path | str | None = None,
-                            metric: Callable[[Tensor, Tensor], float] | None = None,
-                            log: Callable[[str], None] = logger.debug,
-                            observe: Observe | None = None) -> FullReference:  # fmt: skip
-    """Train a Siamese network on which of two versions people prefer; arguments as of `train_full_reference`.
+def pretrain_on_preferences(
+    network: nn.Module | Mapping[str, object],
+    preferences: Preferences,
+    train: Rows,
+    val: Rows,
+    schedule: Schedule = SCHEDULE,
+    seed: int = 0,
+    shown: Shown = Shown(),
+    metric: Metric | None = None,
+    followed: Followed = Followed(),
+) -> FullReference:
+    """Train a Siamese network on which of two distorted images observers prefer; arguments as of
+    `train_full_reference`.
 
     The model is Bradley's and Terry's: P(A preferred) = sigmoid(score of A − score of B), so scores are in logits with
     no zero of their own. (The study took the share itself for a score of A, whatever B was.) What is learnt so goes
@@ -319,22 +279,20 @@ def pretrain_on_preferences(network: str | nn.Module, preferences: Preferences,
 
     Args:
         preferences: of `preferences_of`.
-        train_rows, val_rows: comparisons, split by reference.
+        train, val: comparisons, split by reference.
         metric: None = the epoch of the lowest validation loss; or `preference_accuracy`.
-        network, schedule, seed, arguments, batch_size, crop, val_crop, checkpoint, log, observe: as there.
+        network, schedule, seed, shown, followed: as there.
 
     Raises:
         InputError: unknown variant or argument; no training rows; a preference that is not in 0–1.
     """
     y = preferences.pairs["preference_a"].to_numpy(np.float64)
-    train_rows, val_rows = np.asarray(train_rows, np.int64), np.asarray(val_rows, np.int64)
-    _check_rows("pretrain_on_preferences", y, train_rows, val_rows)
-    model = _network(network, arguments, seed)
-    batches = partial(PairBatches, preferences.triples, seed=seed, mean=model.mean, std=model.std)
-    training = batches(train_rows, y[train_rows], batch_size=batch_size, crop=crop)
-    validation = batches(val_rows, y[val_rows], crop=val_crop, train=False) if len(val_rows) else None
-    return _fitted(model, _Preferred(model), training, validation, ranking_losses.bradley_terry_loss, schedule, seed,
-                   checkpoint, metric, log, observe)  # fmt: skip
+    train, val = np.asarray(train, np.int64), np.asarray(val, np.int64)
+    _check_rows("pretrain_on_preferences", y, train, val)
+    model = _network(network, seed)
+    training, validation = _batches(model, preferences.triples, y, train, val, shown, seed)
+    loss = ranking_losses.bradley_terry_loss
+    return _fitted(_Preferred(model), training, validation, loss, schedule, seed, metric, followed)
 
 
 def preference_accuracy(differences: Tensor, preferences: Tensor) -> float:
@@ -347,24 +305,39 @@ def preference_accuracy(differences: Tensor, preferences: Tensor) -> float:
     return ((agreement + 1) / 2).double().mean().item()
 
 
-def _network(network: str | nn.Module, arguments: Mapping[str, object] | None, seed: int) -> nn.Module:
+def _network(network: nn.Module | Mapping[str, object], seed: int) -> nn.Module:
     if isinstance(network, nn.Module):
-        if arguments:
-            raise InputError(f"arguments {dict(arguments)} for a network that is there; expected none")
         return copy.deepcopy(network).to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        created = models.create("siamese_fr", variant=network, **(arguments or {}))
+        created = models.create("siamese_fr", **network)
     return created.to(memory_format=torch.channels_last)
 
 
-def _fitted(model: nn.Module, wrapped: nn.Module, training: PairBatches, validation: PairBatches | None, loss,
-            schedule: Schedule, seed: int, checkpoint, metric, log,
-            observe: Observe | None) -> FullReference:  # fmt: skip
-    fitted = FullReference(model, None)
-    seen = observe and partial(observe, fitted)
-    fitted.result = fit(wrapped, training, validation, loss, schedule, seed, checkpoint, metric, log, seen)
-    model.eval()
+def _batches(
+    model: nn.Module, read: Read, y: np.ndarray, train: np.ndarray, val: np.ndarray, shown: Shown, seed: int
+) -> tuple[PairBatches, PairBatches | None]:
+    """Of the training and of the validation rows."""
+    batches = partial(PairBatches, read, shown=shown, seed=seed, mean=model.mean, std=model.std)
+    return batches(train, y[train]), batches(val, y[val], train=False) if len(val) else None
+
+
+def _fitted(
+    wrapped: nn.Module,
+    training: PairBatches,
+    validation: PairBatches | None,
+    loss,
+    schedule: Schedule,
+    seed: int,
+    metric: Metric | None,
+    followed: Followed,
+) -> FullReference:
+    fitted = FullReference(wrapped.model, None)
+    seen = followed.observe and partial(followed.observe, fitted)
+    fitted.result = fit(
+        wrapped, training, validation, loss, schedule, seed, followed.checkpoint, metric, followed.log, seen
+    )
+    fitted.model.eval()
     return fitted
 
 
@@ -377,8 +350,3 @@ def _check_rows(where: str, y: np.ndarray, train_rows: np.ndarray, val_rows: np.
     wrong = rows[~np.isfinite(y[rows])]
     if len(wrong):
         raise InputError(f"{where}: {len(wrong)} of {len(rows)} rows have no target, the first is row {wrong[0]}")
-
-
-def _check_whole_files(dataset: Dataset) -> None:
-    if dataset.regions:
-        raise InputError(f"{dataset.name}: images are parts of files; expected a file for each, which the cache reads")

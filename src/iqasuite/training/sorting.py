@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.training.loop import Result, Schedule, fit
-from iqasuite.training.ranking_losses import Loss, correlations, ranks
+from iqasuite.training.ranking_losses import Loss, correlations, ranks, spearman
 
 logger = logging.getLogger(__name__)
 
@@ -236,6 +236,102 @@ def gradient_table(loss: Loss, x: Tensor, y: Tensor, step: float = 0.3, directio
         norm = leaf.grad.norm().item()
         rows.append({"spearman": before, "loss": value.item(), "finite": finite, "norm": norm, "cosine": cosine})
     return pd.DataFrame(rows)
+
+
+def mean_cosines(losses: Mapping[str, Loss], x: Tensor, y: Tensor, steps: Sequence[float] = (0.1, 0.3)) -> pd.DataFrame:
+    """`gradient_table` of several losses, averaged over the vectors.
+
+    Args:
+        losses: by name.
+        x, y: scores and targets (B, n).
+        steps: in standard deviations.
+
+    Returns:
+        A row a loss and step: loss, step, n (vectors with a cosine), finite (share of the vectors), cosine (mean), low,
+        high (95 %).
+    """
+    rows = []
+    for name, loss in losses.items():
+        for step in steps:
+            table = gradient_table(loss, x, y, step)
+            cosines = table["cosine"].dropna()
+            mean, half = cosines.mean(), 1.96 * cosines.std() / len(cosines) ** 0.5
+            rows.append((name, step, len(cosines), table["finite"].mean(), mean, mean - half, mean + half))
+    return pd.DataFrame(rows, columns=["loss", "step", "n", "finite", "cosine", "low", "high"])
+
+
+def one_score_moved(losses: Mapping[str, Loss], n: int = 16) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Losses of n scores, of which one moves from −2.5 to 2.5 standard deviations while the others stay.
+
+    Returns:
+        Positions (401,), the exact loss 1 − Spearman at each, and each smooth loss by name.
+    """
+    truth = vectors(1, n, 5, distributions=["normal"])[0]
+    moving = truth / 2 + vectors(1, n, 6, distributions=["normal"])[0] * 0.3
+    moving = (moving - moving.mean()) / moving.std()
+    positions = np.linspace(-2.5, 2.5, 401)
+    moved = moving.repeat(len(positions), 1)
+    moved[:, 0] = torch.from_numpy(positions).float()
+    exact = 1 - np.array([spearman(row, truth) for row in moved])
+    return (
+        positions,
+        exact,
+        {name: np.array([loss(row, truth).item() for row in moved]) for name, loss in losses.items()},
+    )
+
+
+BATCH_SIZES = (4, 8, 16, 32, 64, 128, 256)
+
+
+def batch_noise(losses: Mapping[str, Loss], seed: int = 0, n: int = 2048, draws: int = 200) -> pd.DataFrame:
+    """What random batches tell of the loss and of the gradient of n scores, whose PLCC with their targets is .8.
+
+    Args:
+        losses: by name.
+        seed: of scores and batches.
+        n: number of scores.
+        draws: batches of each size.
+
+    Returns:
+        A row a loss and size: loss, batch (number of scores), deviation (standard deviation of the batches' values),
+        cosine (mean, of a batch's gradient with that of all n at the same scores).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randn(n, generator=generator)
+    score = 0.8 * target + 0.6 * torch.randn(n, generator=generator)
+    rows = []
+    for name, loss in losses.items():
+        leaf = score.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(loss(leaf, target), leaf)
+        for size in BATCH_SIZES:
+            values, cosines = [], []
+            for _ in range(draws):
+                chosen = torch.randperm(n, generator=generator)[:size]
+                part = score[chosen].clone().requires_grad_()
+                value = loss(part, target[chosen])
+                (own,) = torch.autograd.grad(value, part)
+                values.append(value.item())
+                cosines.append(torch.cosine_similarity(own, slope[chosen], dim=0).item())
+            rows.append((name, size, np.std(values), np.mean(cosines)))
+    return pd.DataFrame(rows, columns=["loss", "batch", "deviation", "cosine"])
+
+
+def spread_of_vectors(width: int, distributions: Sequence[str], count: int = 2000) -> pd.DataFrame:
+    """What tells the distributions apart: distribution, trained on, standard deviation, smallest gap, share of ties.
+
+    Args:
+        width: numbers in a vector.
+        distributions: those that are trained on.
+        count: vectors of each.
+    """
+    rows = []
+    for name in DISTRIBUTIONS:
+        values = vectors(count, width, 7, distributions=[name]).numpy()
+        gaps = np.diff(np.sort(values), axis=1)
+        trained = "yes" if name in distributions else "no"
+        rows.append((name, trained, values.std(), np.median(gaps.min(1)), np.mean(gaps == 0)))
+    columns = ["distribution", "trained on", "standard deviation", "smallest gap (median)", "share of ties"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 @torch.no_grad()
