@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -144,7 +145,7 @@ def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _downloading():
+def _downloading() -> Callable[[str, int, int], None]:
     """A bar on a terminal, a line a tenth of the file (100 MB, where its length is unknown) elsewhere."""
     from tqdm import tqdm
 

@@ -38,17 +38,15 @@ _EXTENSIONS = (  # tar's headers of that kind
 _MOST_HEADERS = 8  # of those in a row
 _MOST_DIRECTORY = 2**26  # bytes of a ZIP's list of entries, which is read at once
 _LONGEST_NOTE = 2**10  # bytes of what a ZIP adds to each entry there
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 _XZ_MEMORY = 2**28  # bytes; `xz -9` needs 65 MiB
 _DAMAGED = (  # what the libraries of the formats raise, also on purpose-made nonsense
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
     *(ValueError, LookupError, ArithmeticError, RuntimeError, MemoryError),
 )
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 def is_archive(name: str) -> bool:

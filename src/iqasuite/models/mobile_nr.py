@@ -143,9 +143,7 @@ class MobileNR(nn.Module):
         if window < 1 or window % 2 == 0:
             raise InputError(f"mobile_nr: window {window}, expected an odd number of positions")
         features = self.features(x.contiguous(memory_format=torch.channels_last)).float()
-        average = partial(
-            F.avg_pool2d, kernel_size=window, stride=1, padding=window // 2, count_include_pad=False
-        )  # of the positions that there are
+        average = partial(F.avg_pool2d, kernel_size=window, stride=1, padding=window // 2, count_include_pad=False)
         given = mean = average(features)
         if self.pool == "moments":
             variance = average(features.square()) - mean.square()
