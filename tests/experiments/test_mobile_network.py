@@ -57,7 +57,7 @@ def test_files_score_as_the_network_does(task, network, weights):
     assert mobile.onnx_difference(predictor, exported, [images[0], images[1][:, :48]]) < 1e-2
     lines = []
     files = mobile.files_to_compare(exported, images, lines.append)
-    assert list(files)[0] == "ONNX float32" and len(files) + len(lines) == 2
+    assert next(iter(files)) == "ONNX float32" and len(files) + len(lines) == 2
     found = mobile.scored_by_files(files, task, inputs, 0)
     assert found.groupby("model").size().to_dict() == dict.fromkeys(files, 4)
     assert found["prediction"].between(0, 100).all()

@@ -147,7 +147,8 @@ def material(run: Run, dataset: str, pairs: Mapping, splits: Mapping, seed: int)
     with_reference = data.images.loc[data.images["reference"] != "", "reference"]
     size = pairs["size"]
     sides = np.array(data.read(with_reference.iloc[0]).shape[:2]) if len(with_reference) else np.array([size, size])
-    rated = pairs_of(data, tuple(int(side) for side in np.round(sides * size / sides.min())))
+    height, width = (int(side) for side in np.round(sides * size / sides.min()))
+    rated = pairs_of(data, (height, width))
     if splits["protocol"] == "faithful":
         split = random_folds(rated.images, 5, seed)
     else:
@@ -274,6 +275,7 @@ def train_networks(
     for fold, seed in _keys(settings["splits"]):
         pairs = material.learnt(fold, settings["pairs"]["left_out"])
         followed = Followed(run.checkpoints / f"{fold}_{seed}.pt", log)
+        began: nn.Module | Mapping
         if network["start"]:
             began, card = before[fold, seed]
         else:
@@ -305,12 +307,13 @@ def _beginning(
 ) -> nn.Module | Mapping:
     """Arguments of a new network; or a network that has learnt preferences, by their official parts."""
     began: nn.Module | Mapping = {name: network[name] for name in ("variant", "width", "grid")}
+    checkpoint = Path(followed.checkpoint or "preferences.pt")
     for name, epochs in network["pretrain"].items():
         preferences = preferences_of(load(name, missing="drop"), (size, size))
         parts = preferences.pairs["part"].to_numpy()
         train, val = (np.flatnonzero(parts == part_) for part_ in ("train", "val"))
         schedule, alike = _schedule(epochs, lr), replace(shown, lightness=None)
-        kept = replace(followed, checkpoint=followed.checkpoint.with_name(f"{name}_{followed.checkpoint.name}"))
+        kept = replace(followed, checkpoint=checkpoint.with_name(f"{name}_{checkpoint.name}"))
         first = pretrain_on_preferences(
             began, preferences, train, val, schedule, seed, alike, preference_accuracy, kept
         )

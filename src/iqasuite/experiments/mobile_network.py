@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ class Pretrained:
 
 def compared_networks(arguments: Mapping) -> dict[str, nn.Module]:
     """This network and others of its kind, untrained, by name: to count their parameters."""
-    others = {"from scratch × 0.25": {"width": 0.25}, "from scratch × 1": {"width": 1.0}}
+    others: dict[str, dict[str, Any]] = {"from scratch × 0.25": {"width": 0.25}, "from scratch × 1": {"width": 1.0}}
     others |= {name: {"base": name, "pretrained": False} for name in ("mobilenet_v2", "mobilenet_v3_small")}
     return {name: create("mobile_nr", **given) for name, given in ({"this": dict(arguments)} | others).items()}
 

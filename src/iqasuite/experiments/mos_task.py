@@ -138,7 +138,7 @@ class MosTask:
         model: str,
         fold: int,
         name: str,
-        scores: Sequence[float],
+        scores: Sequence[float] | np.ndarray,
         seed: int | None = None,
         probabilities: np.ndarray | None = None,
     ) -> pd.DataFrame:

@@ -25,7 +25,7 @@ OF_FILE = "baseline: file and plain statistics"
 
 def shown_at(data: Dataset, display: Sequence[int]) -> tuple[int, int] | None:
     """(height, width) to which images are brought: `display` where given, else as observers saw them; None = as is."""
-    return tuple(display) if display else data.display_size
+    return (display[0], display[1]) if display else data.display_size
 
 
 def features_of(data: Dataset, patches: Mapping, size: tuple[int, int] | None) -> PatchFeatures:

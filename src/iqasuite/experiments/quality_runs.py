@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -54,11 +55,12 @@ def with_weights_of(network: nn.Module, weights: Path | None) -> nn.Module:
     if weights is None:
         return network
     begun_from, card = load_weights(weights)
-    if card["architecture"] == network.card["architecture"]:
+    own = cast("Any", network)  # of an architecture with features in front
+    if card["architecture"] == own.card["architecture"]:
         load_into(network, weights)
     else:
-        network.features.load_state_dict(begun_from.features.state_dict())
-    network.steady = True
+        own.features.load_state_dict(cast("Any", begun_from).features.state_dict())
+    own.steady = True
     return network
 
 
@@ -184,7 +186,7 @@ def _votes_with_shuffled_places(network: nn.Module, inputs: PixelInputs, images:
         order = torch.randperm(features[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
         return features.flatten(2)[..., order.to(features.device)].view_as(features)
 
-    hook = network.features.register_forward_hook(shuffle)
+    hook = network.get_submodule("features").register_forward_hook(shuffle)
     try:
         return predict_quality(network, inputs, images)[0]
     finally:

@@ -95,7 +95,7 @@ def quadrants_mean(crowd: Dataset) -> pd.Series:
     return crowd.votes["vote"].groupby(whole.to_numpy()).mean()
 
 
-def tests_compared(tests: Mapping[str, Dataset], n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+def compared_tests(tests: Mapping[str, Dataset], n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Several tests of the same images beside each other.
 
     Args:

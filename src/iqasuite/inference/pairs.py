@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -128,8 +129,9 @@ def error_maps(model: nn.Module, reference: np.ndarray, distorted: Sequence[np.n
     """
     device = next(model.parameters()).device
     stacked = torch.from_numpy(np.stack([reference, *distorted])).permute(0, 3, 1, 2).to(device)
-    stacked = normalise(stacked, model.mean, model.std)
-    maps = model.error_map(stacked[:1].expand(len(distorted), -1, -1, -1), stacked[1:])
+    network = cast("Any", model)  # of `models.siamese_fr`
+    stacked = normalise(stacked, network.mean, network.std)
+    maps = network.error_map(stacked[:1].expand(len(distorted), -1, -1, -1), stacked[1:])
     return list(maps.float().cpu().numpy())
 
 

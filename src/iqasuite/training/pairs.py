@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,11 +22,12 @@ from torch import Tensor, nn
 from iqasuite import models
 from iqasuite.datasets.pairs import Preferences
 from iqasuite.errors import InputError
+from iqasuite.images.cache import ImageCache
 from iqasuite.images.crops import grid_crops, normalise, random_crops
 from iqasuite.images.lightness import scaled_lightness
 from iqasuite.training import ranking_losses
 from iqasuite.training.batches import ArrayBatches
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.loop import Schedule, fit
 
 logger = logging.getLogger(__name__)
 
@@ -176,11 +178,11 @@ class FullReference:
     Attributes:
         model: reference and distorted (B, 3, H, W), normalised -> scores (B,), on the scale of the targets; for
             `inference.pairs.save_full_reference`.
-        result: of the training loop; None while it runs.
+        result: the `Result` of the training loop; None while it runs.
     """
 
     model: nn.Module
-    result: Result | None
+    result: Any
 
 
 def srocc(scores: Tensor, targets: Tensor) -> float:
@@ -332,7 +334,7 @@ def _fitted(
     metric: Metric | None,
     followed: Followed,
 ) -> FullReference:
-    fitted = FullReference(wrapped.model, None)
+    fitted = FullReference(cast("nn.Module", wrapped.model), None)
     seen = followed.observe and partial(followed.observe, fitted)
     fitted.result = fit(
         wrapped, training, validation, loss, schedule, seed, followed.checkpoint, metric, followed.log, seen

@@ -18,7 +18,7 @@ from iqasuite.errors import InputError
 from iqasuite.models.reduction import TokenReduction
 from iqasuite.models.sequence import NETWORKS, matched_width, n_parameters, patch_scores
 from iqasuite.training.batches import ArrayBatches
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.loop import Schedule, fit
 from iqasuite.training.losses import mse_loss, mse_plcc_loss, plcc_loss
 from iqasuite.training.patch_features import PatchFeatures
 
@@ -149,12 +149,12 @@ class Regressor:
         model: features (B, T, dim) and mask (B, T) -> scores on the scale of the targets; for
             `weights.save_weights`.
         features: image -> (T, dim).
-        result: of the training loop; None while it runs.
+        result: the `Result` of the training loop; None while it runs.
     """
 
     model: nn.Module
     features: Features
-    result: Result | None
+    result: Any
 
 
 def train_regressor(kind: str, features: Features, targets: Mapping[str, float], train_images: Sequence[str],
