@@ -258,7 +258,7 @@ def test_pairs_that_are_fitted_otherwise_are_another_training(noisy, tmp_path):
     for dataset.fit in ("crop", "letterbox", "crop"):
         pairs = pairs_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache")
         triples = preferences_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache").triples
-        signatures.append([PairBatches(read, [0, 1], [0, 1]).signature() for read in (pairs.pairs, triples)])
+        signatures.append([PairBatches(read, [0, 1], [0, 1], Shown()).signature() for read in (pairs.pairs, triples)])
     assert signatures[0] == signatures[2] and not set(signatures[0]) & set(signatures[1])
 
 

@@ -204,6 +204,7 @@ def method_name(network: Mapping, losses: Mapping[str, float]) -> str:
     """What tables call a network and the losses that it was trained with: "simple, soft ranks, 6 epochs".
 
     Args:
+        losses: weights of losses by name.
         network: variant, and a note (may be empty).
     """
     return ", ".join(filter(None, (network["variant"], ranking_losses.title(losses), network["note"])))

@@ -76,6 +76,7 @@ def compared_methods(run: Run, dataset: str, pairs: Mapping, n_splits: int, seed
     """The methods of a suite whose predictions lie in `work/<suite>/pair_predictions/`.
 
     Args:
+        run: whose folders are read and written.
         dataset, pairs, seed: as of `full_reference.material`.
         n_splits: number of splits by photograph.
 
@@ -121,6 +122,7 @@ def over_the_others(compared: Compared, factor: str, n_boot: int, seed: int) -> 
     Only losses that all networks were trained with are taken, and the first seed: one network a cell.
 
     Args:
+        compared: of `compared_methods`.
         factor: "loss" or "variant".
         n_boot, seed: of the resampling.
 
@@ -205,6 +207,7 @@ def votes_on(compared: Compared, name: str, metrics: Sequence[str], side: int) -
     """Networks, their ensembles, metrics and the consensus that made the labels, on a set that observers rated.
 
     Args:
+        compared: of `compared_methods`.
         name: of the set.
         metrics: beside the networks.
         side: shorter side in pixels to which pairs are brought; 0 = as the set was shown.
@@ -225,6 +228,7 @@ def by_source(votes: Votes, scores: pd.DataFrame, chosen: str) -> pd.DataFrame:
     """`source_scores` of the four best metrics, PSNR, the six best networks, and the chosen one with its ensemble.
 
     Args:
+        votes: of `votes_on`.
         scores: of `votes`, with metric "srocc".
         chosen: name of the method.
     """
@@ -237,6 +241,7 @@ def against_rival(votes: Votes, scores: pd.DataFrame, chosen: str, rival: str) -
     """The chosen method, its ensemble and the best one on these votes, each compared with a metric by photograph.
 
     Args:
+        votes: of `votes_on`.
         scores, chosen: as of `by_source`.
         rival: title of the metric.
 

@@ -160,6 +160,7 @@ def srocc_by_size(
     """SROCC of networks on the test part, its images brought to smaller sizes.
 
     Args:
+        task: set, splits and seed (`mos_task.MosTask`).
         trained: fold -> network.
         shown_at: (height, width) in pixels at which they were trained.
         sizes: lengths in pixels of the shorter side.

@@ -30,6 +30,8 @@ def held_out_predictions(material: Material, networks: Networks, viewing: Mappin
     """What networks predict for the parts that did not teach them.
 
     Args:
+        material: the pairs, their labels and splits (`full_reference.Material`).
+        networks: what was trained (`full_reference.Networks`).
         viewing: crop (side of tiles in pixels), reduce_to (0: every pixel counts) and views, as of
             `inference.pairs.predict_pairs`. The validation part is seen in one view.
 
@@ -90,6 +92,8 @@ def vote_predictions(material: Material, networks: Networks, rated: Mapping, vie
     A network is asked only about photographs that taught it nothing, told apart by their names.
 
     Args:
+        material: the pairs, their labels and splits (`full_reference.Material`).
+        networks: what was trained (`full_reference.Networks`).
         rated: sets (names), side (shorter side in pixels to which pairs are brought; 0: as the set was shown) and peers
             (metrics of `models.metrics.piq_metrics.METRICS`).
         viewing: as of `held_out_predictions`.
@@ -167,6 +171,9 @@ def save_networks(
     """Weights and cards of all networks: `work/<suite>/weights/<run>_<fold>_<seed>.safetensors`.
 
     Args:
+        run: whose folders are read and written.
+        material: the pairs, their labels and splits (`full_reference.Material`).
+        networks: what was trained (`full_reference.Networks`).
         predictions: of `held_out_predictions`; the test part's scores go onto the card.
         viewing: crop and reduce_to, by which the networks are to be shown images.
         facts: further ones for the cards, such as losses and start.

@@ -32,6 +32,7 @@ def features_of(data: Dataset, patches: Mapping, size: tuple[int, int] | None) -
     """Features of the patches of all rated images of a set.
 
     Args:
+        data: the data set.
         patches: `base`, `size`, `overlap`, `taps` and `pooling` of `training.patch_features.extract`.
         size: (height, width) to which images are brought first; None = their own.
     """
@@ -71,6 +72,7 @@ def regression(
     The training part is fitted; the validation part chooses the settings.
 
     Args:
+        task: set, splits and seed (`mos_task.MosTask`).
         vectors: index image.
         label: name of the method; ", refit" is added where it was.
         kind: "svr" or "ridge", see `training.regressors.fit_pooled`.
@@ -94,6 +96,7 @@ def rule(task: MosTask, quality: pd.Series, label: str) -> pd.DataFrame:
     """Predictions frame of what needs no training, for the val and test parts of every split.
 
     Args:
+        task: set, splits and seed (`mos_task.MosTask`).
         quality: image -> score, higher = better, on any scale.
         label: name of the method.
     """

@@ -202,6 +202,7 @@ def sequences_of(
     """What networks read of the rated images of another set.
 
     Args:
+        features: of `features_of`.
         other: of parts of images of the set that `features` are of, or of other images.
         patches, size: settings of the features, see `patch_methods`; a set that was shown at several sizes stays so.
         order: in which patches are read.

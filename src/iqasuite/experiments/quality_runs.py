@@ -68,6 +68,7 @@ def schedule_of(training: Mapping, constant: bool = False) -> Schedule:
     """Schedule of `epochs` and `lr`: AdamW along a cosine after an epoch of warm-up.
 
     Args:
+        training: the settings `epochs` and `lr`.
         constant: Adam at one learning rate, without weight decay and clipping, as TRCNN was trained by its author.
     """
     how = {name: training[name] for name in ("epochs", "lr")}
@@ -89,6 +90,7 @@ def train_folds(
     """One network for every fold of the task.
 
     Args:
+        task: set, splits and seed (`mos_task.MosTask`).
         make: gives the network as training starts.
         inputs: how images reach it.
         schedule, loss: of `training.quality.train_on_fold`.
@@ -127,11 +129,10 @@ def quality_predictions(
     """Predictions frame of one network a fold: its test part, and its validation part unless that was learnt from.
 
     Args:
+        task: set, splits and seed (`mos_task.MosTask`).
         trained: fold -> network.
         inputs: how images reach the networks.
-        dataset, split: whose images are predicted, and how they are split.
         label: name of the method.
-        protocol, seed: as the frame's columns.
         refit: whether the validation part was learnt from.
     """
     frames = []
@@ -164,6 +165,8 @@ def srocc_with_shuffled_places(
     """SROCC on the test part as it is, and with the positions of the feature map shuffled, in one way for all images.
 
     Args:
+        inputs: how images reach the networks.
+        task: set, splits and seed (`mos_task.MosTask`).
         trained: fold -> network with a feature map `features` (B, C, h, w).
         predictions: of these networks.
 
@@ -204,6 +207,8 @@ def quality_card(
     """The card of one fold's network, for `training.quality.save_quality`.
 
     Args:
+        task: set, splits and seed (`mos_task.MosTask`).
+        fold: whose network it is.
         about: title, trained_on, limits: sentences.
         predictions: of all folds; this one's test part gives its own score, and those of the rank baselines.
         medians: rows of `benchmark.median_scores` of this method.
@@ -249,6 +254,8 @@ def save_networks(
     """Write the network of every fold with its card, as `<run>_<fold>_<seed>.safetensors`.
 
     Args:
+        run: whose folders are read and written.
+        task: set, splits and seed (`mos_task.MosTask`).
         trained: fold -> network.
         predictions, medians, about: as in `quality_card`.
         shorter_side: pixels to which an image's shorter side is brought.
