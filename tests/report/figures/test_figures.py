@@ -393,3 +393,13 @@ def test_maps_of_a_crowd_are_a_choice_or_have_no_names():
     table = pd.DataFrame({"aio": a, "observer": o, "metric": "accuracy", "value": 0.5} for a in people for o in people)
     fig = figures.cross_comparison_map(table)
     assert max(fig.get_size_inches()) < 11 and not fig.axes[0].get_xticks().size
+
+
+def test_a_crowds_ratings_fit_on_a_page(rng):
+    people = [f"user{n}" for n in range(1, 101)]
+    table = pd.DataFrame({"observer": people, "n": 40, "srocc": 0.9, "low": 0.8, "high": 0.95})
+    fig = figures.agreement_plot(table)
+    assert fig.get_size_inches()[1] == 12 and not fig.axes[0].get_yticks().size
+    own = pd.concat([pd.DataFrame({"observer": name, "session": 1, "vote": rng.integers(1, 6, 20)}) for name in people])
+    fig = figures.votes_histogram(own)
+    assert "42 of 100 observers" in texts(fig) and len(fig.axes) == 42

@@ -16,6 +16,7 @@ from iqasuite.report.figures.style import (
     GRAY,
     GREEN,
     LIGHT,
+    MANY,
     ORANGE,
     PALETTE,
     SEQUENTIAL,
@@ -121,9 +122,12 @@ def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
     fig = new_figure(size + 0.9, size)
     ax = fig.subplots()
     shown = ax.imshow(table, cmap=SEQUENTIAL)
-    names = [readable(name, 24) for name in order]
-    ax.set_xticks(range(len(order)), names, rotation=90)
-    ax.set_yticks(range(len(order)), names)
+    if len(order) <= MANY:
+        names = [readable(name, 24) for name in order]
+        ax.set_xticks(range(len(order)), names, rotation=90)
+        ax.set_yticks(range(len(order)), names)
+    else:
+        ax.set(xticks=[], yticks=[], xlabel=f"{len(order)} observers, by mean agreement", ylabel="the same")
     if len(order) <= 24:
         middle = (np.nanmin(table.to_numpy()) + np.nanmax(table.to_numpy())) / 2
         for i in range(len(order)):

@@ -25,6 +25,7 @@ from iqasuite.report.figures.style import (
     rows_axis,
     signed,
     small_multiples,
+    some,
     styled,
 )
 
@@ -39,7 +40,7 @@ def votes_histogram(votes: pd.DataFrame) -> Figure:
     Args:
         votes: votes frame.
     """
-    observers = natural_order(votes["observer"])
+    observers, chosen = some(natural_order(votes["observer"]))
     sessions = sorted(votes["session"].unique())
     per_row = min(7, len(observers))
     fig, axes = small_multiples(len(observers), per_row, (max(1.45, 10 / per_row), 1.7), sharex=True, sharey=True)
@@ -58,6 +59,8 @@ def votes_histogram(votes: pd.DataFrame) -> Figure:
     if len(sessions) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper right", ncols=len(sessions))
+    if chosen:
+        fig.suptitle(chosen)
     return fig
 
 
@@ -69,7 +72,7 @@ def votes_over_mos(votes: pd.DataFrame, mos: pd.Series) -> Figure:
         votes: votes frame.
         mos: mean opinion score on the vote scale, index image.
     """
-    observers = natural_order(votes["observer"])
+    observers, chosen = some(natural_order(votes["observer"]))
     per_row = min(7, len(observers))
     fig, axes = small_multiples(len(observers), per_row, (max(1.45, 10 / per_row), 1.75), sharex=True, sharey=True)
     jitter = np.random.default_rng(7)  # only spreads dots that would hide each other
@@ -85,6 +88,8 @@ def votes_over_mos(votes: pd.DataFrame, mos: pd.Series) -> Figure:
         ax.set(xticks=VOTES, yticks=VOTES, xlim=(0.8, 5.2), ylim=(0.6, 5.4))
     fig.supxlabel("mean opinion score of the image (in brackets: the person's mean vote minus it)", fontsize=9)
     fig.supylabel("vote", fontsize=9)
+    if chosen:
+        fig.suptitle(chosen)
     return fig
 
 

@@ -14,6 +14,7 @@ from iqasuite.report.figures.style import (
     CEILING_COLOUR,
     GRAY,
     LIGHT,
+    MANY,
     PALETTE,
     VERMILLION,
     bands,
@@ -37,7 +38,6 @@ LABELS = {
     "cross_entropy": "cross-entropy of the votes (nats)",
 }
 LOWER_IS_BETTER = {"mae", "mse_hard", "mse_expected", "rmse", "cross_entropy", "kl_divergence"}
-MANY = 60  # observers, from which on a figure has no room for their names
 _BASELINE_MARKERS = ("s", "^", "D", "v", "P", "X")
 
 

@@ -21,6 +21,8 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", 
 PALETTE = (BLUE, VERMILLION, PURPLE, ORANGE, SKY, "#000000")
 GRAY, LIGHT = "#767676", "#d9d9d9"
 CEILING_COLOUR = GREEN
+LARGEST = 12.0  # inches of a side that a page can show
+MANY = 60  # rows, from which on there is no room for their names
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 _UNSEEN = 0.3  # gray levels of mean error: smoothed edges of letters; photographs have 3
 
@@ -83,8 +85,16 @@ def png_of(fig: Figure, dpi: int | str = "figure") -> bytes:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches whose parts never overlap."""
-    return NotebookFigure(figsize=(width, height), layout="constrained")
+    """An empty figure of this size in inches, at most 12 a side, whose parts never overlap."""
+    return NotebookFigure(figsize=(min(width, LARGEST), min(height, LARGEST)), layout="constrained")
+
+
+def some(observers: Sequence[str], most: int = 42) -> tuple[list[str], str]:
+    """Observers that get a panel each, evenly chosen where there are too many, and what is to be said of that."""
+    if len(observers) <= most:
+        return list(observers), ""
+    places = np.linspace(0, len(observers) - 1, most).round().astype(int)
+    return [observers[place] for place in places], f"{most} of {len(observers)} observers"
 
 
 def small_multiples(n: int, per_row: int, panel: tuple[float, float], **shared) -> tuple[Figure, list[Axes]]:
@@ -121,10 +131,14 @@ def letters(inches: float, size: float = 9) -> int:
 
 
 def rows_axis(ax: Axes, names: Sequence[str], longest: int = 56) -> None:
-    """One row per name (`readable`), the first on top, with faint lines to follow."""
-    ax.set_yticks(range(len(names)), [readable(name, longest) for name in names])
+    """One row per name (`readable`), the first on top, with faint lines to follow; more than 60 have no names."""
+    if len(names) <= MANY:
+        ax.set_yticks(range(len(names)), [readable(name, longest) for name in names])
+        ax.grid(True, axis="y")
+    else:
+        ax.set_yticks([])
+        ax.set_ylabel(f"{len(names)} rows")
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(True, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 
