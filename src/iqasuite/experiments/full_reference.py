@@ -258,7 +258,7 @@ def train_networks(
         settings: groups of settings: splits (folds, seeds), pairs (left_out), network (variant, width, grid; start: run
             of this suite whose networks of the same fold and seed are trained further; pretrain: sets of preferences
             that are learnt from first, and for how many epochs), losses (name -> weight), training (epochs, batch_size,
-            lr, lightness, sorter) and viewing (crop, views).
+            lr, relight: half of the pairs lighter or darker, sorter) and viewing (crop, views).
         log: takes one line an epoch.
 
     Raises:
