@@ -12,8 +12,6 @@ from iqasuite.experiments.parameters import declared_parameters, fits
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 MOST_PARAMETERS, LONGEST_CELL = 12, 15
 IMPORTS = (ast.Import, ast.ImportFrom)
-# Notebooks from before the rules of `breaches`. Take out one that obeys them (a test asks for it), and add none.
-OLD = {"13_benchmark"}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -108,16 +106,8 @@ def _to_themselves(node: ast.AST) -> set[str]:
     return {name for name, value in pairs if isinstance(value, ast.Name) and value.id == name}
 
 
-def test_is_thin_unless_it_is_old(path):
-    found = breaches(path)
-    if path.stem in OLD:
-        assert found, f"{path.stem} obeys now: take it out of OLD"
-    else:
-        assert not found
-
-
-def test_old_ones_exist():
-    assert not OLD - {path.stem for path in NOTEBOOKS}
+def test_is_thin(path):
+    assert not breaches(path)
 
 
 THIN = ("from iqasuite.experiments.run import Run\nrun = Run.from_notebook()", "run.finish()")

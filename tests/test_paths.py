@@ -8,10 +8,36 @@ from iqasuite.paths import replacing, safe_name, write_atomic
 
 PLAIN = ["Obs1", "user 10", "Zoë", "O'Brien", "李四", "a.b", "run_Obs1", "confusion_A_on_B", "-x", "COM10"]
 ODD = [
-    "../x", "a/b", "a\\b", "CON", "con", "nul.txt", "Lpt1", "a\nb", "a\x00b", "", ".", "..", ".hidden", "a ", "a.",
-    " a", "C:x", "a|b", "<script>", "x" * 300, "é" * 300, "x" * 300 + "y", "\ud800", "a*", "a?", "a[b]", "~",
-    "a\u202eb", "a\tb",
-]  # fmt: skip
+    "../x",
+    "a/b",
+    "a\\b",
+    "CON",
+    "con",
+    "nul.txt",
+    "Lpt1",
+    "a\nb",
+    "a\x00b",
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "a ",
+    "a.",
+    " a",
+    "C:x",
+    "a|b",
+    "<script>",
+    "x" * 300,
+    "é" * 300,
+    "x" * 300 + "y",
+    "\ud800",
+    "a*",
+    "a?",
+    "a[b]",
+    "~",
+    "a\u202eb",
+    "a\tb",
+]
 
 
 @pytest.mark.parametrize("text", PLAIN)

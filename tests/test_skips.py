@@ -17,8 +17,12 @@ def test_three(real_weights): real_weights("alexnet.safetensors")
 def test_four(): pytest.skip("chromium is not on PATH")
 def test_five(): pass
 """
-COUNTED = ("4 skipped", "   2 kodak24 is not in IQASUITE_DATA", "   1 alexnet.safetensors is not in IQASUITE_WEIGHTS",
-           "   1 chromium is not on PATH")  # fmt: skip
+COUNTED = (
+    "4 skipped",
+    "   2 kodak24 is not in IQASUITE_DATA",
+    "   1 alexnet.safetensors is not in IQASUITE_WEIGHTS",
+    "   1 chromium is not on PATH",
+)
 
 
 @pytest.fixture
@@ -55,6 +59,7 @@ def test_without_real_data_skips_are_counted_only(run):
 def test_with_all_real_data_nothing_is_said(run, tmp_path):
     (tmp_path / "kodak24").mkdir()
     (tmp_path / "alexnet.safetensors").touch()
-    done = run("--deselect", "tests/test_small.py::test_four", IQASUITE_DATA=str(tmp_path),
-               IQASUITE_WEIGHTS=str(tmp_path))  # fmt: skip
+    done = run(
+        "--deselect", "tests/test_small.py::test_four", IQASUITE_DATA=str(tmp_path), IQASUITE_WEIGHTS=str(tmp_path)
+    )
     assert done.returncode == 0 and "skipped" not in done.stdout

@@ -23,10 +23,15 @@ from iqasuite.weights.catalogue import available
 from iqasuite.weights.files import save_weights
 
 CARD = {
-    "title": "a small network <b>", "trained_on": "nothing", "limits": "says nothing", "scores": {"srocc, test": 0.25},
-    "scale": {"name": "continuous", "low": 0, "high": 100}, "preprocessing": {"shorter_side": 64},
-    "rank_baselines": {"srocc, test": {"sharpness": [0.3, 0.2, 0.4]}}, "caution": "No measure <of> quality.",
-}  # fmt: skip
+    "title": "a small network <b>",
+    "trained_on": "nothing",
+    "limits": "says nothing",
+    "scores": {"srocc, test": 0.25},
+    "scale": {"name": "continuous", "low": 0, "high": 100},
+    "preprocessing": {"shorter_side": 64},
+    "rank_baselines": {"srocc, test": {"sharpness": [0.3, 0.2, 0.4]}},
+    "caution": "No measure <of> quality.",
+}
 
 
 @pytest.fixture
@@ -44,8 +49,12 @@ def networks(project, monkeypatch):
     save_weights(models.create("mobile_nr", width=0.25), folder / "small.safetensors", CARD)
     for name in ("Ada", "Bo"):
         aio = models.create("vit_iqa", size="tiny", image_size=64)
-        card = {**CARD, "title": f"AIO of {name}, simulated", "observer": name,
-                "scale": {"name": "ACR", "low": 1, "high": 5}}  # fmt: skip
+        card = {
+            **CARD,
+            "title": f"AIO of {name}, simulated",
+            "observer": name,
+            "scale": {"name": "ACR", "low": 1, "high": 5},
+        }
         save_weights(aio, folder / "two" / f"{name}.safetensors", card)
     return answers.Networks(available())
 
@@ -64,8 +73,10 @@ def film(folder, kind: str, **more):
 def declared_png(width: int, height: int) -> bytes:
     """A PNG of a few bytes that says it has so many pixels."""
     parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0" * 1000))]
-    chunks = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-              for kind, data in (*parts, (b"IEND", b""))]  # fmt: skip
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (*parts, (b"IEND", b""))
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -135,10 +146,13 @@ def test_what_is_no_picture_is_refused(uploads):
     whole = io.BytesIO()
     Image.fromarray(photograph()).save(whole, "JPEG")
     contents = {
-        "text.png": b"this is no picture", "empty.png": b"", "cut.jpg": whole.getvalue()[:1500],
-        "page.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "program.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n"
-        b"%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", "few.png": declared_png(300, 300),
-    }  # fmt: skip
+        "text.png": b"this is no picture",
+        "empty.png": b"",
+        "cut.jpg": whole.getvalue()[:1500],
+        "page.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "program.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n",
+        "few.png": declared_png(300, 300),
+    }
     for name, content in contents.items():
         (uploads / name).write_bytes(content)
         assert refused(uploads / name, uploads).startswith(f"{name}: ")
@@ -296,15 +310,26 @@ def test_examples_are_the_same_each_time(tmp_path):
 
 HERE = "http://127.0.0.1:7860"
 WRITES = [  # headers of a browser or a program, and whether they may write
-    ({}, True), ({"origin": HERE, "sec-fetch-site": "same-origin"}, True), ({"origin": HERE}, True),
-    ({"sec-fetch-site": "same-origin"}, True), ({"origin": HERE.upper()}, True), ({"sec-fetch-site": "none"}, True),
-    ({"origin": "https://example.org", "sec-fetch-site": "cross-site"}, False), ({"origin": "null"}, False),
-    ({"origin": "https://example.org"}, False), ({"sec-fetch-site": "cross-site"}, False), ({"origin": ""}, False),
-    ({"origin": "http://127.0.0.1:8888", "sec-fetch-site": "same-site"}, False), ({"origin": "http://[::1"}, False),
-    ({"origin": "http://127.0.0.1"}, False), ({"origin": f"{HERE}.example.org"}, False), ({"origin": "file://"}, False),
+    ({}, True),
+    ({"origin": HERE, "sec-fetch-site": "same-origin"}, True),
+    ({"origin": HERE}, True),
+    ({"sec-fetch-site": "same-origin"}, True),
+    ({"origin": HERE.upper()}, True),
+    ({"sec-fetch-site": "none"}, True),
+    ({"origin": "https://example.org", "sec-fetch-site": "cross-site"}, False),
+    ({"origin": "null"}, False),
+    ({"origin": "https://example.org"}, False),
+    ({"sec-fetch-site": "cross-site"}, False),
+    ({"origin": ""}, False),
+    ({"origin": "http://127.0.0.1:8888", "sec-fetch-site": "same-site"}, False),
+    ({"origin": "http://[::1"}, False),
+    ({"origin": "http://127.0.0.1"}, False),
+    ({"origin": f"{HERE}.example.org"}, False),
+    ({"origin": "file://"}, False),
     ({"origin": "https://example.org", "x-forwarded-host": "example.org"}, False),
-    ({"origin": HERE, "sec-fetch-site": "cross-site"}, False), ({"origin": "http://localhost:7860"}, False),
-]  # fmt: skip
+    ({"origin": HERE, "sec-fetch-site": "cross-site"}, False),
+    ({"origin": "http://localhost:7860"}, False),
+]
 
 
 def client(host: str, share: bool = False, base: str = HERE):

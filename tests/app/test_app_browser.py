@@ -47,8 +47,14 @@ def place(tmp_path_factory) -> Path:
         made.append((f"two/{name}", aio, name, "aio", 64))
     for name, model, observer, scale, side in made:
         title = f"AIO of {observer}, simulated" if observer else "a small network"
-        card = {"title": title, "trained_on": "nothing at all", "observer": observer, "scale": SCALES[scale],
-                "preprocessing": {"shorter_side": side}, "scores": {"srocc, test": 0.25}}  # fmt: skip
+        card = {
+            "title": title,
+            "trained_on": "nothing at all",
+            "observer": observer,
+            "scale": SCALES[scale],
+            "preprocessing": {"shorter_side": side},
+            "scores": {"srocc, test": 0.25},
+        }
         save_weights(model, root / "weights" / f"{name}.safetensors", card)
     return root
 
@@ -62,8 +68,12 @@ def address(place):
     uploads = place / "tmp"
     uploads.mkdir()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("GRADIO", "IQASUITE"))}
-    environment |= {"IQASUITE_WEIGHTS": str(place / "weights"), "TMPDIR": str(uploads), "OMP_NUM_THREADS": "1",
-                    "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    environment |= {
+        "IQASUITE_WEIGHTS": str(place / "weights"),
+        "TMPDIR": str(uploads),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     command = [sys.executable, "-c", f"from iqasuite.app import serve; serve(port={port})"]
     with open(place / "log", "w") as log:
         server = subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=subprocess.STDOUT)

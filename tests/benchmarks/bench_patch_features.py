@@ -142,13 +142,23 @@ def compare(name: str, n_images: int, rounds: int) -> list[dict]:
     slow, rows = seconds["one by one, float32"], []
     for way, spent in seconds.items():
         ratios = [a / b for a, b in zip(slow, spent, strict=True)]
-        rows.append({
-            "benchmark": "patch_features", "network": name, "weights": weights, "way": way,
-            "patches_per_s": 1 / statistics.median(spent), "ratio": statistics.median(slow) / statistics.median(spent),
-            "lowest_ratio": min(ratios), "highest_ratio": max(ratios), "gflop_per_patch": flops / 1e9,
-            "bf16_gflops_of_machine": statistics.median(rates) / 1e9,
-            "srocc_with_float32": agreed if way.endswith("bf16") else 1.0, "n": each * len(images), "rounds": rounds,
-        })  # fmt: skip
+        rows.append(
+            {
+                "benchmark": "patch_features",
+                "network": name,
+                "weights": weights,
+                "way": way,
+                "patches_per_s": 1 / statistics.median(spent),
+                "ratio": statistics.median(slow) / statistics.median(spent),
+                "lowest_ratio": min(ratios),
+                "highest_ratio": max(ratios),
+                "gflop_per_patch": flops / 1e9,
+                "bf16_gflops_of_machine": statistics.median(rates) / 1e9,
+                "srocc_with_float32": agreed if way.endswith("bf16") else 1.0,
+                "n": each * len(images),
+                "rounds": rounds,
+            }
+        )
     return rows
 
 

@@ -71,10 +71,20 @@ def measure() -> pd.DataFrame:
     seconds["intervals and pairwise tests"] = seconds["intervals"] + seconds["pairwise tests"]
     difference = np.abs(resampled.sroccs(scores, mos, some) - by_scipy(scores, mos, some)).max()
     rows = [
-        ("significance", way, spent, seconds["loop over scipy"] / spent, difference, METHODS, IMAGES, RESAMPLES,
-         os.cpu_count(), REPETITIONS)
+        (
+            "significance",
+            way,
+            spent,
+            seconds["loop over scipy"] / spent,
+            difference,
+            METHODS,
+            IMAGES,
+            RESAMPLES,
+            os.cpu_count(),
+            REPETITIONS,
+        )
         for way, spent in seconds.items()
-    ]  # fmt: skip
+    ]
     columns = ["benchmark", "way", "seconds", "ratio", "largest_difference", "methods", "images", "resamples", "cores"]
     return pd.DataFrame(rows, columns=[*columns, "repetitions"])
 

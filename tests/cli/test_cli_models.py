@@ -43,8 +43,16 @@ def weights(tmp_path, command):
 def test_a_line_each(weights, command):
     found = command("models")
     head, one, people, caution = found.stdout.splitlines()
-    assert found.exit_code == 0 and head.split() == ["name", "predicts", "scale", "size", "scores", "sharpness",
-                                                        "licence", "what"]  # fmt: skip
+    assert found.exit_code == 0 and head.split() == [
+        "name",
+        "predicts",
+        "scale",
+        "size",
+        "scores",
+        "sharpness",
+        "licence",
+        "what",
+    ]
     for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.5 ", "0.45 [0.4, 0.5]", "CC0", "A small one"):
         assert fact in one
     assert caution == "mobile_nr: An example."

@@ -81,16 +81,28 @@ def test_train_score_evaluate(study, command, tmp_path):
     of_part = split.groupby("part")["content"].agg(set)
     assert not of_part["train"] & of_part["test"] and not of_part["val"] & (of_part["train"] | of_part["test"])
 
-    tested = ("--test-data", study, "--model", "out/w.safetensors", "--part", "test", "--split", "out/w_split.csv",
-              "--precision", "float32")  # fmt: skip
+    tested = (
+        "--test-data",
+        study,
+        "--model",
+        "out/w.safetensors",
+        "--part",
+        "test",
+        "--split",
+        "out/w_split.csv",
+        "--precision",
+        "float32",
+    )
     found = command("evaluate", *tested, "--format", "csv", "--predictions", "p.csv")
     assert found.exit_code == 0 and found.stderr == NO_INTERVALS
     rows, p = numbers(found), pd.read_csv("p.csv")
     assert set(p["image"]) == set(splits.part(split, 0, "test")) and len(p) == card["n_test"]
     own = {metric: row for (model, metric), row in rows.items() if not model.startswith("baseline")}
     assert [metric for model, metric in rows if model == "baseline: sharpness (rank only)"] == ["srocc"]
-    for model, metric, name in (("baseline: sharpness (rank only)", "srocc", "sharpness"),
-                                ("out/w.safetensors", "srocc above sharpness", "srocc above sharpness")):  # fmt: skip
+    for model, metric, name in (
+        ("baseline: sharpness (rank only)", "srocc", "sharpness"),
+        ("out/w.safetensors", "srocc above sharpness", "srocc above sharpness"),
+    ):
         assert [round(float(rows[model, metric]["value"]), 4)] == beside[name] and not rows[model, metric]["low"]
     assert float(own["mse"]["value"]) == pytest.approx(np.mean((p["prediction"] - p["target"]) ** 2))
     for metric in ("plcc", "srocc", "krcc"):
@@ -102,8 +114,16 @@ def test_train_score_evaluate(study, command, tmp_path):
     assert float(every["low"]) <= float(every["value"]) <= float(every["high"])
     assert float(rows["baseline: mean", "mse"]["value"]) == pytest.approx(p["target"].var(ddof=0))
 
-    scored = command("score", *(study / name for name in p["image"]), "--model", "out/w.safetensors", "--format", "csv",
-                     "--precision", "float32")  # fmt: skip
+    scored = command(
+        "score",
+        *(study / name for name in p["image"]),
+        "--model",
+        "out/w.safetensors",
+        "--format",
+        "csv",
+        "--precision",
+        "float32",
+    )
     values = [float(row["score"]) for row in csv.DictReader(io.StringIO(scored.stdout))]
     np.testing.assert_allclose(values, p["prediction"], atol=1e-5)
 
@@ -226,8 +246,17 @@ def test_an_artificial_observer(study, command, tmp_path):
     assert card["observer"] == "Bob" and card["scale"]["high"] == 5 and "accuracy, test" in card["scores"]
     scored = command("score", study / "c0_0.png", "--observer", "Bob", "--format", "csv")
     assert 1 <= float(scored.stdout.splitlines()[1].split(",")[1]) <= 5
-    own = ("evaluate", "--test-data", study, "--model", "people/Bob", "--part", "test", "--split",
-           "weights/people/Bob_split.csv")  # fmt: skip
+    own = (
+        "evaluate",
+        "--test-data",
+        study,
+        "--model",
+        "people/Bob",
+        "--part",
+        "test",
+        "--split",
+        "weights/people/Bob_split.csv",
+    )
     assert "votes of Bob" in command(*own).stdout and "accuracy" in command(*own).stdout
     assert "votes of Ann" in command(*own, "--observer", "Ann").stdout
     unknown = command("train", "--data", study, "--observer", "Cem", "--output", "x.safetensors")
@@ -256,16 +285,40 @@ def test_a_name_with_its_accent_apart_is_that_name(study, command, tmp_path, for
 
 def test_fine_tuning_and_the_ranking_transformer(study, command, tmp_path):
     first = command("train", "--data", study, "--output", "w.safetensors", *SMALL)
-    tuned = command("train", "--data", study, "--output", "t.safetensors", *SMALL[2:], "--start", "w.safetensors",
-                    "--learning-rate", "1e-9", "--ranking", "none")  # fmt: skip
+    tuned = command(
+        "train",
+        "--data",
+        study,
+        "--output",
+        "t.safetensors",
+        *SMALL[2:],
+        "--start",
+        "w.safetensors",
+        "--learning-rate",
+        "1e-9",
+        "--ranking",
+        "none",
+    )
     assert first.exit_code == tuned.exit_code == 0, tuned.output
     before, after = (load_weights(f"{name}.safetensors")[0].state_dict() for name in "wt")
     assert all(torch.allclose(before[key].float(), after[key].float(), atol=1e-6) for key in before)
     assert json.loads((tmp_path / "t.json").read_text())["start"] == "w.safetensors"
     clash = command("train", "--data", study, "--output", "x.safetensors", "--start", "w.safetensors", "--width", "1")
     assert clash.exit_code == 2 and "--width with --start" in clash.output
-    ranker = command("train", "--data", study, "--model", "trcnn", "--base", "scratch", "--output", "r.safetensors",
-                     *SMALL, "--epochs", "1")  # fmt: skip
+    ranker = command(
+        "train",
+        "--data",
+        study,
+        "--model",
+        "trcnn",
+        "--base",
+        "scratch",
+        "--output",
+        "r.safetensors",
+        *SMALL,
+        "--epochs",
+        "1",
+    )
     assert ranker.exit_code == 0, ranker.output
     assert command("score", study / "c0_0.png", "--model", "r.safetensors").exit_code == 0
 
@@ -281,13 +334,21 @@ def test_models_that_compare(study, command):
 
 @pytest.mark.parametrize(
     ("changed", "word"),
-    [({"--output": "w.pth"}, "expected .safetensors"), ({"--output": "there.safetensors"}, "there already"),
-     ({"--model": "resnet"}, "expected one of mobile_nr"), ({"--ranking": "order"}, "expected one of plcc"),
-     ({"--crop": "99"}, "--crop 99: images are shown at 56×48 pixels (c0_0.png has 56×48); expected a crop of at most"),
-     ({"--data": "no_such_set"}, "'no_such_set': unknown"),
-     ({"--start": "none"}, "'none'"), ({"--learning-rate": "0"}, "lr 0.0"),
-     ({"--model": "trcnn_faithful"}, "unknown argument width")],
-)  # fmt: skip
+    [
+        ({"--output": "w.pth"}, "expected .safetensors"),
+        ({"--output": "there.safetensors"}, "there already"),
+        ({"--model": "resnet"}, "expected one of mobile_nr"),
+        ({"--ranking": "order"}, "expected one of plcc"),
+        (
+            {"--crop": "99"},
+            "--crop 99: images are shown at 56×48 pixels (c0_0.png has 56×48); expected a crop of at most",
+        ),
+        ({"--data": "no_such_set"}, "'no_such_set': unknown"),
+        ({"--start": "none"}, "'none'"),
+        ({"--learning-rate": "0"}, "lr 0.0"),
+        ({"--model": "trcnn_faithful"}, "unknown argument width"),
+    ],
+)
 def test_one_line_says_what_is_wrong(study, command, tmp_path, changed, word):
     (tmp_path / "there.safetensors").touch()
     given = {"--data": study, "--output": "w.safetensors", "--crop": "32", "--width": "0.25"} | changed
@@ -350,12 +411,14 @@ def test_copies_of_several_sizes_are_compared_at_the_display_size(study, command
 
 @pytest.mark.parametrize(
     ("kept", "arguments", "line"),
-    [(lambda v: v[v["content"].isin(["c0", "c1"])], (), "no intervals: 2 contents, expected 3 or more"),
-     (lambda v: v[v["image"].isin(FEW[:2])], (), "plcc, plcc_logistic, srocc, krcc (2 images, expected 3 or more)"),
-     (lambda v: v[v["image"].isin(FEW[:3])], (), "not known: plcc_logistic (3 images, expected 4 or more)"),
-     (lambda v: v.assign(vote=3), (), "srocc, krcc (all 24 targets are 3)"),
-     (lambda v: v[(v["observer"] == "Bob") | v["image"].isin(FEW[:2])], ("--observer", "Ann"), "krcc (2 images")],
-)  # fmt: skip
+    [
+        (lambda v: v[v["content"].isin(["c0", "c1"])], (), "no intervals: 2 contents, expected 3 or more"),
+        (lambda v: v[v["image"].isin(FEW[:2])], (), "plcc, plcc_logistic, srocc, krcc (2 images, expected 3 or more)"),
+        (lambda v: v[v["image"].isin(FEW[:3])], (), "not known: plcc_logistic (3 images, expected 4 or more)"),
+        (lambda v: v.assign(vote=3), (), "srocc, krcc (all 24 targets are 3)"),
+        (lambda v: v[(v["observer"] == "Bob") | v["image"].isin(FEW[:2])], ("--observer", "Ann"), "krcc (2 images"),
+    ],
+)
 def test_evaluate_says_why_a_number_is_not_known(study, command, tmp_path, kept, arguments, line):
     own = copied(study, tmp_path / "own", votes=lambda votes: kept(votes).assign(reference=""))
     scale = {"name": "ACR", "low": 1, "high": 5}
@@ -396,10 +459,14 @@ def test_a_loss_that_is_no_number(study, command, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(("--model", "none"), "'none'"), (("--model", "w", "--part", "test"), "without --split"),
-     (("--model", "w", "--split", "none.csv"), "none.csv"), (("--model", "w", "--observer", "Cem"), "one of Ann, Bob"),
-     (("--model", "w", "--output", "x.png"), "ending '.png'")],
-)  # fmt: skip
+    [
+        (("--model", "none"), "'none'"),
+        (("--model", "w", "--part", "test"), "without --split"),
+        (("--model", "w", "--split", "none.csv"), "none.csv"),
+        (("--model", "w", "--observer", "Cem"), "one of Ann, Bob"),
+        (("--model", "w", "--output", "x.png"), "ending '.png'"),
+    ],
+)
 def test_evaluations_that_cannot_be(study, command, tmp_path, arguments, word):
     scale = {"name": "ACR", "low": 1, "high": 5}
     save_weights(models.create("mobile_nr", width=0.25), tmp_path / "weights" / "w.safetensors", {"scale": scale})

@@ -64,8 +64,10 @@ def test_wrong_columns_are_named():
 def test_texts_are_read_as_they_were_written(tmp_path, kind, name):
     """And numbers that are missing as missing."""
     texts = {c for c in getattr(frames, kind.upper()) if c in ("observer", "image", "content", "model", "dataset")}
-    row = {c: 1.0 if c in ("fold", "vote", "session", "position", "n_votes", "n", "seed") else np.nan
-           for c in getattr(frames, kind.upper())}  # fmt: skip
+    row = {
+        c: 1.0 if c in ("fold", "vote", "session", "position", "n_votes", "n", "seed") else np.nan
+        for c in getattr(frames, kind.upper())
+    }
     row |= dict.fromkeys(texts, name) | {"metric": "mae", "part": "test"}
     frame = frames.validate(pd.DataFrame([row])[list(getattr(frames, kind.upper()))], kind)
     frame.to_csv(tmp_path / "f.csv", index=False)

@@ -129,12 +129,16 @@ def test_a_damaged_set_is_made_again(photographs, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"photographs": []}, "pseudo-labels of 0 photographs"), ({"metrics": {}}, "0 metrics"),
-     ({"kinds": ("blur", "fog")}, "distortion 'fog': expected some of jpeg"),
-     ({"size": 8}, "size=8, places=1: expected 16 and 1 or more"), ({"places": 0}, "places=0"),
-     ({"size": 5000}, "china.jpg: 640×427 pixels; expected 5000 or more"),
-     ({"metrics": {"broken": lambda r, d: torch.full((len(r),), torch.nan)}}, "metric 'broken' gives nan")],
-)  # fmt: skip
+    [
+        ({"photographs": []}, "pseudo-labels of 0 photographs"),
+        ({"metrics": {}}, "0 metrics"),
+        ({"kinds": ("blur", "fog")}, "distortion 'fog': expected some of jpeg"),
+        ({"size": 8}, "size=8, places=1: expected 16 and 1 or more"),
+        ({"places": 0}, "places=0"),
+        ({"size": 5000}, "china.jpg: 640×427 pixels; expected 5000 or more"),
+        ({"metrics": {"broken": lambda r, d: torch.full((len(r),), torch.nan)}}, "metric 'broken' gives nan"),
+    ],
+)
 def test_bad_input_is_named_and_leaves_nothing(photographs, tmp_path, change, message):
     given = {"photographs": photographs, "metrics": METRICS, **SETTINGS, "root": tmp_path} | change
     with pytest.raises(InputError, match=message):

@@ -63,8 +63,9 @@ def scenes(tmp_path) -> Dataset:
 
 def method(dataset: Dataset, scores, observer: str = "") -> pd.DataFrame:
     images = dataset.images
-    return predictions_frame(dataset.name, "net", "corrected", 3, 0, "test", observer, images["image"], images["mos"],
-                             scores=scores)  # fmt: skip
+    return predictions_frame(
+        dataset.name, "net", "corrected", 3, 0, "test", observer, images["image"], images["mos"], scores=scores
+    )
 
 
 def test_statistics_are_of_images_as_they_were_seen_and_of_their_files(scenes):

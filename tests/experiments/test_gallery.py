@@ -137,10 +137,13 @@ def test_scores_of_models_of_mos_have_a_table_of_their_own(small):
     rows = [
         row | {"model": model, "observer": observer, "metric": metric, "value": value}
         for model, observer, metric, value in [
-            ("aio", "mean", "accuracy", 0.6), ("network", "", "srocc", 0.81), ("network", "", "plcc_logistic", 0.79),
-            ("baseline: size", "", "srocc", 0.2), ("network", "", "accuracy", 0.4),
+            ("aio", "mean", "accuracy", 0.6),
+            ("network", "", "srocc", 0.81),
+            ("network", "", "plcc_logistic", 0.79),
+            ("baseline: size", "", "srocc", 0.2),
+            ("network", "", "accuracy", 0.4),
         ]
-    ]  # fmt: skip
+    ]
     pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
     gallery.build("small")
     text = (small / "README.md").read_text()
@@ -154,10 +157,12 @@ def test_only_what_was_tested_on_the_same_splits_is_ranked_together(small):
     rows = [
         row | {"model": model, "protocol": protocol, "folds": folds, "seeds": seeds, "n": n, "value": value}
         for model, protocol, folds, seeds, n, value in [
-            ("ten", "corrected", "0,1,2,3", "0,1,2", 273, 0.8), ("three", "corrected", "0,1,2", "0", 148, 0.9),
-            ("study", "faithful", "0,1,2,3", "0", 273, 0.95), ("PSNR", "no training", "0,1,2,3", "0", 273, 0.7),
+            ("ten", "corrected", "0,1,2,3", "0,1,2", 273, 0.8),
+            ("three", "corrected", "0,1,2", "0", 148, 0.9),
+            ("study", "faithful", "0,1,2,3", "0", 273, 0.95),
+            ("PSNR", "no training", "0,1,2,3", "0", 273, 0.7),
         ]
-    ]  # fmt: skip
+    ]
     pd.DataFrame(rows).to_csv(small / "scores.csv", index=False)
     gallery.build("small")
     text = (small / "README.md").read_text()
@@ -249,13 +254,27 @@ runs:
 
 
 NAMES = [  # as somebody may be called in a study, or an image
-    "<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "<svg onload=alert(3)><a xlink:href='javascript:a'>",
-    "[click](javascript:alert(4))", "<a href='java&#10;script:alert(5)'>x</a>", "<iframe srcdoc='<script>'>",
-    "<a href=&#100;ata:text/html,x>y</a>", "<style>*{display:none}", "<b onmouseover=alert(6) style='position:fixed'>z",
-    "<!-- the rest", "</details></div></main><table>", "![q](https://example.org/seen.png)", "&lt;script&gt;",
-    "[r]: javascript:1", "<form action=//example.org><input>", "<math><mtext><script>", "a | b `c` *d* \\",
-    "<meta http-equiv=refresh content=0>", "<base href=//e.org>", "# one",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    "<svg onload=alert(3)><a xlink:href='javascript:a'>",
+    "[click](javascript:alert(4))",
+    "<a href='java&#10;script:alert(5)'>x</a>",
+    "<iframe srcdoc='<script>'>",
+    "<a href=&#100;ata:text/html,x>y</a>",
+    "<style>*{display:none}",
+    "<b onmouseover=alert(6) style='position:fixed'>z",
+    "<!-- the rest",
+    "</details></div></main><table>",
+    "![q](https://example.org/seen.png)",
+    "&lt;script&gt;",
+    "[r]: javascript:1",
+    "<form action=//example.org><input>",
+    "<math><mtext><script>",
+    "a | b `c` *d* \\",
+    "<meta http-equiv=refresh content=0>",
+    "<base href=//e.org>",
+    "# one",
+]
 
 
 class Obeyed(HTMLParser):
@@ -290,16 +309,26 @@ def executed(folder: Path, name: str) -> None:
     new, page = nbformat.v4.new_output, f"<p>{name}</p>"
     outputs = [
         new("display_data", data)
-        for data in ({"text/markdown": f"Best: {name}, {name}."}, {"text/html": page, "text/plain": name},
-                     {"text/markdown": f"| a |\n| --- |\n| {name} |"}, {"text/latex": name}, {"image/png": f'">{name}'},
-                     {"application/javascript": f"element.append('{name}')"}, {"image/svg+xml": f"<svg>{name}</svg>"},
-                     {"text/vnd.mermaid": name}, {"application/vnd.jupyter.widget-view+json": {"model_id": name}})
-    ]  # fmt: skip
+        for data in (
+            {"text/markdown": f"Best: {name}, {name}."},
+            {"text/html": page, "text/plain": name},
+            {"text/markdown": f"| a |\n| --- |\n| {name} |"},
+            {"text/latex": name},
+            {"image/png": f'">{name}'},
+            {"application/javascript": f"element.append('{name}')"},
+            {"image/svg+xml": f"<svg>{name}</svg>"},
+            {"text/vnd.mermaid": name},
+            {"application/vnd.jupyter.widget-view+json": {"model_id": name}},
+        )
+    ]
     outputs[1].metadata = {"text/html": {"isolated": True}}
     outputs += [new("stream", text=name), new("error", ename=name, evalue=name, traceback=[name])]
-    cells = [nbformat.v4.new_markdown_cell(f"# T {name}\n\n{name} and $x < y$"), nbformat.v4.new_markdown_cell(name),
-             nbformat.v4.new_code_cell(f"show({name!r})", outputs=outputs, metadata={"alt": f'"{name}'}),
-             nbformat.v4.new_markdown_cell("Last words.")]  # fmt: skip
+    cells = [
+        nbformat.v4.new_markdown_cell(f"# T {name}\n\n{name} and $x < y$"),
+        nbformat.v4.new_markdown_cell(name),
+        nbformat.v4.new_code_cell(f"show({name!r})", outputs=outputs, metadata={"alt": f'"{name}'}),
+        nbformat.v4.new_markdown_cell("Last words."),
+    ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "notebooks" / "good.ipynb")
 
 
@@ -326,17 +355,30 @@ def test_tables_formulas_and_pictures_of_a_notebook_stay(small):
     frame = pd.DataFrame({"a<b": ["<i>"]}, index=["row"])
     new = nbformat.v4.new_output
     table = "| a | b |\n| :-- | --: |\n| **1** | [x](https://e.org/?a=1&b=2) |"
-    outputs = [new("execute_result", {"text/html": frame._repr_html_(), "text/plain": "frame"}),
-               new("display_data", {"text/markdown": table}),
-               new("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"})]  # fmt: skip
-    cells = [nbformat.v4.new_markdown_cell("# A & B\n\n$\\sigma_i$, <sub>2</sub>, `<c>`\n\n> cited"),
-             nbformat.v4.new_code_cell("x < 1 and 'é'", outputs=outputs)]  # fmt: skip
+    outputs = [
+        new("execute_result", {"text/html": frame._repr_html_(), "text/plain": "frame"}),
+        new("display_data", {"text/markdown": table}),
+        new("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"}),
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell("# A & B\n\n$\\sigma_i$, <sub>2</sub>, `<c>`\n\n> cited"),
+        nbformat.v4.new_code_cell("x < 1 and 'é'", outputs=outputs),
+    ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), small / "notebooks" / "good.ipynb")
     page = notebook_page.body(small / "notebooks" / "good.ipynb")
     for part in (
-        '<span class="formula">σ<sub>i</sub></span>', "<sub>2</sub>", "<code>&lt;c&gt;</code>", "<blockquote>",
-        '<table class="dataframe">', "<th>a&lt;b</th>", "&lt;i&gt;", "text-align:right", "<strong>1</strong>",
-        'href="https://e.org/?a=1&amp;b=2"', 'src="data:image/svg+xml;base64,', '<span class="o">&lt;</span>',
-    ):  # fmt: skip
+        '<span class="formula">σ<sub>i</sub></span>',
+        "<sub>2</sub>",
+        "<code>&lt;c&gt;</code>",
+        "<blockquote>",
+        '<table class="dataframe">',
+        "<th>a&lt;b</th>",
+        "&lt;i&gt;",
+        "text-align:right",
+        "<strong>1</strong>",
+        'href="https://e.org/?a=1&amp;b=2"',
+        'src="data:image/svg+xml;base64,',
+        '<span class="o">&lt;</span>',
+    ):
         assert part in page, part
     assert "<style" not in page and "tbody tr th" not in page and notebook_page.clean(page) == page

@@ -12,11 +12,18 @@ def test_each_place_has_the_mean_of_the_patches_that_cover_it():
     values = np.random.default_rng(0).normal(size=len(boxes))
     found = patch_map(values, boxes, cell=1)
     expected = [
-        [np.mean([v for v, (top, left, bottom, right) in zip(values, boxes, strict=True)
-                 if top <= y < bottom and left <= x < right])
-         for x in range(width)]
+        [
+            np.mean(
+                [
+                    v
+                    for v, (top, left, bottom, right) in zip(values, boxes, strict=True)
+                    if top <= y < bottom and left <= x < right
+                ]
+            )
+            for x in range(width)
+        ]
         for y in range(height)
-    ]  # fmt: skip
+    ]
     np.testing.assert_allclose(found, expected)
     np.testing.assert_allclose(patch_map(values, boxes, cell=4), found[2::4, 2::4])
 

@@ -46,10 +46,13 @@ def test_black_stays_black_and_0_is_gray_of_no_light(images):
 
 @pytest.mark.parametrize(
     ("given", "factors", "word"),
-    [(torch.zeros(2, 3, 4, 4), [1, 1], "uint8"), (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [1], "one each"),
-     (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), [-1], "one each"),
-     (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), [1], "expected uint8")],
-)  # fmt: skip
+    [
+        (torch.zeros(2, 3, 4, 4), [1, 1], "uint8"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [1], "one each"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), [-1], "one each"),
+        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), [1], "expected uint8"),
+    ],
+)
 def test_bad_input(given, factors, word):
     with pytest.raises(InputError, match=word):
         scaled_lightness(given, factors)

@@ -70,8 +70,22 @@ def test_odd_sizes_and_plain_images_come_through(kind):
             assert made.shape == image.shape and made.dtype == np.uint8
 
 
-@pytest.mark.parametrize("kind", ["blur", "motion_blur", "lens_blur", "ringing", "pixelation", "resolution", "jitter",
-                                  "sharpening", "contrast_loss", "sparse_sampling", "patch_shift"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "blur",
+        "motion_blur",
+        "lens_blur",
+        "ringing",
+        "pixelation",
+        "resolution",
+        "jitter",
+        "sharpening",
+        "contrast_loss",
+        "sparse_sampling",
+        "patch_shift",
+    ],
+)
 def test_what_moves_detail_only_leaves_a_plain_image_alone(kind):
     plain = np.full((32, 40, 3), (10, 128, 240), np.uint8)
     for image in levels(kind, plain):
@@ -84,10 +98,13 @@ def test_noises_have_their_strength():
         for level in (1, 2, 3):
             noise = KINDS[kind](gray, level, np.random.default_rng(0)).astype(float) - 128
             assert noise.std() == pytest.approx(LEVELS[kind][level - 1], rel=0.03)
-    alike = [np.corrcoef(n[:, 1:].ravel(), n[:, :-1].ravel())[0, 1] for n in (
-        KINDS[kind](gray, 3, np.random.default_rng(0)).astype(float) - 128
-        for kind in ("correlated_noise", "noise", "high_frequency_noise")
-    )]  # fmt: skip
+    alike = [
+        np.corrcoef(n[:, 1:].ravel(), n[:, :-1].ravel())[0, 1]
+        for n in (
+            KINDS[kind](gray, 3, np.random.default_rng(0)).astype(float) - 128
+            for kind in ("correlated_noise", "noise", "high_frequency_noise")
+        )
+    ]
     assert alike[0] > 0.8 and abs(alike[1]) < 0.02 and alike[2] < -0.1
     salted = KINDS["impulse_noise"](gray, 5, np.random.default_rng(0))
     assert (salted != 128).mean() == pytest.approx(LEVELS["impulse_noise"][4], rel=0.05)

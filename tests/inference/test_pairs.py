@@ -56,8 +56,11 @@ def test_eight_views_are_the_eight_symmetries_and_none_of_the_study_s_repeats():
     square = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 6, 6), dtype=np.uint8))
     for views, count in ((ONE, 1), (EIGHT, 8), (STUDY, 20)):
         assert len({_viewed(square, view).numpy().tobytes() for view in views}) == count == len(views)
-    flips = {square.flip(dims).rot90(turns, (-2, -1)).contiguous().numpy().tobytes()
-             for dims in ((), (-1,), (-2,), (-2, -1)) for turns in range(4)}  # fmt: skip
+    flips = {
+        square.flip(dims).rot90(turns, (-2, -1)).contiguous().numpy().tobytes()
+        for dims in ((), (-1,), (-2,), (-2, -1))
+        for turns in range(4)
+    }
     assert flips == {_viewed(square, view).contiguous().numpy().tobytes() for view in EIGHT}
 
 
@@ -83,8 +86,10 @@ def test_one_by_one_and_together_are_the_same_bit_for_bit(variant):
 
 def test_a_score_is_the_network_s_and_the_average_is_over_views_and_models():
     ensemble, (reference, distorted) = [network(), network(seed=1)], pair()
-    x = [normalise(torch.from_numpy(image).permute(2, 0, 1)[None], (0.5,) * 3, (0.5,) * 3) for image in
-         (reference, distorted)]  # fmt: skip
+    x = [
+        normalise(torch.from_numpy(image).permute(2, 0, 1)[None], (0.5,) * 3, (0.5,) * 3)
+        for image in (reference, distorted)
+    ]
     with torch.inference_mode():
         expected = [[model(*x).item(), model(*(y.flip(-1) for y in x)).item()] for model in ensemble]
     values = view_scores(ensemble, [reference], [distorted], (View(), View(0, True)))
@@ -155,13 +160,20 @@ A, B = pair(128, 140)
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [({"distorted": [B[:, :-1]]}, "reference 140×128, distorted 139×128"), ({"distorted": [B[..., 0]]}, "8-bit RGB"),
-     ({"distorted": [B.astype(float)]}, "float64"), ({"distorted": [B, B]}, "expected as many"),
-     ({"reference": [A[:100]], "distorted": [B[:100]]}, "128 or more"), ({"tile": 64}, "tile is 64"),
-     ({"reduce_to": 100}, "reduce_to is 100"),
-     ({"views": (View(), View())}, "each once"), ({"views": ()}, "0 views"), ({"models": []}, "no model"),
-     ({"models": [network(scale="Elo"), network(scale="MOS")]}, "Elo, MOS")],
-)  # fmt: skip
+    [
+        ({"distorted": [B[:, :-1]]}, "reference 140×128, distorted 139×128"),
+        ({"distorted": [B[..., 0]]}, "8-bit RGB"),
+        ({"distorted": [B.astype(float)]}, "float64"),
+        ({"distorted": [B, B]}, "expected as many"),
+        ({"reference": [A[:100]], "distorted": [B[:100]]}, "128 or more"),
+        ({"tile": 64}, "tile is 64"),
+        ({"reduce_to": 100}, "reduce_to is 100"),
+        ({"views": (View(), View())}, "each once"),
+        ({"views": ()}, "0 views"),
+        ({"models": []}, "no model"),
+        ({"models": [network(scale="Elo"), network(scale="MOS")]}, "Elo, MOS"),
+    ],
+)
 def test_bad_input(changes, word):
     given = {"models": network(), "reference": [A], "distorted": [B]}
     with pytest.raises(InputError, match=word):
@@ -171,20 +183,37 @@ def test_bad_input(changes, word):
 def test_weights_keep_their_scale_and_score_alike(tmp_path):
     model = network("attention")
     model.dense.mean.fill_(1449.05), model.dense.std.fill_(121.35)
-    path = save_full_reference(model, tmp_path / "a.safetensors", "Elo", "pipal, training part", {"srocc": 0.8},
-                               tile=160, reduce_to=256, seed=3)  # fmt: skip
+    path = save_full_reference(
+        model,
+        tmp_path / "a.safetensors",
+        "Elo",
+        "pipal, training part",
+        {"srocc": 0.8},
+        tile=160,
+        reduce_to=256,
+        seed=3,
+    )
     loaded, card = load_full_reference(path)
     assert card["scale"] == "Elo" and card["target_mean"] == pytest.approx(1449.05) and card["seed"] == 3
-    assert card["preprocessing"] == {"mean": [0.5] * 3, "std": [0.5] * 3, "smallest": 128, "tile": 160,
-                                     "reduce_to": 256, "order": "reference, distorted"}  # fmt: skip
+    assert card["preprocessing"] == {
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "smallest": 128,
+        "tile": 160,
+        "reduce_to": 256,
+        "order": "reference, distorted",
+    }
     assert np.array_equal(*(predict_pairs(m, [A], [B])[0] for m in (model, loaded)))
 
 
 def test_weights_of_something_else_are_refused(tmp_path):
     path = save_full_reference(network("simple"), tmp_path / "a.safetensors", "MOS", "nothing")
     card = json.loads(path.with_suffix(".json").read_text())
-    changes = {"weights of another": {"arguments": SMALL | {"variant": "bn"}}, "scale 'stars'": {"scale": "stars"},
-               "weights of pair_sorter": {"architecture": "pair_sorter"}}  # fmt: skip
+    changes = {
+        "weights of another": {"arguments": SMALL | {"variant": "bn"}},
+        "scale 'stars'": {"scale": "stars"},
+        "weights of pair_sorter": {"architecture": "pair_sorter"},
+    }
     for word, change in changes.items():
         path.with_suffix(".json").write_text(json.dumps(card | change))
         with pytest.raises(InputError, match=word):

@@ -190,10 +190,13 @@ def test_constant_images_have_scores(folder, command):
 
 @pytest.mark.parametrize(
     ("make", "word"),
-    [(lambda image: image.crop((0, 0, 160, 176)), "160×176 pixels, r.png 168×176"),
-     (lambda image: image.convert("L"), "gray, r.png RGB"), (lambda image: image.convert("CMYK"), "CMYK, r.png RGB"),
-     (lambda image: image.putalpha(100) or image, "with transparency, r.png RGB")],
-)  # fmt: skip
+    [
+        (lambda image: image.crop((0, 0, 160, 176)), "160×176 pixels, r.png 168×176"),
+        (lambda image: image.convert("L"), "gray, r.png RGB"),
+        (lambda image: image.convert("CMYK"), "CMYK, r.png RGB"),
+        (lambda image: image.putalpha(100) or image, "with transparency, r.png RGB"),
+    ],
+)
 def test_pairs_that_are_none(files, command, make, word):
     image = make(Image.fromarray(DISTORTED))
     name = "x.tif" if image.mode == "CMYK" else "x.png"
@@ -214,14 +217,18 @@ def test_ways_to_store_the_same_pixels_are_no_difference(files, command):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(("d.png", "--pairs"), "no reference"), (("none.png", "--reference", "r.png"), "none.png: no such file"),
-     (("d.png", "--reference", "none.png"), "none.png: no such file"),
-     (("d.png", "--reference", "r.png", "--model", "ms_sim"), "model 'ms_sim'"),
-     (("d.png", "--reference", "r.png", "--model", "psnr", "--model", "ssim"), "expected it alone"),
-     (("d.png", "--reference", "r.png", "--model", "one.safetensors", "--views", "two"), "views 'two'"),
-     (("d.png", "--reference", "r.png", "--model", "d.png"), "expected .safetensors"),
-     (("small.png", "--reference", "small.png"), "161 or more"), ((".", "--pairs"), "none named like A0001_00_00.bmp")],
-)  # fmt: skip
+    [
+        (("d.png", "--pairs"), "no reference"),
+        (("none.png", "--reference", "r.png"), "none.png: no such file"),
+        (("d.png", "--reference", "none.png"), "none.png: no such file"),
+        (("d.png", "--reference", "r.png", "--model", "ms_sim"), "model 'ms_sim'"),
+        (("d.png", "--reference", "r.png", "--model", "psnr", "--model", "ssim"), "expected it alone"),
+        (("d.png", "--reference", "r.png", "--model", "one.safetensors", "--views", "two"), "views 'two'"),
+        (("d.png", "--reference", "r.png", "--model", "d.png"), "expected .safetensors"),
+        (("small.png", "--reference", "small.png"), "161 or more"),
+        ((".", "--pairs"), "none named like A0001_00_00.bmp"),
+    ],
+)
 def test_one_line_says_what_is_wrong(files, command, arguments, word):
     Image.fromarray(REFERENCE[:100]).save("small.png")
     found = command(*arguments)

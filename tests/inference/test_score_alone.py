@@ -222,16 +222,22 @@ def test_maps_cannot_collide_or_leave_their_folder(files, command):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(("none.png",), "none.png: no such file"), (("*.gif",), "no file matches"), (("empty",), "no pictures in it"),
-     (("b.png", "--model", "mobile"), "expected a .safetensors file or one of mobile_nr"),
-     (("b.png", "--model", "none.safetensors"), "none.safetensors"),
-     (("b.png", "--format", "xml"), "expected one of table, csv, jsonl"),
-     (("b.png", "--output", "scores.png"), "ending '.png'"), (("b.png", "--views", "one"), "--views"),
-     (("b.png", "--null"), "--null"), (("b.png", "--precision", "half"), "--precision half"),
-     (("b.png", "--observer", "none/all"), "no such set, expected one of people"),
-     (("b.png", "--reference", "b.png", "--category"), "--category"),
-     (("b.png", "--reference", "b.png", "--observer", "Ann"), "--observer")],
-)  # fmt: skip
+    [
+        (("none.png",), "none.png: no such file"),
+        (("*.gif",), "no file matches"),
+        (("empty",), "no pictures in it"),
+        (("b.png", "--model", "mobile"), "expected a .safetensors file or one of mobile_nr"),
+        (("b.png", "--model", "none.safetensors"), "none.safetensors"),
+        (("b.png", "--format", "xml"), "expected one of table, csv, jsonl"),
+        (("b.png", "--output", "scores.png"), "ending '.png'"),
+        (("b.png", "--views", "one"), "--views"),
+        (("b.png", "--null"), "--null"),
+        (("b.png", "--precision", "half"), "--precision half"),
+        (("b.png", "--observer", "none/all"), "no such set, expected one of people"),
+        (("b.png", "--reference", "b.png", "--category"), "--category"),
+        (("b.png", "--reference", "b.png", "--observer", "Ann"), "--observer"),
+    ],
+)
 def test_one_line_says_what_is_wrong(files, command, arguments, word):
     (files / "empty").mkdir()
     found = command(*arguments)

@@ -12,8 +12,18 @@ from iqasuite.inference.image_files import named, streamed
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("b/2.PNG", "b/c/1.jpg", "b/notes.txt", "b/.hidden.png", "b/.git/x.png", "__MACOSX/y.png", "a.png",
-                 "photo[1].jpg", "photo1.jpg", "list,of\nnames.png"):  # fmt: skip
+    for name in (
+        "b/2.PNG",
+        "b/c/1.jpg",
+        "b/notes.txt",
+        "b/.hidden.png",
+        "b/.git/x.png",
+        "__MACOSX/y.png",
+        "a.png",
+        "photo[1].jpg",
+        "photo1.jpg",
+        "list,of\nnames.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -38,8 +48,9 @@ def test_a_folder_leaves_no_image_out_without_a_word(tmp_path, caplog):
     assert "3 raw" in caplog.text and "IMG_1.CR2, x.dng, y.psd" in caplog.text and "notes" not in caplog.text
 
 
-@pytest.mark.parametrize(("name", "word"), [("none.png", "no such file"), ("*.gif", "no file matches"),
-                                            ("empty", "no pictures in it")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "word"), [("none.png", "no such file"), ("*.gif", "no file matches"), ("empty", "no pictures in it")]
+)
 def test_names_of_nothing(folder, name, word):
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match=f"{name.replace('*', '.')}.*{word}"):

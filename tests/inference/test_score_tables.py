@@ -98,8 +98,16 @@ def test_printable_keeps_what_can_be_seen():
     assert printable("Größe 1.png") == "Größe 1.png" and printable("a\tb\u202e") == "a\\tb\\u202e"
 
 
-@pytest.mark.parametrize(("output", "wanted", "form"), [(None, None, "table"), ("x.csv", None, "csv"),
-                         ("x.JSONL", None, "jsonl"), ("x.txt", None, "table"), ("x.out", "csv", "csv")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("output", "wanted", "form"),
+    [
+        (None, None, "table"),
+        ("x.csv", None, "csv"),
+        ("x.JSONL", None, "jsonl"),
+        ("x.txt", None, "table"),
+        ("x.out", "csv", "csv"),
+    ],
+)
 def test_formats(output, wanted, form):
     assert format_of(output and Path(output), wanted) == form
 

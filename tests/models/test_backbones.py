@@ -33,10 +33,20 @@ def before_pooling(name, model, x):
     return seen[0]
 
 
-@pytest.mark.parametrize(("name", "channels"), [
-    ("vgg16", 512), ("resnet50", 2048), ("inception_v3", 2048), ("mobilenet_v2", 1280), ("squeezenet1_0", 512),
-    ("googlenet", 1024), ("regnet_y_400mf", 440), ("mobilenet_v3_small", 576), ("densenet121", 1024),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("vgg16", 512),
+        ("resnet50", 2048),
+        ("inception_v3", 2048),
+        ("mobilenet_v2", 1280),
+        ("squeezenet1_0", 512),
+        ("googlenet", 1024),
+        ("regnet_y_400mf", 440),
+        ("mobilenet_v3_small", 576),
+        ("densenet121", 1024),
+    ],
+)
 @torch.no_grad()
 def test_maps_are_those_of_torchvision(monkeypatch, name, channels):
     made, get_model = [], torchvision.models.get_model

@@ -160,9 +160,18 @@ def test_batch_norm_moves_from_scratch_but_not_in_a_tuned_base(arguments, moves)
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"pool": "max"}, {"width": 0.0}, {"width": float("nan")}, {"hidden": -1}, {"frozen": -1}, {"n_classes": 0},
-     {"dropout": 1.0}, {"base": "mobilenet_v9"}, {"base": "vit_b_16", "pretrained": False}],
-)  # fmt: skip
+    [
+        {"pool": "max"},
+        {"width": 0.0},
+        {"width": float("nan")},
+        {"hidden": -1},
+        {"frozen": -1},
+        {"n_classes": 0},
+        {"dropout": 1.0},
+        {"base": "mobilenet_v9"},
+        {"base": "vit_b_16", "pretrained": False},
+    ],
+)
 def test_other_arguments_are_refused(arguments):
     with pytest.raises(InputError, match=str(next(iter(arguments.values())))):
         MobileNR(**arguments)

@@ -78,7 +78,15 @@ def test_what_was_fitted_is_kept_with_the_weights(tokens):
 
 
 def test_a_trunk_sees_the_components_of_each_stem():
-    model = create("vit_iqa", size="tiny", stem="mobilenet_v2+spectrum", spectrum_patch=16, cells=2, image_size=64,
-                   components=8, pretrained=False)  # fmt: skip
+    model = create(
+        "vit_iqa",
+        size="tiny",
+        stem="mobilenet_v2+spectrum",
+        spectrum_patch=16,
+        cells=2,
+        image_size=64,
+        components=8,
+        pretrained=False,
+    )
     assert model.reduce.groups == model.stem.groups and model.trunk.embed.in_features == 16
     assert model.eval()(torch.randn(1, 3, 64, 64)).shape == (1, 5)

@@ -8,9 +8,11 @@ from iqasuite.weights.files import load_weights, save_weights
 
 DIM = 6
 SMALL = {
-    "birnn": {"hidden": 8, "dense": 12}, "mean_pooling": {"width": 12}, "attention_pooling": {"width": 12},
+    "birnn": {"hidden": 8, "dense": 12},
+    "mean_pooling": {"width": 12},
+    "attention_pooling": {"width": 12},
     "patch_transformer": {"width": 11, "heads": 2, "dim_head": 4},
-}  # fmt: skip
+}
 KINDS = list(SMALL)
 
 
@@ -79,8 +81,10 @@ def test_reversed_sequences_mirror_the_states_of_a_network_whose_directions_are_
     assert (forwards[0, :5] - model.states(reverse, mask)[0, :5].flip(0)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("kind", "reads"), [("mean_pooling", False), ("attention_pooling", False), ("birnn", True),
-                                         ("patch_transformer", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "reads"),
+    [("mean_pooling", False), ("attention_pooling", False), ("birnn", True), ("patch_transformer", True)],
+)
 def test_who_reads_the_order_of_the_patches(kind, reads):
     model, (x, _) = network(kind), ragged((8, 8))
     shuffled = x[:, torch.randperm(8, generator=torch.Generator().manual_seed(0))]

@@ -23,9 +23,13 @@ def pair(n=2, height=128, width=128, noise=0.3, seed=1):
 
 @pytest.mark.parametrize(
     ("variant", "full", "small"),
-    [("simple", 839_039, 21_785), ("bn", 1_504_351, 32_377), ("attention", 528_367, 18_085),
-     ("tiled", 373_902, 41_436)],
-)  # fmt: skip
+    [
+        ("simple", 839_039, 21_785),
+        ("bn", 1_504_351, 32_377),
+        ("attention", 528_367, 18_085),
+        ("tiled", 373_902, 41_436),
+    ],
+)
 def test_parameters_are_as_the_docstring_says(variant, full, small):
     with torch.device("meta"):
         assert n_parameters(SiameseFR(variant)) == full
@@ -185,10 +189,13 @@ def test_conv_lstm_of_one_pixel_is_an_lstm():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"variant": "fancy"}, "variant is 'fancy', expected one of simple, bn, attention, tiled"),
-     ({"width": 0}, "width is 0, expected more than 0"), ({"grid": 0}, "grid is 0, expected more than 0"),
-     ({"dense": -1}, "dense is -1, expected more than 0")],
-)  # fmt: skip
+    [
+        ({"variant": "fancy"}, "variant is 'fancy', expected one of simple, bn, attention, tiled"),
+        ({"width": 0}, "width is 0, expected more than 0"),
+        ({"grid": 0}, "grid is 0, expected more than 0"),
+        ({"dense": -1}, "dense is -1, expected more than 0"),
+    ],
+)
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(InputError, match=f"siamese_fr: {message}"):
         SiameseFR(**arguments)

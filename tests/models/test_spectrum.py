@@ -104,8 +104,9 @@ def test_tokens_undo_the_normalisation():
     plain = SpectrumTokens(32, 2, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     plain.encoder = stem.encoder
     expected = plain.eval()(normalise(pixels, (0, 0, 0), (1, 1, 1)))
-    torch.testing.assert_close(stem.eval()(normalise(pixels, stem.image_mean, stem.image_std)), expected,
-                               atol=1e-3, rtol=1e-3)  # fmt: skip
+    torch.testing.assert_close(
+        stem.eval()(normalise(pixels, stem.image_mean, stem.image_std)), expected, atol=1e-3, rtol=1e-3
+    )
 
 
 def test_a_cell_has_mean_and_spread_of_its_patches():
@@ -165,8 +166,9 @@ def test_joined_tokens_lie_side_by_side_and_scales_become_channels():
 
 
 def test_the_whole_network_with_a_spectrum_stem():
-    model = create("vit_iqa", size="tiny", stem="spectrum", spectrum_patch=16, cells=3, image_size=64,
-                   freeze_stem=False)  # fmt: skip
+    model = create(
+        "vit_iqa", size="tiny", stem="spectrum", spectrum_patch=16, cells=3, image_size=64, freeze_stem=False
+    )
     logits, attention = model.eval().attention(torch.randn(2, 3, 64, 64))
     assert (
         logits.shape == (2, 5)

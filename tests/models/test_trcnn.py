@@ -158,9 +158,17 @@ def test_scores_under_bfloat16_are_not_rounded_to_it():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"dim": 30, "heads": 4}, {"dim": 0}, {"heads": 0}, {"depth": 0}, {"frozen": -1}, {"dropout": 1.5},
-     {"base": "resnet19"}, {"base": "swin_t"}],
-)  # fmt: skip
+    [
+        {"dim": 30, "heads": 4},
+        {"dim": 0},
+        {"heads": 0},
+        {"depth": 0},
+        {"frozen": -1},
+        {"dropout": 1.5},
+        {"base": "resnet19"},
+        {"base": "swin_t"},
+    ],
+)
 def test_other_arguments_are_refused(arguments):
     with pytest.raises(InputError, match=str(next(iter(arguments.values())))):
         TRCNN(**{"pretrained": False} | arguments)

@@ -138,11 +138,18 @@ def test_scores_and_token_dropout_in_training():
     assert model(torch.randn(2, 3, 32, 32)).shape == (2,)
 
 
-@pytest.mark.parametrize(("kwargs", "word"), [
-    ({"size": "huge"}, "tiny, small, paper"), ({"size": None, "dim": 8}, "depth, heads"), ({"head": "x"}, "head"),
-    ({"image_size": 250}, "patch_size"), ({"shift": "x"}, "axes"), ({"colour": 1}, "unknown argument colour"),
-    ({"stem": "no_such_net"}, "no_such_net"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kwargs", "word"),
+    [
+        ({"size": "huge"}, "tiny, small, paper"),
+        ({"size": None, "dim": 8}, "depth, heads"),
+        ({"head": "x"}, "head"),
+        ({"image_size": 250}, "patch_size"),
+        ({"shift": "x"}, "axes"),
+        ({"colour": 1}, "unknown argument colour"),
+        ({"stem": "no_such_net"}, "no_such_net"),
+    ],
+)
 def test_wrong_arguments_are_named(kwargs, word):
     with pytest.raises(InputError, match=word) as error:
         models.create("vit_iqa", **kwargs)

@@ -18,10 +18,20 @@ PICTURE = np.full((40, 40, 3), 128, np.uint8)
 rng = np.random.default_rng(0)
 
 BANDS = {"value": 0.5, "low": 0.4, "high": 0.6}
-PEOPLE = pd.DataFrame({"observer": NAMES, **BANDS, "bias": np.linspace(-1, 1, N), "inconsistency": 0.5, "n": 9,
-                       "srocc": 0.5, "median": 1.5})  # fmt: skip
-MODELS = pd.DataFrame({"model": NAMES, "observer": "", "metric": "srocc", **BANDS, "honest": 0.5, "claimed": 0.6,
-                       "gap": 0.1})  # fmt: skip
+PEOPLE = pd.DataFrame(
+    {
+        "observer": NAMES,
+        **BANDS,
+        "bias": np.linspace(-1, 1, N),
+        "inconsistency": 0.5,
+        "n": 9,
+        "srocc": 0.5,
+        "median": 1.5,
+    }
+)
+MODELS = pd.DataFrame(
+    {"model": NAMES, "observer": "", "metric": "srocc", **BANDS, "honest": 0.5, "claimed": 0.6, "gap": 0.1}
+)
 VOTES = pd.DataFrame(
     [(o, 1, f"i{k}", 1 + (k + j) % 5) for j, o in enumerate(NAMES) for k in range(10)],
     columns=["observer", "session", "image", "vote"],
@@ -55,8 +65,9 @@ FIGURES = {
         SimpleNamespace(bias=PEOPLE.set_index("observer"), inconsistency=PEOPLE.set_index("observer"))
     ),
     "ambiguity_plot": lambda: figures.ambiguity_plot(PEOPLE.set_index("observer")),
-    "pairwise_map": lambda: figures.pairwise_map(each_two("observer_a", "observer_b", accuracy=0.5).query(
-        "observer_a < observer_b")),
+    "pairwise_map": lambda: figures.pairwise_map(
+        each_two("observer_a", "observer_b", accuracy=0.5).query("observer_a < observer_b")
+    ),
     "drift_plot": lambda: figures.drift_plot(PEOPLE.assign(session=2, repeats=1, drift=0.1)),
     "position_plot": lambda: figures.position_plot(PEOPLE.assign(session=1, effect="residual", slope=0.1)),
     "response_time_plot": lambda: figures.response_time_plot(PEOPLE, PEOPLE.assign(disagreement=1)),
@@ -64,8 +75,10 @@ FIGURES = {
         PEOPLE.assign(parameter="1|2", value=np.arange(N)), f"MOS of {LONG}"
     ),
     "ceilings_plot": lambda: figures.ceilings_plot(
-        PEOPLE.assign(metric="qwk", bracket_low=0.1, bracket_high=0.9), PEOPLE.assign(metric="qwk"),
-        each_two("observer", "model", value=0.3), "qwk",
+        PEOPLE.assign(metric="qwk", bracket_low=0.1, bracket_high=0.9),
+        PEOPLE.assign(metric="qwk"),
+        each_two("observer", "model", value=0.3),
+        "qwk",
     ),
     "screening_plot": lambda: figures.screening_plot(
         PEOPLE.assign(share=0.1, balance=0.5, flagged=True), PEOPLE.assign(r1=0.5, flagged=True)
@@ -80,7 +93,8 @@ FIGURES = {
     "gains_plot": lambda: figures.gains_plot(beside("against", metric="accuracy", **TESTED), LONG),
     "specificity_plot": lambda: figures.specificity_plot(
         pd.concat([beside("observer", metric="mae", against=a, **TESTED) for a in ("mean of others", "best other")]),
-        "mae", {LONG: beside("observer", metric="mae", against="mean of others", **TESTED)},
+        "mae",
+        {LONG: beside("observer", metric="mae", against="mean of others", **TESTED)},
     ),
     "bias_scatter": lambda: figures.bias_scatter(PEOPLE, PEOPLE),
     "estimates_plot": lambda: figures.estimates_plot(*np.arange(12.0).reshape(2, 3, 2), [LONG, NAMES[0]]),
@@ -96,9 +110,7 @@ FIGURES = {
     ),
     "image_grid": lambda: figures.image_grid([[PICTURE] * N] * N, NAMES, NAMES),
     "attention_across_aios": lambda: figures.attention_across_aios(None, rng.random((N, N, 4, 4)), NAMES, NAMES),
-    "attention_comparison": lambda: figures.attention_comparison(
-        [PICTURE] * N, rng.random((N, N, 4, 4)), NAMES, NAMES
-    ),
+    "attention_comparison": lambda: figures.attention_comparison([PICTURE] * N, rng.random((N, N, 4, 4)), NAMES, NAMES),
     "disagreement_plot": lambda: figures.disagreement_plot(IMAGES.assign(rank=1, difference=0.5)),
     "vote_distributions": lambda: figures.vote_distributions(
         pd.concat([P.assign(observer=NAMES, image=image, target=3) for image in NAMES]), NAMES
@@ -106,15 +118,14 @@ FIGURES = {
     "perturbation_plot": lambda: figures.perturbation_plot(each_two("perturbation", "aio", difference=0.5)),
     "significance_matrix": lambda: figures.significance_matrix(
         pd.DataFrame([(LONG, name) for name in NAMES if name != LONG], columns=["model", "other"]).assign(
-            metric="srocc", difference=0.1, p_holm=0.1, p_least=1e-6, n=8, n_contents=8)
+            metric="srocc", difference=0.1, p_holm=0.1, p_least=1e-6, n=8, n_contents=8
+        )
     ),
     "median_plot": lambda: figures.median_plot(MODELS, ("srocc",)),
     "scatter_with_logistic": lambda: figures.scatter_with_logistic(RUN, LONG),
     "split_spread": lambda: figures.split_spread(MODELS.assign(fold=0, seed=0)),
     "selection_gap_plot": lambda: figures.selection_gap_plot(MODELS),
-    "per_distortion_heatmap": lambda: figures.per_distortion_heatmap(
-        each_two("model", "distortion", srocc=0.5, n=9)
-    ),
+    "per_distortion_heatmap": lambda: figures.per_distortion_heatmap(each_two("model", "distortion", srocc=0.5, n=9)),
     "latency_accuracy_plot": lambda: figures.latency_accuracy_plot(
         MODELS.assign(median_ms=np.arange(1.0, N + 1), low_ms=np.nan, high_ms=np.nan, engine=NAMES)
     ),
@@ -133,7 +144,7 @@ FIGURES = {
     "surrogate_plot": lambda: figures.surrogate_plot({name: (np.zeros(3), np.zeros(3)) for name in NAMES}),
     "gradient_cosines": lambda: figures.gradient_cosines(beside("loss", step=1.0, cosine=0.5, low=0.4, high=0.6)),
     "batch_noise_plot": lambda: figures.batch_noise_plot(each_two("loss", "x", batch=8, deviation=0.1, cosine=0.5)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("figure", FIGURES)

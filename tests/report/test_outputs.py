@@ -5,8 +5,17 @@ from iqasuite.datasets.frames import validate
 from iqasuite.errors import InputError
 from iqasuite.report.outputs import captions, gather_scores, save_scores
 
-ROW = {"dataset": "demo", "protocol": "corrected", "observer": "", "part": "test", "n": 9, "metric": "srocc",
-       "low": 0.1, "high": 0.9, "seeds": "0,1"}  # fmt: skip
+ROW = {
+    "dataset": "demo",
+    "protocol": "corrected",
+    "observer": "",
+    "part": "test",
+    "n": 9,
+    "metric": "srocc",
+    "low": 0.1,
+    "high": 0.9,
+    "seeds": "0,1",
+}
 
 
 def scores(**values):

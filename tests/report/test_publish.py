@@ -27,11 +27,24 @@ def made(project, monkeypatch):
         torch.manual_seed(number)
         network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
         save_weights(network, work / "weights" / f"aio_{observer}_0.safetensors", CARD | {"observer": observer})
-        frames = predictions_frame("demo", "ViT", "corrected", 0, 0, "test", observer, ["a", "b", "c", "d"],
-                                   [1, 2, 2, 5], np.eye(5)[[0, 1, 2, 4]])  # fmt: skip
+        frames = predictions_frame(
+            "demo",
+            "ViT",
+            "corrected",
+            0,
+            0,
+            "test",
+            observer,
+            ["a", "b", "c", "d"],
+            [1, 2, 2, 5],
+            np.eye(5)[[0, 1, 2, 4]],
+        )
         frames.to_csv(work / "predictions" / f"aio_{observer}_0.csv", index=False)
-    save_weights(models.create("mobile_nr", width=0.25), work / "weights" / "mobile_0_0.safetensors",
-                 {"scale": [0, 100], "title": "A network"})  # fmt: skip
+    save_weights(
+        models.create("mobile_nr", width=0.25),
+        work / "weights" / "mobile_0_0.safetensors",
+        {"scale": [0, 100], "title": "A network"},
+    )
     return project.root
 
 

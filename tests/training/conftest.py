@@ -55,8 +55,7 @@ def rated(rated_folder, tmp_path, monkeypatch):
     images = pd.DataFrame(facts | {"level": quality}).merge(mean_votes(votes[votes["session"] < 3]), on="image")
     nuisances = pd.DataFrame({"none": 0.0}, index=names)
     images = validate(images, "images")
-    return Dataset("rated", rated_folder, images, votes, Scale(1, 5), (SIDE, SIDE), nuisances=nuisances,
-                   simulated=True)  # fmt: skip
+    return Dataset("rated", rated_folder, images, votes, Scale(1, 5), (SIDE, SIDE), nuisances=nuisances, simulated=True)
 
 
 @pytest.fixture

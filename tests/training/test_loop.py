@@ -249,9 +249,14 @@ class SlowBatches(ArrayBatches):
 
 @pytest.mark.parametrize(
     ("seconds", "epochs", "duration"),
-    [(90, 8, "about 12 min for all 8 epochs at most"), (91, 8, "about 13 min for all 8 epochs at most"),
-     (1500, 5, "about 2 h 05 min for all 5 epochs at most"), (5, 8, None), (5000, 1, None)],
-)  # fmt: skip
+    [
+        (90, 8, "about 12 min for all 8 epochs at most"),
+        (91, 8, "about 13 min for all 8 epochs at most"),
+        (1500, 5, "about 2 h 05 min for all 5 epochs at most"),
+        (5, 8, None),
+        (5000, 1, None),
+    ],
+)
 def test_the_first_line_says_how_long_the_training_takes(monkeypatch, seconds, epochs, duration):
     clock, lines = [0.0], []
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))

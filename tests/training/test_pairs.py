@@ -212,14 +212,22 @@ def written_set(folder, noisy, **changes):
         Image.fromarray(noisy.references[i]).save(folder / f"R{i}.png")
     for row in range(8):
         Image.fromarray(noisy.distorted[row]).save(folder / f"d{row}.png")
-    images = pd.DataFrame({
-        "image": [*(f"d{row}.png" for row in range(8)), "R0.png"],
-        "content": [*(f"R{row // 4}" for row in range(8)), "R0"],
-        "reference": [*(f"R{row // 4}.png" for row in range(8)), ""],
-        "distortion": "noise", "level": 1.0, "mos": np.arange(9.0), "mos_std": np.nan, "n_votes": 0,
-    })  # fmt: skip
-    pairs = pd.DataFrame([("R1.png", "d4.png", "d7.png", 0.9, "train"), ("R0.png", "d3.png", "R0.png", 0.1, "val")],
-                         columns=["reference", "image_a", "image_b", "preference_a", "part"])  # fmt: skip
+    images = pd.DataFrame(
+        {
+            "image": [*(f"d{row}.png" for row in range(8)), "R0.png"],
+            "content": [*(f"R{row // 4}" for row in range(8)), "R0"],
+            "reference": [*(f"R{row // 4}.png" for row in range(8)), ""],
+            "distortion": "noise",
+            "level": 1.0,
+            "mos": np.arange(9.0),
+            "mos_std": np.nan,
+            "n_votes": 0,
+        }
+    )
+    pairs = pd.DataFrame(
+        [("R1.png", "d4.png", "d7.png", 0.9, "train"), ("R0.png", "d3.png", "R0.png", 0.1, "val")],
+        columns=["reference", "image_a", "image_b", "preference_a", "part"],
+    )
     given = {"name": "small", "root": folder, "images": images, "votes": empty("votes"), "scale": Scale(0, 8)}
     return Dataset(**given | {"pairs": pairs} | changes)
 

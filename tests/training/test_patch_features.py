@@ -151,8 +151,17 @@ def test_second_call_computes_nothing(network, files, tmp_path, forwards):
     assert sum(forwards) == total and again.path == first.path
 
 
-@pytest.mark.parametrize("change", [dict(overlap=0.0), dict(size=24), dict(taps=(2,)), dict(pooling="moments"),
-                                    dict(precision="bf16"), dict(shown_at=(40, 40))])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(overlap=0.0),
+        dict(size=24),
+        dict(taps=(2,)),
+        dict(pooling="moments"),
+        dict(precision="bf16"),
+        dict(shown_at=(40, 40)),
+    ],
+)
 def test_other_settings_are_another_store(network, files, tmp_path, forwards, change):
     some = {"i3": files["i3"]}
     extract(some, network, root=tmp_path / "store", **SMALL)
@@ -218,17 +227,26 @@ def test_batch_composition_does_not_matter(network, files, tmp_path, monkeypatch
     found = []
     for batch_size in (1, 3, 64):
         with monkeypatch.context() as patched:
-            patched.setattr(patch_features, "_make", lambda folder, index, size, compute: found.append(
-                np.concatenate(list(compute(index["images"], 0)))))  # fmt: skip
-            extract(files, network, root=tmp_path / str(batch_size),
-                    **(SMALL | dict(precision=precision, batch_size=batch_size)))  # fmt: skip
+            patched.setattr(
+                patch_features,
+                "_make",
+                lambda folder, index, size, compute: found.append(np.concatenate(list(compute(index["images"], 0)))),
+            )
+            extract(
+                files,
+                network,
+                root=tmp_path / str(batch_size),
+                **(SMALL | dict(precision=precision, batch_size=batch_size)),
+            )
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=tolerance, atol=tolerance * np.abs(found[0]).max())
 
 
 def test_bf16_is_near_float32(network, files, tmp_path):
-    bf16, float32 = (extract(files, network, root=tmp_path / "store", **(SMALL | dict(precision=precision)))
-                     for precision in ("bf16", "float32"))  # fmt: skip
+    bf16, float32 = (
+        extract(files, network, root=tmp_path / "store", **(SMALL | dict(precision=precision)))
+        for precision in ("bf16", "float32")
+    )
     a, b = (np.concatenate([f[image] for image in f]) for f in (bf16, float32))
     assert 0 < np.abs(a - b).max() < 0.05 * np.abs(b).max()
 
@@ -264,10 +282,14 @@ def test_second_process_waits(network, files, tmp_path, monkeypatch):
 def test_bad_input_is_named(network, files, tmp_path):
     store = dict(root=tmp_path / "store")
     for given, message in [
-        ((files, "resnet18", 32, 1.5), "overlap"), (([], network), "0 images"), (([files["i0"]] * 2, network), "once"),
-        ((files, network, 32, 0.5, (9,)), "taps"), ((files, network, 32, 0.5, (-1,), "median"), "median"),
-        (([tmp_path / "none.png"], network), "none.png"), ((files, "swin_t"), "swin_t"),
-    ]:  # fmt: skip
+        ((files, "resnet18", 32, 1.5), "overlap"),
+        (([], network), "0 images"),
+        (([files["i0"]] * 2, network), "once"),
+        ((files, network, 32, 0.5, (9,)), "taps"),
+        ((files, network, 32, 0.5, (-1,), "median"), "median"),
+        (([tmp_path / "none.png"], network), "none.png"),
+        ((files, "swin_t"), "swin_t"),
+    ]:
         with pytest.raises(InputError, match=message):
             extract(*given, pretrained=False, **store)
     with pytest.raises(InputError, match="unknown"):

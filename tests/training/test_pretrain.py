@@ -38,15 +38,27 @@ def cache(tmp_path, monkeypatch):
 
 def jpeg_network():
     torch.manual_seed(0)
-    return create("vit_iqa", size="tiny", dim=32, depth=1, heads=2, mlp_dim=64, stem="spectrum", spectrum_patch=32,
-                  cells=2, image_size=64, freeze_stem=False)  # fmt: skip
+    return create(
+        "vit_iqa",
+        size="tiny",
+        dim=32,
+        depth=1,
+        heads=2,
+        mlp_dim=64,
+        stem="spectrum",
+        spectrum_patch=32,
+        cells=2,
+        image_size=64,
+        freeze_stem=False,
+    )
 
 
 def test_jpeg_classes_are_learnt_better_than_guessed(photographs):
     model, lines = jpeg_network(), []
     schedule = Schedule(epochs=5, lr=3e-3, precision="no")
-    result = pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=32, steps=15,
-                              log=lines.append)  # fmt: skip
+    result = pretrain_on_jpeg(
+        model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=32, steps=15, log=lines.append
+    )
     assert result.history["val_accuracy"].max() > 0.4  # a guess: 0.2
     assert result.best_value == result.history["val_accuracy"].max() and len(lines) == 5
 
@@ -66,8 +78,9 @@ def test_both_protocols_and_other_stems_run(photographs, native):
     torch.manual_seed(0)
     model = create("vit_iqa", size="tiny", dim=32, depth=1, heads=2, mlp_dim=64, image_size=64)
     schedule = Schedule(epochs=1, lr=1e-3, precision="no")
-    result = pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=16, steps=2,
-                              native=native, loss="emd")  # fmt: skip
+    result = pretrain_on_jpeg(
+        model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=16, steps=2, native=native, loss="emd"
+    )
     assert result.epochs_run == 1 and np.isfinite(result.history["val_loss"]).all()
 
 
@@ -75,8 +88,9 @@ def test_how_far_photographs_were_enlarged_is_read_from_their_spectra(photograph
     torch.manual_seed(0)
     stem = SpectrumTokens(48, 2, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     schedule = Schedule(epochs=20, lr=3e-3, precision="no")
-    result, estimates, truth = pretrain_on_encodings(stem, photographs[:2], photographs[2:], schedule, samples=600,
-                                                     batch_size=64)  # fmt: skip
+    result, estimates, truth = pretrain_on_encodings(
+        stem, photographs[:2], photographs[2:], schedule, samples=600, batch_size=64
+    )
     assert estimates.shape == truth.shape == (60, 2) and result.epochs_run == 20
     rmse = (estimates - truth).square().mean(0).sqrt()
     assert rmse[0] < 0.5 * truth[:, 0].std()  # twice as good as the mean

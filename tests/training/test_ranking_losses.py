@@ -183,8 +183,14 @@ def test_combined_losses_and_their_names():
 
 
 def test_losses_that_cannot_be_made():
-    cases = (({}, "no loss"), ({"mse": 0}, "no loss"), ({"mse": -1}, "is -1"), ({"mse": float("nan")}, "is nan"),
-             ({"spearman": 1}, "soft_"), ({"sorter": 1}, "trained sorter"))  # fmt: skip
+    cases = (
+        ({}, "no loss"),
+        ({"mse": 0}, "no loss"),
+        ({"mse": -1}, "is -1"),
+        ({"mse": float("nan")}, "is nan"),
+        ({"spearman": 1}, "soft_"),
+        ({"sorter": 1}, "trained sorter"),
+    )
     for weights, message in cases:
         with pytest.raises(InputError, match=message):
             rl.create(weights)

@@ -82,10 +82,13 @@ def test_the_seed_makes_the_folds_and_groups_stay_together(data):
 
 def test_bad_input_is_named(data):
     x, y = data[0], data[1]["svr"]
-    for given, word in ((("forest", x, y), "svr, ridge"), (("svr", x, y[:3]), "train"), 
-                        (("svr", x, y * np.nan), "finite"),
-                        (("ridge", x, y, x[:, :2], y), "2 features in val, expected 6"),
-                        (("svr", x[:1], y[:1]), "2 or more")):  # fmt: skip
+    for given, word in (
+        (("forest", x, y), "svr, ridge"),
+        (("svr", x, y[:3]), "train"),
+        (("svr", x, y * np.nan), "finite"),
+        (("ridge", x, y, x[:, :2], y), "2 features in val, expected 6"),
+        (("svr", x[:1], y[:1]), "2 or more"),
+    ):
         with pytest.raises(InputError, match=word):
             fit_pooled(*given)
     with pytest.raises(InputError, match="groups of 3"):

@@ -27,9 +27,10 @@ def test_cosine_and_warmup():
     assert learning_rate(Schedule(lr=2.0, scheduler="none"), 7, []) == 2.0
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("optimizer", "sgd"), ("scheduler", "step"), ("precision", "fp8"), ("epochs", 0), ("lr", 0), ("keep", "first")
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("optimizer", "sgd"), ("scheduler", "step"), ("precision", "fp8"), ("epochs", 0), ("lr", 0), ("keep", "first")],
+)
 def test_wrong_settings_are_named(name, value):
     with pytest.raises(InputError, match=name):
         Schedule(**{name: value})

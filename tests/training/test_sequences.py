@@ -14,9 +14,10 @@ from iqasuite.weights.files import load_weights, save_weights
 DIM = 8
 SMALL = {
     "birnn": {"hidden": 16, "layers": 1, "dense": 24, "dropout": 0.0},
-    "mean_pooling": {"width": 24, "dropout": 0.0}, "attention_pooling": {"width": 24, "dropout": 0.0},
+    "mean_pooling": {"width": 24, "dropout": 0.0},
+    "attention_pooling": {"width": 24, "dropout": 0.0},
     "patch_transformer": {"width": 24, "heads": 2, "dim_head": 12, "depth": 1, "dropout": 0.0},
-}  # fmt: skip
+}
 SHORT = Schedule(epochs=16, lr=5e-3, scheduler="cosine", weight_decay=0.0, precision="no")
 PARTS = {"train": range(240), "val": range(240, 300), "test": range(300, 400)}
 

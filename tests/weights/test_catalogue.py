@@ -43,9 +43,19 @@ def entry(low=0.0, high=100.0):
 
 @pytest.mark.parametrize(
     ("score", "category"),
-    [(0, "very poor"), (19.999, "very poor"), (20, "poor"), (40, "average"), (59.999, "average"), (60, "good"),
-     (80, "excellent"), (100, "excellent"), (-7, "very poor"), (123, "excellent")],
-)  # fmt: skip
+    [
+        (0, "very poor"),
+        (19.999, "very poor"),
+        (20, "poor"),
+        (40, "average"),
+        (59.999, "average"),
+        (60, "good"),
+        (80, "excellent"),
+        (100, "excellent"),
+        (-7, "very poor"),
+        (123, "excellent"),
+    ],
+)
 def test_categories_are_fifths_of_the_scale_with_their_lower_ends(score, category):
     assert entry().category(score) == category
     assert entry(1, 5).category(1 + score / 25) == category
@@ -87,26 +97,52 @@ def changed(**more):
 
 
 NO_CARDS = [  # what stands in the file, and what its error says
-    ("", "expected a JSON card"), ("{", "expected a JSON card"), ("\x00\x01", "expected a JSON card"),
-    ("[]", r"is \[\]"), ("null", "is None"), ("[" * 900 + "]" * 900, "recursion limit"),
-    ('{"a":' * 10**5, "recursion limit"), ("3", "is 3"),
-    ('{"a": NaN}', "expected value"), ('{"a": -Infinity}', "expected"), ('{"a": 1' + 5000 * "0" + "}", "out of range"),
-    ('{"a": -1e999}', "'a' is -inf; expected finite"), ("{" + " " * 6_000_000 + "}", "5,000,000 bytes"),
+    ("", "expected a JSON card"),
+    ("{", "expected a JSON card"),
+    ("\x00\x01", "expected a JSON card"),
+    ("[]", r"is \[\]"),
+    ("null", "is None"),
+    ("[" * 900 + "]" * 900, "recursion limit"),
+    ('{"a":' * 10**5, "recursion limit"),
+    ("3", "is 3"),
+    ('{"a": NaN}', "expected value"),
+    ('{"a": -Infinity}', "expected"),
+    ('{"a": 1' + 5000 * "0" + "}", "out of range"),
+    ('{"a": -1e999}', "'a' is -inf; expected finite"),
+    ("{" + " " * 6_000_000 + "}", "5,000,000 bytes"),
     (changed(scores={"srocc": [10**350]}), "'scores' is .*; expected finite"),
     ('{"architecture": "mobile_nr"}', "arguments is missing"),
     ('{"architecture": "mobile_nr", "arguments": {}}', "scale is missing"),
-]  # fmt: skip
+]
 ODD_VALUES = [
-    ("architecture", ["mobile_nr"], ""), ("arguments", [1], None), ("arguments", {"width": 1e9}, {"depth": 10_000}),
-    ("arguments", {"a b": 1}, {"spectrum_patch": 9e4}), ("arguments", {"dim": {"of": 1}}, {"scales": [[1]]}),
-    ("arguments", {"scales": [1] * 99}, {"head": "x" * 999}), ("scale", {"name": "x"}, ["low", "high"]),
-    ("scale", [], [1, 2, 3]), ("scale", 5, {"name": "x", "low": True, "high": 5}), ("scale", None, [0, 1e200]),
-    ("view_size", 10**9, 64.5), ("view_size", "64", [64]), ("crop", 0, True), ("views", 3000, None),
-    ("preprocessing", {"shorter_side": 10**7}, [224]), ("preprocessing", {"views": None}, {"tile": 0}),
-    ("observer", 7, ["a"]), ("observer", None, "x" * 20_000), ("title", {"en": "x"}, 5), ("caution", 1, None),
-    ("trained_on", [], False), ("licence", {}, None), ("dataset", ["a"], {}), ("fold", [0], "0"), ("run", 1, None),
-    ("seen", ["1.png"], {"files": ["1.png"]}), ("seen", {"unlisted": 3}, None),
-]  # fmt: skip
+    ("architecture", ["mobile_nr"], ""),
+    ("arguments", [1], None),
+    ("arguments", {"width": 1e9}, {"depth": 10_000}),
+    ("arguments", {"a b": 1}, {"spectrum_patch": 9e4}),
+    ("arguments", {"dim": {"of": 1}}, {"scales": [[1]]}),
+    ("arguments", {"scales": [1] * 99}, {"head": "x" * 999}),
+    ("scale", {"name": "x"}, ["low", "high"]),
+    ("scale", [], [1, 2, 3]),
+    ("scale", 5, {"name": "x", "low": True, "high": 5}),
+    ("scale", None, [0, 1e200]),
+    ("view_size", 10**9, 64.5),
+    ("view_size", "64", [64]),
+    ("crop", 0, True),
+    ("views", 3000, None),
+    ("preprocessing", {"shorter_side": 10**7}, [224]),
+    ("preprocessing", {"views": None}, {"tile": 0}),
+    ("observer", 7, ["a"]),
+    ("observer", None, "x" * 20_000),
+    ("title", {"en": "x"}, 5),
+    ("caution", 1, None),
+    ("trained_on", [], False),
+    ("licence", {}, None),
+    ("dataset", ["a"], {}),
+    ("fold", [0], "0"),
+    ("run", 1, None),
+    ("seen", ["1.png"], {"files": ["1.png"]}),
+    ("seen", {"unlisted": 3}, None),
+]
 BROKEN = [*NO_CARDS, *((changed(**{key: odd}), f"{key}:? .*; expected") for key, *both in ODD_VALUES for odd in both)]
 
 
@@ -143,7 +179,11 @@ def test_what_stands_in_a_cards_place_and_is_no_file_is_named(weights, caplog):
     with caplog.at_level(logging.WARNING):
         assert [e.name for e in catalogue.available()] == ["good"]
     assert [text.rpartition("/")[2].partition(":")[0] for text in caplog.messages] == [
-        "folder.json", "gone.json", "loop.json", "pipe.json"]  # fmt: skip
+        "folder.json",
+        "gone.json",
+        "loop.json",
+        "pipe.json",
+    ]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file")

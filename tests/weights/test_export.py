@@ -163,9 +163,13 @@ def test_scored_takes_pixels_to_scores_in_torch_as_well():
 
 @pytest.mark.parametrize(
     ("given", "word"),
-    [(entry(float("nan"), float("nan")), "two ends"), (entry(3, 3), "two ends"), (entry(crop=48), "crops"),
-     (Entry("p", "p", "siamese_fr", "", "Elo", 0, 1, True, {}), "reference")],
-)  # fmt: skip
+    [
+        (entry(float("nan"), float("nan")), "two ends"),
+        (entry(3, 3), "two ends"),
+        (entry(crop=48), "crops"),
+        (Entry("p", "p", "siamese_fr", "", "Elo", 0, 1, True, {}), "reference"),
+    ],
+)
 def test_networks_that_no_single_picture_can_be_given_to_are_refused(tmp_path, given, word):
     with pytest.raises(InputError, match=word):
         export_onnx(lively("scratch"), tmp_path / "a.onnx", given)

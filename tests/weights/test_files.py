@@ -30,10 +30,15 @@ def test_a_stem_comes_back_without_imagenet_weights(tmp_path):
     assert torch.equal(loaded(x), model(x)) and loaded.normalisation[0] == (0.25, 0.25, 0.25)
 
 
-@pytest.mark.parametrize(("arguments", "word"), [
-    ({"size": "small", "image_size": 32}, "another size"), ({"size": "tiny", "image_size": 64}, "pos_embedding"),
-    ({"size": "tiny", "image_size": 32, "depth": 2}, "unknown tensor"), ({"size": "tiny", "head": "x"}, "head"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"size": "small", "image_size": 32}, "another size"),
+        ({"size": "tiny", "image_size": 64}, "pos_embedding"),
+        ({"size": "tiny", "image_size": 32, "depth": 2}, "unknown tensor"),
+        ({"size": "tiny", "head": "x"}, "head"),
+    ],
+)
 def test_weights_that_do_not_fit_their_card_are_refused_in_one_line(tmp_path, arguments, word):
     path = save_weights(models.create("vit_iqa", size="tiny", image_size=32), tmp_path / "a.safetensors")
     path.with_suffix(".json").write_text(json.dumps({"architecture": "vit_iqa", "arguments": arguments}))
@@ -85,10 +90,22 @@ def test_weights_that_are_no_numbers_are_refused_and_the_model_stays(tmp_path, n
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"dim": 1_000_000, "mlp_dim": 1_000_000}, {"image_size": 1_000_000, "patch_size": 1}, {"unknown": 1},
-     {"size": 5}, {"dropout": 7}, {"heads": -1}, {"image_size": "large"}, {"depth": 0.5}, {"stem": "../x"},
-     {"n_classes": 1_000_000}, {"image_size": [32]}, {"patch_size": 0}, {"dim": None, "head": None}],
-)  # fmt: skip
+    [
+        {"dim": 1_000_000, "mlp_dim": 1_000_000},
+        {"image_size": 1_000_000, "patch_size": 1},
+        {"unknown": 1},
+        {"size": 5},
+        {"dropout": 7},
+        {"heads": -1},
+        {"image_size": "large"},
+        {"depth": 0.5},
+        {"stem": "../x"},
+        {"n_classes": 1_000_000},
+        {"image_size": [32]},
+        {"patch_size": 0},
+        {"dim": None, "head": None},
+    ],
+)
 def test_odd_arguments_of_a_card_take_no_memory_and_are_named(tmp_path, arguments):
     resource = pytest.importorskip("resource")
     path = tiny(tmp_path)

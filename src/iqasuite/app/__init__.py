@@ -30,8 +30,13 @@ QUEUE, AT_ONCE = 64, 4  # events that wait, and of one kind that run
 _flushed = partial(print, flush=True)  # seen at once where the output is a file
 
 
-def serve(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False, open_browser: bool = False,
-          say: Callable[[str], None] = _flushed) -> None:  # fmt: skip
+def serve(
+    host: str = "127.0.0.1",
+    port: int | None = 7860,
+    share: bool = False,
+    open_browser: bool = False,
+    say: Callable[[str], None] = _flushed,
+) -> None:
     """Run the page until Ctrl-C (or SIGTERM); then its uploads are deleted.
 
     Args:
@@ -53,11 +58,24 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False,
         chosen = free_port(host, port or 7860)
         page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE, api_open=False)
         _, address, public = page.launch(
-            server_name=host, server_port=chosen, share=share, inbrowser=open_browser, prevent_thread_lock=True,
-            quiet=True, footer_links=[], run_history=False, enable_monitoring=False, mcp_server=False, pwa=False,
-            ssr_mode=False, allowed_paths=[], max_file_size=MAX_BYTES, theme=_theme(), css=CSS,
+            server_name=host,
+            server_port=chosen,
+            share=share,
+            inbrowser=open_browser,
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            pwa=False,
+            ssr_mode=False,
+            allowed_paths=[],
+            max_file_size=MAX_BYTES,
+            theme=_theme(),
+            css=CSS,
             app_kwargs={"middleware": _middleware(host, share)},
-        )  # fmt: skip
+        )
         say(f"IQA Suite's page: {address}{f' and, for everybody, {public}' if public else ''} (Ctrl-C ends it)")
         threading.Event().wait()
     except KeyboardInterrupt:

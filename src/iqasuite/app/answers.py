@@ -69,8 +69,13 @@ class Networks:
         with self._lock:
             network, card = self._network(name)
             seen = card.get("preprocessing", {})
-            scores, _ = predict_pairs([network], [reference] * 2, [distorted, reference], tile=seen.get("tile"),
-                                      reduce_to=seen.get("reduce_to"))  # fmt: skip
+            scores, _ = predict_pairs(
+                [network],
+                [reference] * 2,
+                [distorted, reference],
+                tile=seen.get("tile"),
+                reduce_to=seen.get("reduce_to"),
+            )
         return float(scores[0]), float(scores[1])
 
     def _network(self, name: str):
@@ -92,8 +97,12 @@ def about(entry: Entry) -> str:
     """On what a model was trained, what it reached and where it ends, from its card, as HTML."""
     card = entry.card
     beside = ". ".join(f"{where}: {_listed(table)}" for where, table in entry.rank_baselines.items())
-    lines = [("Trained on", card.get("trained_on", "")), ("Reached", _listed(entry.reached)),
-             ("Beside statistics of the image", beside), ("Limits", card.get("limits", ""))]  # fmt: skip
+    lines = [
+        ("Trained on", card.get("trained_on", "")),
+        ("Reached", _listed(entry.reached)),
+        ("Beside statistics of the image", beside),
+        ("Limits", card.get("limits", "")),
+    ]
     told = "".join(f"<dt>{what}</dt><dd>{escape(str(text))}</dd>" for what, text in lines if text)
     return f'<dl class="iqa-about">{told or "<dd>Its card says nothing more.</dd>"}</dl>'
 
@@ -171,8 +180,11 @@ def with_original(networks: Networks, reference: np.ndarray, distorted: np.ndarr
     if reference.shape[0] * reference.shape[1] > MAX_PAIR_PIXELS:
         raise InputError(f"a pair of {sizes[0]} pixels; expected at most {MAX_PAIR_PIXELS / 1e6:g} million here")
     rows = [_metric_row(name, reference, distorted) for name in PAIR_METRICS]
-    rows += [_network_row(networks, entry, reference, distorted) for entry in networks.entries.values()
-             if entry.needs_reference]  # fmt: skip
+    rows += [
+        _network_row(networks, entry, reference, distorted)
+        for entry in networks.entries.values()
+        if entry.needs_reference
+    ]
     shown = draw.table(("method", "this pair", "two of the same", "better"), rows, numbers=(1, 2))
     learnt = [entry for entry in networks.entries.values() if entry.needs_reference]
     cards = "".join(f"<h4>{escape(entry.name)}</h4>{about(entry)}" for entry in learnt)

@@ -35,8 +35,20 @@ MOST_FILES = 200
 # What a browser asks for to show the page; Gradio offers much else (proxy, recordings, editing of code).
 _OPEN = ("/", "/config", "/favicon.ico", "/robots.txt", "/theme.css", "/manifest.json")
 _OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=")
-_OPEN_CALLS = ("info", "app_id", "theme.css", "startup-events", "heartbeat", "upload", "upload_progress", "queue",
-               "run", "call", "cancel", "reset")  # fmt: skip
+_OPEN_CALLS = (
+    "info",
+    "app_id",
+    "theme.css",
+    "startup-events",
+    "heartbeat",
+    "upload",
+    "upload_progress",
+    "queue",
+    "run",
+    "call",
+    "cancel",
+    "reset",
+)
 _READING = ("GET", "HEAD", "OPTIONS")  # which change nothing
 _HEADERS = {
     "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
@@ -223,8 +235,9 @@ def _many_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path
     ask = f"Give several pictures, at most {MOST_FILES} at a time."
     model = _model_menu(networks)
     files = gr.File(label="Pictures", file_count="multiple", height=180)
-    gr.Examples([[[str(path) for path in examples.values()]]], [files], label="Examples",
-                example_labels=["all the examples"])  # fmt: skip
+    gr.Examples(
+        [[[str(path) for path in examples.values()]]], [files], label="Examples", example_labels=["all the examples"]
+    )
     answer = _answer("many-answer", ask)
 
     def pictures(paths: Sequence[str]) -> Iterator[tuple[str, np.ndarray | str]]:
@@ -252,8 +265,16 @@ _QUIETLY: dict[str, Any] = {"preprocess": False, "show_progress": "minimal", "ap
 
 
 def _on(triggers, function: Callable[..., Iterator], inputs, outputs, name: str, **more):
-    return gr.on(triggers, _answering(function, len(outputs)), inputs, outputs, api_name=name,
-                 trigger_mode="always_last", **_QUIETLY, **more)  # fmt: skip
+    return gr.on(
+        triggers,
+        _answering(function, len(outputs)),
+        inputs,
+        outputs,
+        api_name=name,
+        trigger_mode="always_last",
+        **_QUIETLY,
+        **more,
+    )
 
 
 def _answering(function: Callable[..., Iterator], n_outputs: int) -> Callable[..., Iterator]:
@@ -278,15 +299,22 @@ def _answer(name: str, text: str = "") -> gr.HTML:
 
 
 def _image(label: str) -> gr.Image:
-    return gr.Image(label=label, type="filepath", image_mode=None, height=300, buttons=["fullscreen"],
-                    sources=["upload", "webcam", "clipboard"])  # fmt: skip
+    return gr.Image(
+        label=label,
+        type="filepath",
+        image_mode=None,
+        height=300,
+        buttons=["fullscreen"],
+        sources=["upload", "webcam", "clipboard"],
+    )
 
 
 def _model_menu(networks: answers.Networks) -> gr.Dropdown:
     """The menu of models without a reference, and below it what the card of the chosen one says."""
     offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
-    menu = gr.Dropdown([(entry.title, entry.name) for entry in offered], value=offered[0].name, label="Model",
-                       filterable=False)  # fmt: skip
+    menu = gr.Dropdown(
+        [(entry.title, entry.name) for entry in offered], value=offered[0].name, label="Model", filterable=False
+    )
     about = gr.HTML(answers.about(offered[0]), js_on_load=None)
 
     def told(name: str) -> Iterator[str]:
@@ -299,8 +327,13 @@ def _model_menu(networks: answers.Networks) -> gr.Dropdown:
 def _offer(pictures: Sequence[Sequence[Path]], inputs: Sequence[gr.Image]) -> None:
     """Examples to choose from, by their names."""
     labels = [" and ".join(path.stem.replace("_", " ") for path in each) for each in pictures]
-    gr.Examples([[str(path) for path in each] for each in pictures], list(inputs), label="Examples",
-                example_labels=labels, examples_per_page=12)  # fmt: skip
+    gr.Examples(
+        [[str(path) for path in each] for each in pictures],
+        list(inputs),
+        label="Examples",
+        example_labels=labels,
+        examples_per_page=12,
+    )
 
 
 def _opacity(*places: str) -> None:

@@ -150,8 +150,15 @@ def _named(images: list[str], null: bool) -> tuple[Iterator[str], int | None]:
     return chain.from_iterable(streamed(sys.stdin.buffer, separator) if f == "-" else f for f in found), total
 
 
-def _compare(images: list[str], reference: Path | None, models: list[str], views: str, form: str | None,
-             output: Path | None, null: bool) -> int:  # fmt: skip
+def _compare(
+    images: list[str],
+    reference: Path | None,
+    models: list[str],
+    views: str,
+    form: str | None,
+    output: Path | None,
+    null: bool,
+) -> int:
     from iqasuite.inference import score
     from iqasuite.inference.tables import format_of
 
@@ -173,8 +180,9 @@ def _compare(images: list[str], reference: Path | None, models: list[str], views
     return _write(rows, score.COLUMNS, [f"score: {scorer.scale}, {scorer.meaning}"], form, output, total)
 
 
-def _compare_folder(folder: Path, references: Path | None, models: list[str], views: str, form: str | None,
-                    output: Path | None) -> int:  # fmt: skip
+def _compare_folder(
+    folder: Path, references: Path | None, models: list[str], views: str, form: str | None, output: Path | None
+) -> int:
     """Pairs of the challenge's naming; without a format they become the challenge's file."""
     from iqasuite.inference import score
     from iqasuite.inference.tables import format_of
@@ -222,8 +230,9 @@ def _watched(items: Iterable, total: int | None, unit: str, quiet_lines: bool) -
     return tqdm(items, total=total, unit=unit, leave=False, disable=not seen)
 
 
-def _write(rows: Iterable, columns: dict[str, str], legend: list[str], form: str, output: Path | None,
-           total: int | None) -> int:  # fmt: skip
+def _write(
+    rows: Iterable, columns: dict[str, str], legend: list[str], form: str, output: Path | None, total: int | None
+) -> int:
     """Write rows as they come, name what failed; the exit status."""
     from iqasuite.inference.tables import lines, printable
     from iqasuite.paths import replacing

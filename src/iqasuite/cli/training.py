@@ -72,11 +72,24 @@ def train(
 
     given = {"base": base, "width": width}
     settings = program.Settings(
-        data=data, output=output, model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        crop=crop, shown_at=shown_at, arguments={k: v for k, v in given.items() if v is not None},
-        pretrained=pretrained, ranking=ranking, observer=observer or "", seed=seed, start=start,
-        checkpoint=checkpoint or output.with_suffix(".checkpoint"), missing=missing, precision=precision,
-    )  # fmt: skip
+        data=data,
+        output=output,
+        model=model,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        crop=crop,
+        shown_at=shown_at,
+        arguments={k: v for k, v in given.items() if v is not None},
+        pretrained=pretrained,
+        ranking=ranking,
+        observer=observer or "",
+        seed=seed,
+        start=start,
+        checkpoint=checkpoint or output.with_suffix(".checkpoint"),
+        missing=missing,
+        precision=precision,
+    )
     program.check(settings, resume, overwrite)
     try:
         program.run(settings, typer.echo, lambda text: typer.echo(f"warning: {text}", err=True))

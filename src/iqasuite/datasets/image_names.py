@@ -115,8 +115,9 @@ class _Places:
             self.by_name[key.name].append(file)
             self.by_stem[key.stem].append(file)
         self.endings = {PurePosixPath(name).suffix for name in self.by_name}
-        self.references = {file for key, found in self.by_path.items() if not _REFERENCES.isdisjoint(key.parts[:-1])
-                           for file in found}  # fmt: skip
+        self.references = {
+            file for key, found in self.by_path.items() if not _REFERENCES.isdisjoint(key.parts[:-1]) for file in found
+        }
         if len(self.references) == sum(map(len, self.by_path.values())):
             self.references = set()  # the folder of all images is called so
 

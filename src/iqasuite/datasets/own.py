@@ -36,8 +36,16 @@ _log = logging.getLogger(__name__)
 
 FACTS = "dataset.yaml"
 _COLUMNS = (str, list)  # one, or several
-_KEYS = {"name": str, "scale": dict, "licence": str, "citation": str, "display_size": list, "fit": str,
-         "ratings": str, "nuisance": _COLUMNS}  # fmt: skip
+_KEYS = {
+    "name": str,
+    "scale": dict,
+    "licence": str,
+    "citation": str,
+    "display_size": list,
+    "fit": str,
+    "ratings": str,
+    "nuisance": _COLUMNS,
+}
 _MOST_NUISANCES = 5  # each is a row of every table of methods
 _SCALE_KEYS = {"low": float, "high": float, "higher_is_better": bool, "name": str}
 
@@ -158,8 +166,14 @@ def _check_keys(found: Any, keys: dict[str, Any], where: str) -> None:
             raise InputError(f"{where}: key {key!r} unknown; expected one of {', '.join(keys)}")
         right = isinstance(value, keys[key]) or (keys[key] is float and type(value) is int)
         if not right:
-            expected = {dict: "keys with values", list: "a list", float: "a number", bool: "true or false", str: "text",
-                        _COLUMNS: "the name of a column, or a list of them"}  # fmt: skip
+            expected = {
+                dict: "keys with values",
+                list: "a list",
+                float: "a number",
+                bool: "true or false",
+                str: "text",
+                _COLUMNS: "the name of a column, or a list of them",
+            }
             raise InputError(f"{where}: {key} is {shown(value)}; expected {expected[keys[key]]}")
 
 

@@ -36,8 +36,11 @@ from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
 
 _log = logging.getLogger(__name__)
 # How a table is read: "NA" and "007" are names like any other.
-_AS_WRITTEN = {"dtype": dict.fromkeys(("image", "content", "reference"), str), "keep_default_na": False,
-               "na_values": [""]}  # fmt: skip
+_AS_WRITTEN = {
+    "dtype": dict.fromkeys(("image", "content", "reference"), str),
+    "keep_default_na": False,
+    "na_values": [""],
+}
 _LAYOUT = 1  # raise it when the code below, or of a distortion, makes other pixels from the same settings
 # Contrast, gradients, wavelets and saliency, four of the five with colour; 95 ms a pair of 288² on one core.
 CONSENSUS = ("ms_ssim", "gmsd", "mdsi", "haarpsi", "vsi")
@@ -71,9 +74,15 @@ class PseudoLabelled:
         return self.references[self.reference_of[rows]], self.distorted[rows]
 
 
-def make(photographs: Sequence[Path | str], metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-         kinds: Sequence[str] = tuple(more_distortions.KINDS), size: int = 288, places: int = 1, seed: int = 0,
-         root: Path | str | None = None) -> PseudoLabelled:  # fmt: skip
+def make(
+    photographs: Sequence[Path | str],
+    metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    kinds: Sequence[str] = tuple(more_distortions.KINDS),
+    size: int = 288,
+    places: int = 1,
+    seed: int = 0,
+    root: Path | str | None = None,
+) -> PseudoLabelled:
     """Every photograph spoiled in every kind at five levels, with pseudo-labels; from disk where it was made before.
 
     A crop is drawn for each photograph, kind and place, mirrored half of the time, and spoiled itself, so that its five
@@ -96,10 +105,15 @@ def make(photographs: Sequence[Path | str], metrics: Mapping[str, Callable[[Tens
     paths = [Path(path) for path in photographs]
     _check(paths, metrics, kinds, size, places)
     settings = {
-        "layout": _LAYOUT, "photographs": [(path.stem, file_hash(path)) for path in paths], "size": size,
-        "kinds": {kind: more_distortions.LEVELS[kind] for kind in kinds}, "places": places, "seed": seed,
-        "metrics": list(metrics), "versions": {name: version(name) for name in ("piq", "pillow")},
-    }  # fmt: skip
+        "layout": _LAYOUT,
+        "photographs": [(path.stem, file_hash(path)) for path in paths],
+        "size": size,
+        "kinds": {kind: more_distortions.LEVELS[kind] for kind in kinds},
+        "places": places,
+        "seed": seed,
+        "metrics": list(metrics),
+        "versions": {name: version(name) for name in ("piq", "pillow")},
+    }
     folder = Path(root) if root is not None else cache_root() / "pseudo_labelled"
     path = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     if not _is_whole(path, size):
@@ -182,8 +196,15 @@ def _check(paths: list[Path], metrics: Mapping[str, Any], kinds: Sequence[str], 
         raise InputError(f"photographs: two are named {twice[0]!r}; expected different names, which splits go by")
 
 
-def _build(path: Path, paths: list[Path], metrics: Mapping[str, Callable[..., Any]], kinds: Sequence[str], size: int,
-           places: int, seed: int) -> None:  # fmt: skip
+def _build(
+    path: Path,
+    paths: list[Path],
+    metrics: Mapping[str, Callable[..., Any]],
+    kinds: Sequence[str],
+    size: int,
+    places: int,
+    seed: int,
+) -> None:
     """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
     n = len(paths) * len(kinds) * places
     needed, free = n * (1 + more_distortions.N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
@@ -219,8 +240,9 @@ def _large_enough(path: Path, size: int) -> np.ndarray:
     return pixels
 
 
-def _spoiled(pixels: np.ndarray, name: str, kind: str, place: int, size: int,
-             seed: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _spoiled(
+    pixels: np.ndarray, name: str, kind: str, place: int, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A crop (size, size, 3) and its five levels (5, size, size, 3); the same whatever else is made."""
     key = int.from_bytes(hashlib.sha256(f"{name}|{kind}|{place}".encode()).digest()[:8])
     rng = np.random.default_rng([seed, key])

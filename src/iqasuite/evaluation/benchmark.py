@@ -246,8 +246,18 @@ def selection_gap(histories: pd.DataFrame, test_to_train: float = 1 / 3) -> pd.D
         gap = folds["claimed"] - folds["honest"]
         low, high, _ = over_splits(gap, test_to_train)
         # max(nan, 0) is nan: an interval that is not known does not become 0
-        rows.append((model, folds["claimed"].mean(), folds["honest"].mean(), gap.mean(), max(low, 0.0), high,
-                     len(folds), len(runs)))  # fmt: skip
+        rows.append(
+            (
+                model,
+                folds["claimed"].mean(),
+                folds["honest"].mean(),
+                gap.mean(),
+                max(low, 0.0),
+                high,
+                len(folds),
+                len(runs),
+            )
+        )
     columns = ["model", "claimed", "honest", "gap", "low", "high", "n_folds", "n_runs"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -352,8 +362,12 @@ def _tested(predictions: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
             mapped[rows.index] = fit(rows["prediction"].to_numpy())
     if unfitted:
         names_of = ", ".join(dict.fromkeys(unfitted))
-        _log.warning("plcc_logistic: nan for %d of %d runs, without validation rows or a fit to them (models %s)",
-                     len(unfitted), runs.ngroups, names_of)  # fmt: skip
+        _log.warning(
+            "plcc_logistic: nan for %d of %d runs, without validation rows or a fit to them (models %s)",
+            len(unfitted),
+            runs.ngroups,
+            names_of,
+        )
     return test.assign(mapped=mapped)
 
 

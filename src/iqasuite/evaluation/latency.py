@@ -69,8 +69,14 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     return float(ordered[rank]), float(ordered[n - 1 - rank])
 
 
-def latency_table(networks: Mapping[str, nn.Module], pictures: Sequence[np.ndarray], sizes: Sequence[int],
-                  engines: Sequence[str] = ENGINES, repeats: int = 50, warmup: int = 5) -> pd.DataFrame:  # fmt: skip
+def latency_table(
+    networks: Mapping[str, nn.Module],
+    pictures: Sequence[np.ndarray],
+    sizes: Sequence[int],
+    engines: Sequence[str] = ENGINES,
+    repeats: int = 50,
+    warmup: int = 5,
+) -> pd.DataFrame:
     """Latency of one picture for networks × sizes × engines, from 8-bit pixels to the score, on the CPU.
 
     All engines do the same: normalise, compute, softmax, expected vote. They use as many threads as torch does.
@@ -117,8 +123,9 @@ def _middle(picture: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(picture[top : top + size, left : left + size])
 
 
-def _measured(network: nn.Module, pictures: Sequence[np.ndarray], engines: Sequence[str], repeats: int,
-              warmup: int) -> list[dict[str, Any]]:  # fmt: skip
+def _measured(
+    network: nn.Module, pictures: Sequence[np.ndarray], engines: Sequence[str], repeats: int, warmup: int
+) -> list[dict[str, Any]]:
     """Rows of one network at one size: `pictures` are of it."""
     scored = Scored(network).eval()
     plain = _torch_call(scored, half=False)
@@ -132,10 +139,17 @@ def _measured(network: nn.Module, pictures: Sequence[np.ndarray], engines: Seque
         call, size = _engine(engine, scored, pictures)
         difference = np.abs([call(picture) for picture in pictures] - votes).max()
         took = latency(partial(call, pictures[0]), repeats, warmup)
-        rows.append({
-            "engine": engine, **facts, "megabytes": size / 1e6, "median_ms": took.median, "low_ms": took.low,
-            "high_ms": took.high, "difference": float(difference),
-        })  # fmt: skip
+        rows.append(
+            {
+                "engine": engine,
+                **facts,
+                "megabytes": size / 1e6,
+                "median_ms": took.median,
+                "low_ms": took.low,
+                "high_ms": took.high,
+                "difference": float(difference),
+            }
+        )
     return rows
 
 

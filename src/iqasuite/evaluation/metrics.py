@@ -168,8 +168,10 @@ def logistic_map(prediction: np.ndarray, target: np.ndarray) -> Callable[[np.nda
     low, high = target.min() - reach, target.max() + reach
     top, bottom = (high, low) if ends[0] > ends[1] else (low, high)
     far = [((top + ends[0]) / 2, ends[1], 2.0, 1.0), (ends[0], (bottom + ends[1]) / 2, -2.0, 1.0)]
-    found = [*_logistics(x, target, near),
-             *_logistics(x, target, far, bounds=((low, low, -10, 1e-3), (high, high, 10, 30)))]  # fmt: skip
+    found = [
+        *_logistics(x, target, near),
+        *_logistics(x, target, far, bounds=((low, low, -10, 1e-3), (high, high, 10, 30))),
+    ]
     if not found:
         return None
     _, best = min(found, key=lambda error_and_curve: error_and_curve[0])

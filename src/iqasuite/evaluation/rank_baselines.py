@@ -91,8 +91,9 @@ def rank_baselines(predictions: pd.DataFrame, statistics: pd.DataFrame) -> pd.Da
     return pd.concat(frames, ignore_index=True)
 
 
-def rank_scores(predictions: pd.DataFrame, statistics: pd.DataFrame, contents: pd.Series, n_boot: int = 1000,
-                seed: int = 0) -> pd.DataFrame:  # fmt: skip
+def rank_scores(
+    predictions: pd.DataFrame, statistics: pd.DataFrame, contents: pd.Series, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
     """SROCC of a method and of every rank baseline on the same images, and how far it is above the best of them.
 
     Args:

@@ -74,8 +74,11 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
         votes = int(group["observer"].isin(counted).sum() / group["seed"].nunique())
         rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group, contents)
     if few and predictions["observer"].nunique() > 1:
-        _log.warning("scores: people with fewer than %d rated images are not in the mean: %s", LEAST_IMAGES,
-                     ", ".join(few.values()))  # fmt: skip
+        _log.warning(
+            "scores: people with fewer than %d rated images are not in the mean: %s",
+            LEAST_IMAGES,
+            ", ".join(few.values()),
+        )
     return validate(pd.DataFrame(rows, columns=list(SCORES)), "scores", "score_frame")
 
 
@@ -132,8 +135,9 @@ def numbers_of(values: pd.Series) -> str:
     return ",".join(str(value) for value in sorted(values.unique()))
 
 
-def _rows(fixed: dict[str, Any], observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame,
-          contents: pd.Series) -> list[dict[str, Any]]:  # fmt: skip
+def _rows(
+    fixed: dict[str, Any], observer: str, n: int, found: dict[str, np.ndarray], group: pd.DataFrame, contents: pd.Series
+) -> list[dict[str, Any]]:
     trained = {"seeds": numbers_of(group["seed"]), "folds": numbers_of(group["fold"])}
     n_contents = len(np.unique(content_of(group["image"].drop_duplicates(), contents).astype(str)))
     rows = []

@@ -112,7 +112,8 @@ def protocols_side_by_side(scores: pd.DataFrame) -> pd.DataFrame:
     faithful = both.loc[both["protocol"] == "faithful", "model"].unique()
     if not len(faithful):
         return pd.DataFrame()
-    text = [with_interval(*row, digits=3) for row in both[["value", "low", "high"]].to_numpy()]
+    numbers = both[["value", "low", "high"]].to_numpy()
+    text = [with_interval(value, low, high, 3) for value, low, high in numbers]
     table = both.assign(text=text).pivot(index="model", columns=["metric", "protocol"], values="text")
     table = table.loc[faithful].fillna("–")
     table.columns = [f"{metric}, {protocol}" for metric, protocol in table.columns]

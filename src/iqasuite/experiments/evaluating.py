@@ -113,8 +113,13 @@ def predicted_rows(
     return predictions_frame(*facts, scores=votes if observer else scores_of(votes, dataset.scale))
 
 
-def compared_rows(name: str, dataset: Dataset, rows: pd.DataFrame, part: str,
-                  watch: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> pd.DataFrame:  # fmt: skip
+def compared_rows(
+    name: str,
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    part: str,
+    watch: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> pd.DataFrame:
     """Predictions frame of a metric or full-reference network, turned so that higher = better, on its own scale.
 
     Images without a reference are left out. Where the set has a display size, both images of a pair are brought to it:
@@ -211,10 +216,16 @@ def beside_baseline(scores: pd.DataFrame) -> list[dict]:
     trivial = scores["model"].str.startswith("baseline: ")
     of_baseline = scores[trivial].set_index("metric")["value"]
     return [
-        {"metric": row.metric, "value": row.value, "low": row.low, "high": row.high, "n": row.n,
-         "baseline": float(of_baseline.get(row.metric, np.nan))}
+        {
+            "metric": row.metric,
+            "value": row.value,
+            "low": row.low,
+            "high": row.high,
+            "n": row.n,
+            "baseline": float(of_baseline.get(row.metric, np.nan)),
+        }
         for row in scores[~trivial].itertuples()
-    ]  # fmt: skip
+    ]
 
 
 def above_statistics(dataset: Dataset, predictions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -235,10 +246,15 @@ def above_statistics(dataset: Dataset, predictions: pd.DataFrame, rows: pd.DataF
 def beside_model(ranked: pd.DataFrame) -> list[dict]:
     """One row a rank baseline, `RANK_COLUMNS`, and last the difference of the model from the best of them."""
     return [
-        {"rank baseline": row.metric if row.metric != "srocc" else short_name(row.model), "value": row.value,
-         "low": row.low, "high": row.high, "n": row.n}
+        {
+            "rank baseline": row.metric if row.metric != "srocc" else short_name(row.model),
+            "value": row.value,
+            "low": row.low,
+            "high": row.high,
+            "n": row.n,
+        }
         for row in ranked.iloc[1:].itertuples()
-    ]  # fmt: skip
+    ]
 
 
 def heading(dataset: Dataset, model: str, rows: pd.DataFrame, observer: str, part: str) -> str:

@@ -148,10 +148,24 @@ def _runs(data: Dataset, n_folds: int, people: list[str], quick: bool) -> tuple[
     if people:
         network, seconds = _network(data)
         runs += _observers(network, n_folds, quick)
-        runs.append({"name": "evaluate", "notebook": "05_evaluate_aios", "needs": ["aios_*", "everybody_*"],
-                     "cores": "all", "parameters": boot})  # fmt: skip
-        runs.append({"name": "attention", "notebook": "06_attention_maps", "needs": ["aios_0"], "cores": "all",
-                     "parameters": {"runs": "aios_0_*" if len(people) > 1 else "aios_0"}})  # fmt: skip
+        runs.append(
+            {
+                "name": "evaluate",
+                "notebook": "05_evaluate_aios",
+                "needs": ["aios_*", "everybody_*"],
+                "cores": "all",
+                "parameters": boot,
+            }
+        )
+        runs.append(
+            {
+                "name": "attention",
+                "notebook": "06_attention_maps",
+                "needs": ["aios_0"],
+                "cores": "all",
+                "parameters": {"runs": "aios_0_*" if len(people) > 1 else "aios_0"},
+            }
+        )
         n_votes = data.votes["observer"].isin(people).sum()
         trained, epochs = (1, (3, 2)) if quick else (n_folds, (24, 15))
         steps = 2 * trained * (epochs[0] * len(data.images) + epochs[1] * n_votes) / 32
@@ -175,16 +189,41 @@ def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
     aios = {"epochs": 2, "patience": 0} if quick else {"epochs": 15, "patience": 6}
     folds = {"fold": [0] if quick else f"0..{n_folds - 1}"}
     return [
-        {"name": "stem", "notebook": "03_train_vit_iqa", "cores": "all",
-         "parameters": {"objective": "encodings", "photographs": _photographs(), "network": network,
-                        "training": {"batch_size": 256, "lr": 2e-3, **stem}}},
-        {"name": "everybody_{fold}", "notebook": "04_finetune_aio", "needs": ["stem"], "foreach": dict(folds),
-         "parameters": {"observer": "everybody", "network": {**aio, "start": "stem"},
-                        "training": {"lr": 1e-3, **everybody}, "viewing": {"hidden": 0.3}}},
-        {"name": "aios_{fold}", "notebook": "04_finetune_aio", "needs": ["everybody_{fold}"], "foreach": dict(folds),
-         "parameters": {"observer": "all", "network": {**aio, "start": "everybody_{fold}"},
-                        "training": {"lr": 1.5e-4, "dropout": 0.0, **aios}}},
-    ]  # fmt: skip
+        {
+            "name": "stem",
+            "notebook": "03_train_vit_iqa",
+            "cores": "all",
+            "parameters": {
+                "objective": "encodings",
+                "photographs": _photographs(),
+                "network": network,
+                "training": {"batch_size": 256, "lr": 2e-3, **stem},
+            },
+        },
+        {
+            "name": "everybody_{fold}",
+            "notebook": "04_finetune_aio",
+            "needs": ["stem"],
+            "foreach": dict(folds),
+            "parameters": {
+                "observer": "everybody",
+                "network": {**aio, "start": "stem"},
+                "training": {"lr": 1e-3, **everybody},
+                "viewing": {"hidden": 0.3},
+            },
+        },
+        {
+            "name": "aios_{fold}",
+            "notebook": "04_finetune_aio",
+            "needs": ["everybody_{fold}"],
+            "foreach": dict(folds),
+            "parameters": {
+                "observer": "all",
+                "network": {**aio, "start": "everybody_{fold}"},
+                "training": {"lr": 1.5e-4, "dropout": 0.0, **aios},
+            },
+        },
+    ]
 
 
 def _photographs() -> list[str]:
@@ -206,10 +245,19 @@ def _network(data: Dataset) -> tuple[dict, float]:
     height, width = data.display_size
     shorter = min(height, width)
     network = {
-        "size": "tiny", "dim": 192, "depth": 3, "dim_head": 48, "mlp_dim": 384, "stem": "spectrum", "cells": 6,
-        "spectrum_patch": max(16, min(240, shorter // 6 // 8 * 8)), "image_size": shorter, "head": "ordinal",
-        "dropout": 0.2, "emb_dropout": 0.2,
-    }  # fmt: skip
+        "size": "tiny",
+        "dim": 192,
+        "depth": 3,
+        "dim_head": 48,
+        "mlp_dim": 384,
+        "stem": "spectrum",
+        "cells": 6,
+        "spectrum_patch": max(16, min(240, shorter // 6 // 8 * 8)),
+        "image_size": shorter,
+        "head": "ordinal",
+        "dropout": 0.2,
+        "emb_dropout": 0.2,
+    }
     if at_hand("mobilenet_v2"):
         network |= {"stem": "spectrum+mobilenet_v2", "scales": sorted({min(384, shorter), min(720, shorter)})}
         network["components"] = min(128, len(data.images))

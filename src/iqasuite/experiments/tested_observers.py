@@ -229,8 +229,13 @@ def rule_names(dataset: Dataset) -> list[str]:
 def headline_of(found: Tested, scores: pd.DataFrame) -> dict[str, object]:
     """The run's main numbers: accuracy and QWK of the AIOs, of the rules and of the ceiling."""
     file_rule = best_of(scores, rules_on_files(found.dataset))
-    marks = {"AIO": found.method, "majority": MAJORITY, "file": file_rule, "MOS model": MOS_PERSONAL,
-             "ceiling": CEILING}  # fmt: skip
+    marks = {
+        "AIO": found.method,
+        "majority": MAJORITY,
+        "file": file_rule,
+        "MOS model": MOS_PERSONAL,
+        "ceiling": CEILING,
+    }
     headline = {"method": found.method, "people": len(found.people), "test images": len(found.images)}
     headline[found.unit] = int(found.n_units)
     for name, model in marks.items():

@@ -128,13 +128,25 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
     crops = f"crops of {settings.crop}" if settings.crop else "whole"
     crops += f" (the default {CROP} is larger than the images)" if smaller else ""
     say(f"{dataset.name}: {counts}; shown at {width}×{height} pixels, in training {crops}")
-    schedule = Schedule(settings.epochs, settings.learning_rate, warmup=min(1.0, settings.epochs / 10),
-                        precision="auto" if settings.precision == "auto" else "no")  # fmt: skip
+    schedule = Schedule(
+        settings.epochs,
+        settings.learning_rate,
+        warmup=min(1.0, settings.epochs / 10),
+        precision="auto" if settings.precision == "auto" else "no",
+    )
     result = train_quality(
-        model, PixelInputs(dataset, (height, width), settings.crop, views=0), targets(dataset, settings.observer),
-        train["image"].tolist(), val["image"].tolist(), schedule, settings.seed, quality_loss(settings.ranking),
-        settings.batch_size, settings.checkpoint, say,
-    )  # fmt: skip
+        model,
+        PixelInputs(dataset, (height, width), settings.crop, views=0),
+        targets(dataset, settings.observer),
+        train["image"].tolist(),
+        val["image"].tolist(),
+        schedule,
+        settings.seed,
+        quality_loss(settings.ranking),
+        settings.batch_size,
+        settings.checkpoint,
+        say,
+    )
     say(f"epoch {result.best_epoch + 1} of {result.epochs_run} is the best on val, SROCC {result.best_value:.4f}")
     facts = card(settings, dataset, split, rated, result)
     facts["limits"] += f" About the weights that it started from: {no_test}." if no_test else ""
@@ -256,21 +268,35 @@ def card(settings: Settings, dataset: Dataset, split: pd.DataFrame, rated: pd.Da
         "title": f"{'AIO of ' + settings.observer if settings.observer else 'Quality without a reference'}, "
         f"learnt from {dataset.name}{simulated}",
         "trained_on": f"{who} of {dataset.name}{simulated}, training part",
-        "split_hash": splits.split_hash(split), "fold": 0, "seed": settings.seed, "start": settings.start or "",
-        "epochs": result.epochs_run, "best_epoch": result.best_epoch + 1, "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate, "ranking": settings.ranking, "training_crop": settings.crop,
+        "split_hash": splits.split_hash(split),
+        "fold": 0,
+        "seed": settings.seed,
+        "start": settings.start or "",
+        "epochs": result.epochs_run,
+        "best_epoch": result.best_epoch + 1,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "ranking": settings.ranking,
+        "training_crop": settings.crop,
         "limits": f"Knows what {len(rated):,} images of {contents:,} contents of {dataset.name} show: other contents, "
         "distortions and ways of viewing are unknown to it.",
         "licence": f"as the data set's, {dataset.name}: {dataset.licence or 'none stated'}",
-    }  # fmt: skip
+    }
     if settings.observer:
         votes = Scale(1, 5)
         about |= {"observer": settings.observer, "scale": {"name": votes.name, "low": votes.low, "high": votes.high}}
     return about
 
 
-def tested(model: nn.Module, dataset: Dataset, train: pd.DataFrame, test: pd.DataFrame, shorter_side: int, facts: dict,
-           settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+def tested(
+    model: nn.Module,
+    dataset: Dataset,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    shorter_side: int,
+    facts: dict,
+    settings: Settings,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores frames of the test part, read as `iqasuite score` will read pictures: beside the training part's mean, and
     beside the rank baselines.
     """
@@ -291,9 +317,16 @@ def in_card(scores: pd.DataFrame, ranked: pd.DataFrame) -> dict:
         return {f"{row.metric}, test": round(row.value, 4) for row in rows.itertuples() if np.isfinite(row.value)}
 
     own = scores[named & ~trivial]
-    intervals = {f"{row.metric}, test": [round(row.low, 4), round(row.high, 4)] for row in own.itertuples()
-                 if np.isfinite(row.low)}  # fmt: skip
-    return {"scores": numbers(own), "intervals_95": intervals, "n_test": int(own["n"].iloc[0]),
-            "baseline": baseline,
-            "baseline_scores": numbers(scores[named & trivial]),
-            "rank_baselines": {"srocc, test": on_card(ranked)}}  # fmt: skip
+    intervals = {
+        f"{row.metric}, test": [round(row.low, 4), round(row.high, 4)]
+        for row in own.itertuples()
+        if np.isfinite(row.low)
+    }
+    return {
+        "scores": numbers(own),
+        "intervals_95": intervals,
+        "n_test": int(own["n"].iloc[0]),
+        "baseline": baseline,
+        "baseline_scores": numbers(scores[named & trivial]),
+        "rank_baselines": {"srocc, test": on_card(ranked)},
+    }

@@ -49,8 +49,9 @@ def blurred_where(image: np.ndarray, mask: np.ndarray, sigma: float = 4.0) -> np
     return (image * (1 - weight) + soft * weight).round().clip(0, 255).astype(np.uint8)
 
 
-def region_changes(predictor: Predictor, images: dict[str, np.ndarray], share: float = 0.25, sigma: float = 4.0,
-                   seed: int = 0) -> pd.DataFrame:  # fmt: skip
+def region_changes(
+    predictor: Predictor, images: dict[str, np.ndarray], share: float = 0.25, sigma: float = 4.0, seed: int = 0
+) -> pd.DataFrame:
     """Change of the score when a share of each picture is blurred: what is attended most, least, and at random.
 
     Args:
@@ -70,6 +71,8 @@ def region_changes(predictor: Predictor, images: dict[str, np.ndarray], share: f
         masks = region_masks(attention, share, seed + number)
         versions = [shown, *(blurred_where(shown, mask, sigma) for mask in masks.values())]
         before, *after = [prediction.score for prediction in predictor.predict(versions)]
-        rows += [(name, region, score - before, float(attention[mask].sum() / attention.sum()))
-                 for (region, mask), score in zip(masks.items(), after, strict=True)]  # fmt: skip
+        rows += [
+            (name, region, score - before, float(attention[mask].sum() / attention.sum()))
+            for (region, mask), score in zip(masks.items(), after, strict=True)
+        ]
     return pd.DataFrame(rows, columns=["image", "region", "change", "attended"])

@@ -154,8 +154,14 @@ def _is_whole(pixels: Path, sums: Path, shape: tuple[int, int, int, int]) -> boo
     return True
 
 
-def _build(paths: list[Path], pixels: Path, sums: Path, shape: tuple[int, int, int, int], fit: str,
-           shapes: list[tuple[int, int]]) -> None:  # fmt: skip
+def _build(
+    paths: list[Path],
+    pixels: Path,
+    sums: Path,
+    shape: tuple[int, int, int, int],
+    fit: str,
+    shapes: list[tuple[int, int]],
+) -> None:
     """Write both files, each whole or not at all: pixels first, so that checksums mean they are there."""
     needed, free = int(np.prod(shape)), shutil.disk_usage(pixels.parent).free
     if needed > free:

@@ -47,8 +47,9 @@ class EncodingStream:
         InputError: no photographs, one that cannot be read or is too small, or all too small for such patches.
     """
 
-    def __init__(self, photographs: list[Path], patch: int = 240, factors: tuple[float, float] = (2.35, 16.0),
-                 seed: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self, photographs: list[Path], patch: int = 240, factors: tuple[float, float] = (2.35, 16.0), seed: int = 0
+    ) -> None:
         self.patch, self.factors, self.seed = patch, factors, seed
         self._photographs = _decode_once(photographs, 288)
         largest = max(min(photograph.shape[:2]) for photograph in self._photographs)

@@ -100,8 +100,9 @@ def jpeg2000(image: np.ndarray, ratio: float) -> np.ndarray:
         InputError: Pillow was built without OpenJPEG.
     """
     resolutions = int(np.clip(np.log2(min(image.shape[:2])) - 2, 1, 6))
-    return _recoded(image, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[ratio],
-                    num_resolutions=resolutions)  # fmt: skip
+    return _recoded(
+        image, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[ratio], num_resolutions=resolutions
+    )
 
 
 def webp(image: np.ndarray, quality: float) -> np.ndarray:
@@ -323,20 +324,53 @@ def _without_chance(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _FUNCTIONS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]] = {
-    **{f.__name__: _without_chance(f) for f in (
-        jpeg, lens_blur, jpeg2000, webp, avif, sparse_sampling, ringing, pixelation, brightening, darkening,
-        contrast_loss, contrast_gain, quantisation, colour_quantisation, dithering, colour_diffusion, sharpening,
-    )},
-    **{f.__name__: f for f in (
-        motion_blur, streaming, jitter, impulse_noise, multiplicative_noise, colour_noise, correlated_noise,
-        high_frequency_noise, denoising, mean_shift, colour_cast, chromatic_aberration, patch_shift, colour_blocks,
-    )},
+    **{
+        f.__name__: _without_chance(f)
+        for f in (
+            jpeg,
+            lens_blur,
+            jpeg2000,
+            webp,
+            avif,
+            sparse_sampling,
+            ringing,
+            pixelation,
+            brightening,
+            darkening,
+            contrast_loss,
+            contrast_gain,
+            quantisation,
+            colour_quantisation,
+            dithering,
+            colour_diffusion,
+            sharpening,
+        )
+    },
+    **{
+        f.__name__: f
+        for f in (
+            motion_blur,
+            streaming,
+            jitter,
+            impulse_noise,
+            multiplicative_noise,
+            colour_noise,
+            correlated_noise,
+            high_frequency_noise,
+            denoising,
+            mean_shift,
+            colour_cast,
+            chromatic_aberration,
+            patch_shift,
+            colour_blocks,
+        )
+    },
     "blur": _without_chance(gaussian_blur),
     "noise": white_noise,
     "resolution": _without_chance(resolution_loss),
     "desaturation": _without_chance(saturation),
     "oversaturation": _without_chance(saturation),
-}  # fmt: skip
+}
 
 
 def distorted(kind: str, image: np.ndarray, level: int, rng: np.random.Generator) -> np.ndarray:

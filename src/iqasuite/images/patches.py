@@ -106,9 +106,16 @@ class PatchGenerator:
         seed: of the orders.
     """
 
-    def __init__(self, list_IDs: Sequence[str], overlapping: float = 0.5, db_path: Path | str = ".",  # noqa: N803
-                 dim: tuple[int, int] = (224, 224), part: str = "test",
-                 base: Callable[[np.ndarray], np.ndarray] | None = None, seed: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        list_IDs: Sequence[str],
+        overlapping: float = 0.5,
+        db_path: Path | str = ".",
+        dim: tuple[int, int] = (224, 224),
+        part: str = "test",
+        base: Callable[[np.ndarray], np.ndarray] | None = None,
+        seed: int = 0,
+    ):
         self.list_IDs, self.overlapping, self.db_path = list(list_IDs), overlapping, Path(db_path)
         self.dim, self.part, self.base = dim, part, base
         self._random = np.random.default_rng(seed)

@@ -115,8 +115,13 @@ def legend(entries: Sequence[Entry]) -> list[str]:
     return [f"{', '.join(names)}: {scale}" for scale, names in by_scale.items()]
 
 
-def rows(predictors: Sequence[Predictor], paths: Iterable[Path], wanted: Wanted, batch_size: int = 16,
-         workers: int | None = None) -> Iterator[Row]:  # fmt: skip
+def rows(
+    predictors: Sequence[Predictor],
+    paths: Iterable[Path],
+    wanted: Wanted,
+    batch_size: int = 16,
+    workers: int | None = None,
+) -> Iterator[Row]:
     """A row for each picture file, in their order, as they are done; of one that cannot be read, image and error."""
     entries = [predictor.entry for predictor in predictors]
     if wanted.spread and len({(entry.low, entry.high) for entry in entries}) > 1:

@@ -52,10 +52,14 @@ STUDY = (*(View(turns) for turns in range(4)), View(0, True), View(2, True), *_D
 VIEWS: Mapping[str, tuple[View, ...]] = {"one": ONE, "eight": EIGHT, "study": STUDY}
 
 
-def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
-                  distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View] = ONE,
-                  tile: int | None = None,
-                  reduce_to: int | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def predict_pairs(
+    models: nn.Module | Sequence[nn.Module],
+    reference: Sequence[np.ndarray] | np.ndarray,
+    distorted: Sequence[np.ndarray] | np.ndarray,
+    views: Sequence[View] = ONE,
+    tile: int | None = None,
+    reduce_to: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores of pairs, averaged over views and models, and how much these differ.
 
     Args:
@@ -87,9 +91,14 @@ def predict_pairs(models: nn.Module | Sequence[nn.Module], reference: Sequence[n
 
 
 @torch.inference_mode()
-def view_scores(models: nn.Module | Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
-                distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View] = ONE,
-                tile: int | None = None, reduce_to: int | None = None) -> np.ndarray:  # fmt: skip
+def view_scores(
+    models: nn.Module | Sequence[nn.Module],
+    reference: Sequence[np.ndarray] | np.ndarray,
+    distorted: Sequence[np.ndarray] | np.ndarray,
+    views: Sequence[View] = ONE,
+    tile: int | None = None,
+    reduce_to: int | None = None,
+) -> np.ndarray:
     """Scores of each pair, model and view, float64 (n, models, views); arguments as of `predict_pairs`.
 
     Each view of each pair is a batch of its own, so that no score depends on what it is computed together with.
@@ -135,9 +144,16 @@ def error_maps(model: nn.Module, reference: np.ndarray, distorted: Sequence[np.n
     return list(maps.float().cpu().numpy())
 
 
-def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_on: str,
-                        scores: Mapping[str, float] | None = None, tile: int | None = None,
-                        reduce_to: int | None = None, **more: object) -> Path:  # fmt: skip
+def save_full_reference(
+    model: nn.Module,
+    path: Path | str,
+    scale: str,
+    trained_on: str,
+    scores: Mapping[str, float] | None = None,
+    tile: int | None = None,
+    reduce_to: int | None = None,
+    **more: object,
+) -> Path:
     """Weights and card of a full-reference network, with what its scores mean.
 
     Args:
@@ -154,8 +170,14 @@ def save_full_reference(model: nn.Module, path: Path | str, scale: str, trained_
     """
     if scale not in SCALES:
         raise InputError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
-    shown = {"mean": _listed(model.get_buffer("mean")), "std": _listed(model.get_buffer("std")), "smallest": SMALLEST,
-             "tile": tile, "reduce_to": reduce_to, "order": "reference, distorted"}  # fmt: skip
+    shown = {
+        "mean": _listed(model.get_buffer("mean")),
+        "std": _listed(model.get_buffer("std")),
+        "smallest": SMALLEST,
+        "tile": tile,
+        "reduce_to": reduce_to,
+        "order": "reference, distorted",
+    }
     targets = {f"target_{name}": model.get_buffer(f"dense.{name}").item() for name in ("mean", "std")}
     meaning = {"scale": scale, "higher_is_better": True, **targets}
     facts = {"trained_on": trained_on, "preprocessing": shown, "scores": dict(scores or {})}
@@ -223,9 +245,14 @@ def _listed(values: Tensor) -> list[float]:
     return [round(value, 6) for value in values.tolist()]
 
 
-def _check(models: Sequence[nn.Module], reference: Sequence[np.ndarray] | np.ndarray,
-           distorted: Sequence[np.ndarray] | np.ndarray, views: Sequence[View], tile: int | None,
-           reduce_to: int | None) -> None:  # fmt: skip
+def _check(
+    models: Sequence[nn.Module],
+    reference: Sequence[np.ndarray] | np.ndarray,
+    distorted: Sequence[np.ndarray] | np.ndarray,
+    views: Sequence[View],
+    tile: int | None,
+    reduce_to: int | None,
+) -> None:
     if not models:
         raise InputError("predict_pairs: no model, expected one or more")
     scales = sorted({str(getattr(model, "card", {}).get("scale", "not noted")) for model in models})

@@ -50,8 +50,10 @@ def lines(rows: Iterable[Row], columns: Mapping[str, str], form: str) -> Iterato
         yield csv_line([no_formula(name) for name in reordered])
         yield from (csv_line([_plain(row.get(name)) for name in reordered]) for row in rows)
     elif form == "jsonl":
-        yield from (json.dumps({name: _value(row[name]) for name in reordered if name in row}, ensure_ascii=False)
-                    for row in map(_encodable, rows))  # fmt: skip
+        yield from (
+            json.dumps({name: _value(row[name]) for name in reordered if name in row}, ensure_ascii=False)
+            for row in map(_encodable, rows)
+        )
     else:
         yield _table_line(dict(zip(names, names, strict=True)), columns)
         yield from (_table_line(row, columns) for row in rows)

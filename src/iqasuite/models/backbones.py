@@ -164,8 +164,15 @@ class BackboneTokens(nn.Module):
     and the tokens of all scales follow one another (scale, row, column).
     """
 
-    def __init__(self, name: str, scales: tuple[int, ...] | None = None, taps: tuple[int, ...] | None = None,
-                 cells: int | None = None, freeze: bool = True, pretrained: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        scales: tuple[int, ...] | None = None,
+        taps: tuple[int, ...] | None = None,
+        cells: int | None = None,
+        freeze: bool = True,
+        pretrained: bool = True,
+    ):
         super().__init__()
         self.backbone = backbone(name, pretrained)
         self.scales, self.taps = tuple(scales or (None,)), tuple(taps or (-1,))

@@ -77,8 +77,18 @@ class MobileNR(nn.Module):
         InputError: an argument outside of what is listed here.
     """
 
-    def __init__(self, *, base: str = "scratch", width: float = 1.0, hidden: int = 128, pool: str = "moments",
-                 dropout: float = 0.2, n_classes: int = 5, frozen: int = 0, pretrained: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        base: str = "scratch",
+        width: float = 1.0,
+        hidden: int = 128,
+        pool: str = "moments",
+        dropout: float = 0.2,
+        n_classes: int = 5,
+        frozen: int = 0,
+        pretrained: bool = True,
+    ):
         super().__init__()
         if pool not in POOLS:
             raise InputError(f"mobile_nr: pool is {pool!r}, expected one of {', '.join(POOLS)}")

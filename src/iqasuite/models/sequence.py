@@ -58,10 +58,14 @@ class Dense(nn.Module):
         super().__init__()
         self.relu = relu
         self.layers = nn.Sequential(
-            nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(inputs, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
             nn.Linear(width, 1),
-        )  # fmt: skip
+        )
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(0.0))
@@ -75,9 +79,12 @@ class Dense(nn.Module):
 def embedding(dim: int, width: int, dropout: float) -> nn.Sequential:
     """What happens to each patch by itself: features (…, dim) -> (…, width)."""
     return nn.Sequential(
-        nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout),
-        nn.Linear(width, width), nn.ReLU(),
-    )  # fmt: skip
+        nn.Linear(dim, width),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, width),
+        nn.ReLU(),
+    )
 
 
 def pooled(states: Tensor, weights: Tensor) -> Tensor:
@@ -104,9 +111,18 @@ class BiRNN(nn.Module):
     Reference: "On the Use of Bi-RNN for Image Quality Assessment", github.com/hbrachemi/Bi-RNN-for-IQA.
     """
 
-    def __init__(self, dim: int, hidden: int = 128, layers: int = 2, cell: str = "gru", dropout: float = 0.25,
-                 dense: int = 512, relu: bool = False, n_patches: int | None = None,
-                 sharpness: float = 5.0):  # fmt: skip
+    def __init__(
+        self,
+        dim: int,
+        hidden: int = 128,
+        layers: int = 2,
+        cell: str = "gru",
+        dropout: float = 0.25,
+        dense: int = 512,
+        relu: bool = False,
+        n_patches: int | None = None,
+        sharpness: float = 5.0,
+    ):
         super().__init__()
         if cell not in CELLS:
             raise InputError(f"birnn: cell is {cell!r}, expected one of {', '.join(CELLS)}")
@@ -167,8 +183,15 @@ class AttentionPooling(nn.Module):
         n_patches, sharpness: of `TanhAttention`.
     """
 
-    def __init__(self, dim: int, width: int = 512, dropout: float = 0.25, relu: bool = False,
-                 n_patches: int | None = None, sharpness: float = 5.0):  # fmt: skip
+    def __init__(
+        self,
+        dim: int,
+        width: int = 512,
+        dropout: float = 0.25,
+        relu: bool = False,
+        n_patches: int | None = None,
+        sharpness: float = 5.0,
+    ):
         super().__init__()
         self.standardise = TokenReduction((dim,))
         self.embed = embedding(dim, width, dropout)
@@ -214,20 +237,36 @@ class PatchTransformer(nn.Module):
         n_patches, sharpness: of `TanhAttention`.
     """
 
-    def __init__(self, dim: int, width: int = 256, depth: int = 2, heads: int = 4, dim_head: int = 32,
-                 dropout: float = 0.25, relu: bool = False, n_patches: int | None = None,
-                 sharpness: float = 5.0):  # fmt: skip
+    def __init__(
+        self,
+        dim: int,
+        width: int = 256,
+        depth: int = 2,
+        heads: int = 4,
+        dim_head: int = 32,
+        dropout: float = 0.25,
+        relu: bool = False,
+        n_patches: int | None = None,
+        sharpness: float = 5.0,
+    ):
         super().__init__()
         self.standardise = TokenReduction((dim,))
         self.embed = nn.Linear(dim, width)
         self.blocks: Any = nn.ModuleList(  # pairs, which torch's types do not know
-            nn.ModuleList([
-                SelfAttention(width, heads, dim_head, dropout),
-                nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout),
-                              nn.Linear(2 * width, width)),
-            ])
+            nn.ModuleList(
+                [
+                    SelfAttention(width, heads, dim_head, dropout),
+                    nn.Sequential(
+                        nn.LayerNorm(width),
+                        nn.Linear(width, 2 * width),
+                        nn.GELU(),
+                        nn.Dropout(dropout),
+                        nn.Linear(2 * width, width),
+                    ),
+                ]
+            )
             for _ in range(depth)
-        )  # fmt: skip
+        )
         self.norm = nn.LayerNorm(width)
         self.pool = TanhAttention(width, n_patches, sharpness)
         self.dense = Dense(width, width, dropout, relu)

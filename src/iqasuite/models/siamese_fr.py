@@ -51,8 +51,9 @@ VARIANTS = {
 _BOUNDED = {"sigmoid": (nn.Sigmoid, 4.0, -2.0), "tanh": (nn.Tanh, 2.0, 0.0)}
 
 
-def convolution(inputs: int, filters: int, kernel: int, variant: Variant, stride: int = 1,
-                batch_norm: bool | None = None) -> nn.Sequential:  # fmt: skip
+def convolution(
+    inputs: int, filters: int, kernel: int, variant: Variant, stride: int = 1, batch_norm: bool | None = None
+) -> nn.Sequential:
     """Convolution, leaky rectifier, and batch normalisation where the variant has it."""
     layers = [nn.Conv2d(inputs, filters, kernel, stride, kernel // 2), nn.LeakyReLU(variant.slope)]
     normalised = variant.batch_norm if batch_norm is None else batch_norm
@@ -132,9 +133,11 @@ class ChannelSpatialAttention(nn.Module):
     def __init__(self, inputs: int, filters: int):
         super().__init__()
         self.view = nn.Sequential(
-            nn.Conv2d(inputs, filters, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(filters),
+            nn.Conv2d(inputs, filters, 3, padding=1),
+            nn.ReLU(),
+            nn.BatchNorm2d(filters),
             nn.Conv2d(filters, filters, 3, padding=1),
-        )  # fmt: skip
+        )
         self.channel, self.spatial = (
             nn.Sequential(nn.Conv2d(filters, filters, 1), nn.ReLU(), nn.Conv2d(filters, filters, 1), nn.Sigmoid())
             for _ in range(2)
@@ -170,8 +173,12 @@ class BoundedScore(nn.Module):
         super().__init__()
         activation, weight, bias = _BOUNDED[bounded]
         self.layers = nn.Sequential(
-            nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 1), activation(),
-        )  # fmt: skip
+            nn.Linear(inputs, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, 1),
+            activation(),
+        )
         self.weight, self.bias = nn.Parameter(torch.tensor(weight)), nn.Parameter(torch.tensor(bias))
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("std", torch.tensor(1.0))
@@ -216,8 +223,14 @@ class SiameseFR(nn.Module):
         Ranking Loss function for Perceptual Image Quality Assessment", CVPR workshops 2021, arXiv 2105.02531.
     """
 
-    def __init__(self, variant: str = "simple", width: float = 1.0, grid: int | None = None, dense: int = 32,
-                 dropout: float = 0.0):  # fmt: skip
+    def __init__(
+        self,
+        variant: str = "simple",
+        width: float = 1.0,
+        grid: int | None = None,
+        dense: int = 32,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         if variant not in VARIANTS:
             raise InputError(f"siamese_fr: variant is {variant!r}, expected one of {', '.join(VARIANTS)}")

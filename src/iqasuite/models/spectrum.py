@@ -109,10 +109,14 @@ class SharpnessEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.layers = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Dropout(dropout),
-            nn.Linear(hidden, hidden), nn.GELU(),
-            nn.Linear(hidden, dim), nn.GELU(),
-        )  # fmt: skip
+            nn.Linear(channels, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, dim),
+            nn.GELU(),
+        )
         self.reader = nn.Linear(dim, 2 * n_targets)
         for name, n in (("channel", channels), ("target", n_targets)):
             self.register_buffer(f"{name}_mean", torch.zeros(n))

@@ -88,8 +88,18 @@ class TRCNN(nn.Module):
         InputError: dim is no multiple of heads, or an argument outside of its range.
     """
 
-    def __init__(self, *, base: str = "mobilenet_v2", width: float = 1.0, dim: int = 128, depth: int = 2,
-                 heads: int = 4, dropout: float = 0.1, frozen: int = 0, pretrained: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        base: str = "mobilenet_v2",
+        width: float = 1.0,
+        dim: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1,
+        frozen: int = 0,
+        pretrained: bool = True,
+    ):
         super().__init__()
         if dim < 1 or heads < 1 or dim % heads:
             raise InputError(f"trcnn: dim {dim}, heads {heads}; expected dim a multiple of heads")

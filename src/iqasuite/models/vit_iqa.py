@@ -166,8 +166,22 @@ class Trunk(nn.Module):
         n_scales: how many times the grid is repeated in the tokens, one scale after the other.
     """
 
-    def __init__(self, channels, grid, n_scales, dim, depth, heads, dim_head, mlp_dim, dropout,
-                 emb_dropout, n_classes, head, pool):  # fmt: skip
+    def __init__(
+        self,
+        channels,
+        grid,
+        n_scales,
+        dim,
+        depth,
+        heads,
+        dim_head,
+        mlp_dim,
+        dropout,
+        emb_dropout,
+        n_classes,
+        head,
+        pool,
+    ):
         super().__init__()
         self.grid, self.n_scales, self.pool = tuple(grid), n_scales, pool
         if channels is None:
@@ -262,14 +276,32 @@ class ViTIQA(nn.Module):
         InputError: an argument outside of what is listed here.
     """
 
-    def __init__(self, *, size: str | None = "small", image_size: int | tuple[int, int] = 256, patch_size: int = 16,
-                 dim: int | None = None, depth: int | None = None, heads: int | None = None,
-                 dim_head: int | None = None, mlp_dim: int | None = None, dropout: float = 0.0,
-                 emb_dropout: float = 0.1, n_classes: int = 5, shift: str = "axes", stem: str = "spt",
-                 scales: tuple[int, ...] | None = None, taps: tuple[int, ...] | None = None, cells: int | None = None,
-                 components: int | None = None, spectrum_patch: int = 240, freeze_stem: bool = True,
-                 pretrained: bool = True, head: str = "linear",
-                 pool: str = "cls"):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        size: str | None = "small",
+        image_size: int | tuple[int, int] = 256,
+        patch_size: int = 16,
+        dim: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
+        dim_head: int | None = None,
+        mlp_dim: int | None = None,
+        dropout: float = 0.0,
+        emb_dropout: float = 0.1,
+        n_classes: int = 5,
+        shift: str = "axes",
+        stem: str = "spt",
+        scales: tuple[int, ...] | None = None,
+        taps: tuple[int, ...] | None = None,
+        cells: int | None = None,
+        components: int | None = None,
+        spectrum_patch: int = 240,
+        freeze_stem: bool = True,
+        pretrained: bool = True,
+        head: str = "linear",
+        pool: str = "cls",
+    ):
         super().__init__()
         self.stem: ShiftedPatchTokens | BackboneTokens | SpectrumTokens | JoinedTokens
         self.reduce: nn.Identity | TokenReduction
@@ -295,8 +327,17 @@ class ViTIQA(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         grid = self.stem.grid(height, width)
-        self.trunk = Trunk(channels, grid, n_scales, **shape, dropout=dropout, emb_dropout=emb_dropout,
-                           n_classes=n_classes, head=head, pool=pool)  # fmt: skip
+        self.trunk = Trunk(
+            channels,
+            grid,
+            n_scales,
+            **shape,
+            dropout=dropout,
+            emb_dropout=emb_dropout,
+            n_classes=n_classes,
+            head=head,
+            pool=pool,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk(self.reduce(self.stem(x)), self.grid(x))

@@ -35,9 +35,16 @@ class ArrayBatches:
 
     inputs: Any
 
-    def __init__(self, inputs: Any, targets: Tensor, batch_size: int = 32, shuffle: bool = True,
-                 seed: int = 0, transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
-                 source: str = ""):  # fmt: skip
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Tensor,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+        transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        source: str = "",
+    ):
         _check("ArrayBatches", len(inputs), targets, batch_size)
         self.inputs, self.targets, self.batch_size = inputs, torch.as_tensor(targets), batch_size
         self.shuffle, self.seed, self.transform, self.source = shuffle, seed, transform, source
@@ -73,9 +80,20 @@ class ImageBatches:
         device: where batches are made; None = the GPU where there is one.
     """
 
-    def __init__(self, cache, indices: Sequence[int], targets: Tensor, batch_size: int = 32, seed: int = 0,
-                 crop: int | None = 256, train: bool = True, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
-                 views: int = 1, device: torch.device | str | None = None):  # fmt: skip
+    def __init__(
+        self,
+        cache,
+        indices: Sequence[int],
+        targets: Tensor,
+        batch_size: int = 32,
+        seed: int = 0,
+        crop: int | None = 256,
+        train: bool = True,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        views: int = 1,
+        device: torch.device | str | None = None,
+    ):
         _check("ImageBatches", len(indices), targets, batch_size)
         self.cache, self.indices, self.targets = cache, np.asarray(indices), torch.as_tensor(targets)
         self.batch_size, self.seed, self.crop, self.train = batch_size, seed, crop, train
@@ -116,9 +134,17 @@ class StreamBatches:
         fixed: the same batches every epoch (validation) instead of new ones.
     """
 
-    def __init__(self, stream, batch_size: int = 32, steps: int = 100, mean=(0.485, 0.456, 0.406),
-                 std=(0.229, 0.224, 0.225), sigma: float = 0.0, fixed: bool = False,
-                 device: torch.device | str | None = None):  # fmt: skip
+    def __init__(
+        self,
+        stream,
+        batch_size: int = 32,
+        steps: int = 100,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        sigma: float = 0.0,
+        fixed: bool = False,
+        device: torch.device | str | None = None,
+    ):
         self.stream, self.batch_size, self.steps = stream, batch_size, steps
         self.mean, self.std, self.sigma, self.fixed, self.device = mean, std, sigma, fixed, device
 

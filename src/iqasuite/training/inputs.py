@@ -62,12 +62,14 @@ class PixelInputs:
         """What is trained: all of the model."""
         return model
 
-    def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
-                train: bool) -> ImageBatches:  # fmt: skip
+    def batches(
+        self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int, train: bool
+    ) -> ImageBatches:
         """Batches of these images with these targets (n, 5)."""
         indices = [self.images[image] for image in images]
-        return ImageBatches(self.cache, indices, targets, batch_size, seed, self.crop, train, model.mean, model.std,
-                            views=self.views)  # fmt: skip
+        return ImageBatches(
+            self.cache, indices, targets, batch_size, seed, self.crop, train, model.mean, model.std, views=self.views
+        )
 
 
 class StoredInputs:
@@ -101,8 +103,9 @@ class StoredInputs:
         stored, vit = self.stored(images), cast("ViTIQA", model)
         return vit.reduce(stored.to(vit.mean.device)).cpu() if self.part == "trunk" else stored
 
-    def batches(self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int,
-                train: bool) -> ArrayBatches:  # fmt: skip
+    def batches(
+        self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int, train: bool
+    ) -> ArrayBatches:
         """Batches of all views of these images, each with its image's target (n, 5)."""
         given = self.given(model, images).clone()  # out of inference mode
         targets = torch.as_tensor(targets).repeat_interleave(given.shape[1], dim=0)
@@ -124,8 +127,15 @@ class StoredInputs:
         return augment
 
 
-def inputs_for(model: nn.Module, dataset: Dataset, tune: str, size: tuple[int, int], crop: int | None = None,
-               views: int = 1, drop: float = 0.0) -> PixelInputs | StoredInputs:  # fmt: skip
+def inputs_for(
+    model: nn.Module,
+    dataset: Dataset,
+    tune: str,
+    size: tuple[int, int],
+    crop: int | None = None,
+    views: int = 1,
+    drop: float = 0.0,
+) -> PixelInputs | StoredInputs:
     """How images reach a model of which `tune` is trained: "all" of it, its "trunk" or its "head".
 
     Args:

@@ -54,10 +54,18 @@ class Result:
     seconds: float
 
 
-def fit(model: nn.Module, train, val, loss: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, seed: int = 0,
-        checkpoint: Path | str | None = None, metric: Callable[[Tensor, Tensor], float] | None = None,
-        log: Callable[[str], None] = logger.info,
-        observe: Callable[[], dict[str, float]] | None = None) -> Result:  # fmt: skip
+def fit(
+    model: nn.Module,
+    train,
+    val,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    seed: int = 0,
+    checkpoint: Path | str | None = None,
+    metric: Callable[[Tensor, Tensor], float] | None = None,
+    log: Callable[[str], None] = logger.info,
+    observe: Callable[[], dict[str, float]] | None = None,
+) -> Result:
     """Train `model` and leave it with the weights that were best on `val`, or with the last ones (`schedule.keep`).
 
     The same seed gives the same weights, also after an interruption: the model's randomness is seeded by (seed, epoch).
@@ -202,8 +210,10 @@ def _optimizer(model: nn.Module, schedule: Schedule, device: torch.device) -> to
 def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, object]:
     """What two trainings must share for one to go on where the other stopped."""
     shapes = [f"{name} {tuple(p.shape)} {p.requires_grad}" for name, p in model.named_parameters()]
-    signatures = {part: batches.signature() if hasattr(batches, "signature") else None
-                  for part, batches in (("train", train), ("val", val))}  # fmt: skip
+    signatures = {
+        part: batches.signature() if hasattr(batches, "signature") else None
+        for part, batches in (("train", train), ("val", val))
+    }
     names = {"loss": getattr(loss, "__name__", str(loss)), "metric": getattr(metric, "__name__", None)}
     start = hashlib.sha256()
     for tensor in model.state_dict().values():

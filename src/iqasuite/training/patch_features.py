@@ -135,11 +135,22 @@ class PatchFeatures:
         return self._place[image]
 
 
-def extract(source: Dataset | Mapping[str, Path] | Sequence[Path | str], network: str | Backbone = "resnet50",
-            size: int | tuple[int, int] = 224, overlap: float = 0.5, taps: tuple[int, ...] = (-1,),
-            pooling: str = "average", *, images: Sequence[str] | None = None, shown_at: tuple[int, int] | None = None,
-            pretrained: bool = True, precision: str = "auto", device: torch.device | str | None = None,
-            batch_size: int = 64, root: Path | str | None = None) -> PatchFeatures:  # fmt: skip
+def extract(
+    source: Dataset | Mapping[str, Path] | Sequence[Path | str],
+    network: str | Backbone = "resnet50",
+    size: int | tuple[int, int] = 224,
+    overlap: float = 0.5,
+    taps: tuple[int, ...] = (-1,),
+    pooling: str = "average",
+    *,
+    images: Sequence[str] | None = None,
+    shown_at: tuple[int, int] | None = None,
+    pretrained: bool = True,
+    precision: str = "auto",
+    device: torch.device | str | None = None,
+    batch_size: int = 64,
+    root: Path | str | None = None,
+) -> PatchFeatures:
     """Features of all sliding patches of images: from the store, or computed now.
 
     Args:
@@ -306,26 +317,46 @@ def _dtype(precision: str, device: torch.device, network: Backbone) -> torch.dty
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def _settings(kind: str, network: str | Backbone, chosen: Backbone, taps: tuple[int, ...], pooling: str,
-              shown_at: tuple[int, int] | None, dtype: torch.dtype) -> dict:  # fmt: skip
+def _settings(
+    kind: str,
+    network: str | Backbone,
+    chosen: Backbone,
+    taps: tuple[int, ...],
+    pooling: str,
+    shown_at: tuple[int, int] | None,
+    dtype: torch.dtype,
+) -> dict:
     digest = hashlib.sha256(repr(chosen).encode())
     for name, tensor in chosen.state_dict().items():
         digest.update(f"{name}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy())
     return {
-        "layout": _LAYOUT, "kind": kind, "backbone": network if isinstance(network, str) else "given",
-        "weights": digest.hexdigest(), "mean": chosen.mean, "std": chosen.std, "pooling": pooling,
-        "taps": sorted({tap % len(chosen.layers) for tap in taps}), "shown_at": shown_at,
+        "layout": _LAYOUT,
+        "kind": kind,
+        "backbone": network if isinstance(network, str) else "given",
+        "weights": digest.hexdigest(),
+        "mean": chosen.mean,
+        "std": chosen.std,
+        "pooling": pooling,
+        "taps": sorted({tap % len(chosen.layers) for tap in taps}),
+        "shown_at": shown_at,
         "precision": str(dtype).removeprefix("torch."),
-    }  # fmt: skip
+    }
 
 
 def _digest(described: object) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def _store(root: Path | str | None, settings: dict, shown: _Images, grids: list[tuple[int, int]], dim: int,
-           batch_size: int, compute: Callable[[list[str], int], Iterator[np.ndarray]]) -> PatchFeatures:  # fmt: skip
+def _store(
+    root: Path | str | None,
+    settings: dict,
+    shown: _Images,
+    grids: list[tuple[int, int]],
+    dim: int,
+    batch_size: int,
+    compute: Callable[[list[str], int], Iterator[np.ndarray]],
+) -> PatchFeatures:
     """The store of these images with these settings, made or completed first where it is not whole.
 
     `compute(images, first)` gives the rows of the images from row `first` on, in blocks of `batch_size`.
@@ -342,9 +373,14 @@ def _store(root: Path | str | None, settings: dict, shown: _Images, grids: list[
             folder.mkdir(exist_ok=True)
             first_rows = [0, *np.cumsum([rows * columns for rows, columns in grids]).tolist()]
             index = {
-                "settings": settings, "dim": dim, "images": shown.names, "contents": contents, "grids": grids,
-                "sizes": [shown.size(name) for name in shown.names], "first_rows": first_rows,
-            }  # fmt: skip
+                "settings": settings,
+                "dim": dim,
+                "images": shown.names,
+                "contents": contents,
+                "grids": grids,
+                "sizes": [shown.size(name) for name in shown.names],
+                "first_rows": first_rows,
+            }
             _make(folder, index, batch_size, compute)
     return PatchFeatures(folder)
 

@@ -35,10 +35,22 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.argmax(dim=1) == targets.argmax(dim=1)).float().mean().item()
 
 
-def pretrain_on_jpeg(model: nn.Module, photographs: list[Path], held_out: list[Path], schedule: Schedule, *,
-                     crop: int = 256, batch_size: int = 32, steps: int = 100, native: bool = True,
-                     loss: str = "soft_cross_entropy", sigma: float = 0.49, seed: int = 0,
-                     checkpoint: Path | None = None, log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+def pretrain_on_jpeg(
+    model: nn.Module,
+    photographs: list[Path],
+    held_out: list[Path],
+    schedule: Schedule,
+    *,
+    crop: int = 256,
+    batch_size: int = 32,
+    steps: int = 100,
+    native: bool = True,
+    loss: str = "soft_cross_entropy",
+    sigma: float = 0.49,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    log: Callable[[str], None] = logger.info,
+) -> Result:
     """The objective observer AIO0: the five JPEG classes, from an endless stream of compressed crops.
 
     Args:
@@ -78,9 +90,18 @@ class _Reader(nn.Module):
         return self.encoder.standardised(spectra)
 
 
-def pretrain_on_encodings(stem: SpectrumTokens, photographs: list[Path], held_out: list[Path], schedule: Schedule, *,
-                          samples: int = 8000, batch_size: int = 256, seed: int = 0, checkpoint: Path | None = None,
-                          log: Callable[[str], None] = logger.info) -> tuple[Result, Tensor, Tensor]:  # fmt: skip
+def pretrain_on_encodings(
+    stem: SpectrumTokens,
+    photographs: list[Path],
+    held_out: list[Path],
+    schedule: Schedule,
+    *,
+    samples: int = 8000,
+    batch_size: int = 256,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    log: Callable[[str], None] = logger.info,
+) -> tuple[Result, Tensor, Tensor]:
     """Teach the spectrum stem how photographs were encoded: upscaling factor and loss of coding.
 
     Args:
@@ -141,10 +162,19 @@ class _WithKinds(nn.Module):
         return torch.cat([self.model.predicted(pooled), self.beside(pooled)], dim=1)
 
 
-def pretrain_on_pseudo_labels(model: nn.Module, spoiled: PseudoLabelled, train_images: Sequence[str],
-                              val_images: Sequence[str], schedule: Schedule, *, crop: int = 192, batch_size: int = 32,
-                              seed: int = 0, checkpoint: Path | None = None,
-                              log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+def pretrain_on_pseudo_labels(
+    model: nn.Module,
+    spoiled: PseudoLabelled,
+    train_images: Sequence[str],
+    val_images: Sequence[str],
+    schedule: Schedule,
+    *,
+    crop: int = 192,
+    batch_size: int = 32,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    log: Callable[[str], None] = logger.info,
+) -> Result:
     """A mobile network learns what metrics agree on, and at the same time which kind of distortion it sees, how strong.
 
     Nobody's votes are in it. Pseudo-labels become votes by their normal distribution function, so that each fifth of
@@ -176,11 +206,21 @@ def pretrain_on_pseudo_labels(model: nn.Module, spoiled: PseudoLabelled, train_i
 
     def batches(names: Sequence[str], train: bool) -> ImageBatches:
         chosen = rows[list(names)].to_numpy(copy=True)
-        return ImageBatches(spoiled.distorted, chosen, targets[chosen], batch_size, seed, crop, train,
-                            model.mean, model.std, views=0)  # fmt: skip
+        return ImageBatches(
+            spoiled.distorted, chosen, targets[chosen], batch_size, seed, crop, train, model.mean, model.std, views=0
+        )
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         wrapped = _WithKinds(model, len(kinds[1]), len(levels[1]))
-    return fit(wrapped, batches(train_images, True), batches(val_images, False), loss, schedule, seed, checkpoint,
-               srocc_of_labels, log)  # fmt: skip
+    return fit(
+        wrapped,
+        batches(train_images, True),
+        batches(val_images, False),
+        loss,
+        schedule,
+        seed,
+        checkpoint,
+        srocc_of_labels,
+        log,
+    )

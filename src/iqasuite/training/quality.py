@@ -124,11 +124,20 @@ def srocc(outputs: Tensor, targets: Tensor) -> float:
     return value if np.isfinite(value) else 0.0
 
 
-def train_quality(model: nn.Module, inputs: PixelInputs, targets: Mapping[str, np.ndarray],
-                  train_images: Sequence[str], val_images: Sequence[str], schedule: Schedule, seed: int = 0,
-                  loss: Callable[[Tensor, Tensor], Tensor] | None = None, batch_size: int = 16,
-                  checkpoint: Path | None = None, log: Callable[[str], None] = logger.info,
-                  observe: Callable[[], dict[str, float]] | None = None) -> Result:  # fmt: skip
+def train_quality(
+    model: nn.Module,
+    inputs: PixelInputs,
+    targets: Mapping[str, np.ndarray],
+    train_images: Sequence[str],
+    val_images: Sequence[str],
+    schedule: Schedule,
+    seed: int = 0,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    batch_size: int = 16,
+    checkpoint: Path | None = None,
+    log: Callable[[str], None] = logger.info,
+    observe: Callable[[], dict[str, float]] | None = None,
+) -> Result:
     """Train a no-reference network; its weights change in place.
 
     Args:
@@ -155,13 +164,31 @@ def train_quality(model: nn.Module, inputs: PixelInputs, targets: Mapping[str, n
     if not len(train_images):
         raise InputError("train_quality: no training images, expected one or more")
     validation = batches(val_images, False) if len(val_images) else None
-    return fit(model, batches(train_images, True), validation, loss or quality_loss(), schedule, seed, checkpoint,
-               metric=srocc if validation else None, log=log, observe=observe)  # fmt: skip
+    return fit(
+        model,
+        batches(train_images, True),
+        validation,
+        loss or quality_loss(),
+        schedule,
+        seed,
+        checkpoint,
+        metric=srocc if validation else None,
+        log=log,
+        observe=observe,
+    )
 
 
-def train_on_fold(make: Callable[[], nn.Module], inputs: PixelInputs, targets: Mapping[str, np.ndarray],
-                  split: pd.DataFrame, fold: int, schedule: Schedule, seed: int = 0, refit: bool = False,
-                  **how) -> tuple[nn.Module, Result]:  # fmt: skip
+def train_on_fold(
+    make: Callable[[], nn.Module],
+    inputs: PixelInputs,
+    targets: Mapping[str, np.ndarray],
+    split: pd.DataFrame,
+    fold: int,
+    schedule: Schedule,
+    seed: int = 0,
+    refit: bool = False,
+    **how,
+) -> tuple[nn.Module, Result]:
     """A new network, trained on one fold of a split.
 
     Args:

@@ -239,10 +239,15 @@ LOSSES: dict[str, Loss] = {
 
 
 TITLES = {
-    "mse": "MSE", "plcc": "PLCC", "plcc_squared": "PLCC²", "soft_spearman": "soft ranks",
-    "projected_spearman": "projected ranks", "hinge": "pairwise hinge", "logistic": "pairwise logistic",
+    "mse": "MSE",
+    "plcc": "PLCC",
+    "plcc_squared": "PLCC²",
+    "soft_spearman": "soft ranks",
+    "projected_spearman": "projected ranks",
+    "hinge": "pairwise hinge",
+    "logistic": "pairwise logistic",
     "sorter": "learned sorter",
-}  # fmt: skip
+}
 
 
 def title(weights: Mapping[str, float]) -> str:

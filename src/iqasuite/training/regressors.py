@@ -41,9 +41,15 @@ class GaussianSVR(RegressorMixin, BaseEstimator):
         return self.svr_.predict(rbf_kernel(x, self.seen_, gamma=self.gamma))
 
 
-def fit_pooled(kind: str, x_train: np.ndarray, y_train: np.ndarray, x_val: np.ndarray | None = None,
-               y_val: np.ndarray | None = None, seed: int = 0,
-               groups: np.ndarray | None = None) -> RegressorMixin:  # fmt: skip
+def fit_pooled(
+    kind: str,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_val: np.ndarray | None = None,
+    y_val: np.ndarray | None = None,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> RegressorMixin:
     """Fit a regressor to the training part, with the setting whose mean squared error on the validation part is lowest.
 
     Features and targets are standardised by the training part. It is not fitted anew with the validation part.

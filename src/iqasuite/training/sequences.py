@@ -84,8 +84,16 @@ class SequenceBatches(ArrayBatches):
         InputError: no features of an image, dims that differ, or not as many targets as images.
     """
 
-    def __init__(self, features: Features, images: Sequence[str], targets: Tensor | np.ndarray, batch_size: int = 32,
-                 seed: int = 0, train: bool = True, drop: float = 0.0):  # fmt: skip
+    def __init__(
+        self,
+        features: Features,
+        images: Sequence[str],
+        targets: Tensor | np.ndarray,
+        batch_size: int = 32,
+        seed: int = 0,
+        train: bool = True,
+        drop: float = 0.0,
+    ):
         read = _Read(features, images)
         inputs = read if callable(features) or not len(images) else read[range(len(images))]
         targets = torch.as_tensor(np.asarray(targets, np.float32))
@@ -157,13 +165,24 @@ class Regressor:
     result: Any
 
 
-def train_regressor(kind: str, features: Features, targets: Mapping[str, float], train_images: Sequence[str],
-                    val_images: Sequence[str], schedule: Schedule = SCHEDULE, seed: int = 0, loss: str = "mse",
-                    batch_size: int = 32, arguments: Mapping[str, object] | None = None, standardise: bool = True,
-                    drop: float = 0.0,
-                    checkpoint: Path | str | None = None, metric: Callable[[Tensor, Tensor], float] | None = None,
-                    log: Callable[[str], None] = logger.debug,
-                    observe: Callable[[Regressor], dict[str, float]] | None = None) -> Regressor:  # fmt: skip
+def train_regressor(
+    kind: str,
+    features: Features,
+    targets: Mapping[str, float],
+    train_images: Sequence[str],
+    val_images: Sequence[str],
+    schedule: Schedule = SCHEDULE,
+    seed: int = 0,
+    loss: str = "mse",
+    batch_size: int = 32,
+    arguments: Mapping[str, object] | None = None,
+    standardise: bool = True,
+    drop: float = 0.0,
+    checkpoint: Path | str | None = None,
+    metric: Callable[[Tensor, Tensor], float] | None = None,
+    log: Callable[[str], None] = logger.debug,
+    observe: Callable[[Regressor], dict[str, float]] | None = None,
+) -> Regressor:
     """Train a network of `models.sequence` on the features of some images.
 
     Args:
@@ -219,8 +238,14 @@ def train_regressor(kind: str, features: Features, targets: Mapping[str, float],
     chosen_loss = LOSSES[loss]
     result = fit(_InDeviations(model), training, validation, chosen_loss, schedule, seed, checkpoint, metric, log, seen)
     fitted.result = result
-    logger.info("%s, %d parameters: best epoch %d of %d, %.1f s", kind, n_parameters(model), result.best_epoch + 1,
-                result.epochs_run, result.seconds)  # fmt: skip
+    logger.info(
+        "%s, %d parameters: best epoch %d of %d, %.1f s",
+        kind,
+        n_parameters(model),
+        result.best_epoch + 1,
+        result.epochs_run,
+        result.seconds,
+    )
     model.eval()
     return fitted
 

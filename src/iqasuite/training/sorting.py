@@ -100,8 +100,15 @@ class VectorBatches:
         fixed: the same batches every epoch (validation).
     """
 
-    def __init__(self, width: int, batch_size: int = 1024, steps: int = 100, seed: int = 0,
-                 distributions: Sequence[str] = FAITHFUL, fixed: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        width: int,
+        batch_size: int = 1024,
+        steps: int = 100,
+        seed: int = 0,
+        distributions: Sequence[str] = FAITHFUL,
+        fixed: bool = False,
+    ):
         self.width, self.batch_size, self.steps, self.seed = width, batch_size, steps, seed
         self.distributions, self.fixed = tuple(distributions), fixed
 
@@ -126,9 +133,18 @@ def rank_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).abs().mean()
 
 
-def train_sorter(model: nn.Module, schedule: Schedule, *, width: int = 16, batch_size: int = 1024, steps: int = 100,
-                 distributions: Sequence[str] = ROBUST, seed: int = 0, checkpoint: Path | str | None = None,
-                 log: Callable[[str], None] = logger.info) -> Result:  # fmt: skip
+def train_sorter(
+    model: nn.Module,
+    schedule: Schedule,
+    *,
+    width: int = 16,
+    batch_size: int = 1024,
+    steps: int = 100,
+    distributions: Sequence[str] = ROBUST,
+    seed: int = 0,
+    checkpoint: Path | str | None = None,
+    log: Callable[[str], None] = logger.info,
+) -> Result:
     """Train a sorter on generated vectors by the mean absolute error of its ranks; the best epoch's weights are kept.
 
     Args:
@@ -172,8 +188,14 @@ def surrogate_spearman(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return correlations(outputs_x, outputs_y)
 
 
-def surrogate_table(model: nn.Module, distributions: Sequence[str] = tuple(DISTRIBUTIONS), width: int = 16,
-                    count: int = 4096, scale: float = 1.0, seed: int = HELD_OUT) -> pd.DataFrame:  # fmt: skip
+def surrogate_table(
+    model: nn.Module,
+    distributions: Sequence[str] = tuple(DISTRIBUTIONS),
+    width: int = 16,
+    count: int = 4096,
+    scale: float = 1.0,
+    seed: int = HELD_OUT,
+) -> pd.DataFrame:
     """How far a sorter's Spearman is from the true one on `held_out_pairs`.
 
     Args:
@@ -194,16 +216,23 @@ def surrogate_table(model: nn.Module, distributions: Sequence[str] = tuple(DISTR
         difference = surrogate_spearman(model, x, y) - true_spearman(x, y)
         difference = difference[difference.isfinite()]
         error = difference.abs()
-        rows.append({
-            "distribution": name, "scale": scale, "n": len(error), "error": error.mean().item(),
-            "bias": difference.mean().item(), "error_95": error.quantile(0.95).item(),
-            "rank_error": rank_error(_outputs(model, x), ranks(x)).item(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "distribution": name,
+                "scale": scale,
+                "n": len(error),
+                "error": error.mean().item(),
+                "bias": difference.mean().item(),
+                "error_95": error.quantile(0.95).item(),
+                "rank_error": rank_error(_outputs(model, x), ranks(x)).item(),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def gradient_table(loss: Loss, x: Tensor, y: Tensor, step: float = 0.3, directions: int = 512,
-                   seed: int = 0) -> pd.DataFrame:  # fmt: skip
+def gradient_table(
+    loss: Loss, x: Tensor, y: Tensor, step: float = 0.3, directions: int = 512, seed: int = 0
+) -> pd.DataFrame:
     """Where a ranking loss pushes scores, against where Spearman's true correlation rises.
 
     Spearman's correlation has steps, so its slope is measured: the mean over random directions u of

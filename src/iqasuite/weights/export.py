@@ -100,8 +100,16 @@ def export_onnx(network: nn.Module, path: Path | str, entry: Entry, size: tuple[
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of a change of exporters to come, and of shapes that the graph keeps as such
         to: Any = written  # this exporter writes into a file of memory, too, which its types do not say
-        torch.onnx.export(graph, (example,), to, dynamo=False, opset_version=OPSET,
-                          input_names=[INPUT], output_names=names, dynamic_axes=free)  # fmt: skip
+        torch.onnx.export(
+            graph,
+            (example,),
+            to,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=names,
+            dynamic_axes=free,
+        )
     model = onnx.load_model_from_string(written.getvalue())
     onnx.helper.set_model_props(model, _metadata(entry, size))
     onnx.checker.check_model(model, full_check=True)
@@ -126,10 +134,16 @@ def _metadata(entry: Entry, size: tuple[int, int] | None) -> dict[str, str]:
     ]
     layout = {"layout": "batch, height, width, RGB", "type": "uint8", "size": size}
     return {
-        "title": entry.title, "architecture": entry.architecture, "licence": str(entry.card.get("licence", "")),
-        "scale": entry.scale, "low": json.dumps(entry.low), "high": json.dumps(entry.high),
-        "categories": json.dumps(categories), "preprocessing": json.dumps(shown), "input": json.dumps(layout),
-    }  # fmt: skip
+        "title": entry.title,
+        "architecture": entry.architecture,
+        "licence": str(entry.card.get("licence", "")),
+        "scale": entry.scale,
+        "low": json.dumps(entry.low),
+        "high": json.dumps(entry.high),
+        "categories": json.dumps(categories),
+        "preprocessing": json.dumps(shown),
+        "input": json.dumps(layout),
+    }
 
 
 class _Pictures(CalibrationDataReader):
@@ -143,8 +157,9 @@ class _Pictures(CalibrationDataReader):
         return None if picture is None else {INPUT: picture[None]}
 
 
-def quantised(source: Path | str, path: Path | str, pictures: Sequence[np.ndarray],
-              limit: float = LARGEST_DIFFERENCE) -> Path:  # fmt: skip
+def quantised(
+    source: Path | str, path: Path | str, pictures: Sequence[np.ndarray], limit: float = LARGEST_DIFFERENCE
+) -> Path:
     """Write an ONNX file of `export_onnx` with its convolutions in 8-bit integers: a quarter of the size.
 
     Weights are rounded channel by channel to whole numbers from -64 to 64, activations by the ranges that the pictures
@@ -177,10 +192,16 @@ def quantised(source: Path | str, path: Path | str, pictures: Sequence[np.ndarra
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         outside = _outside_convolutions(onnx.load(prepared).graph)
         quantize_static(
-            str(prepared), str(written), _Pictures(pictures), quant_format=QuantFormat.QDQ, per_channel=True,
-            reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            str(prepared),
+            str(written),
+            _Pictures(pictures),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
             nodes_to_exclude=outside,
-        )  # fmt: skip
+        )
         model = onnx.load(written)
         onnx.helper.set_model_props(model, facts)
         onnx.save(model, written)

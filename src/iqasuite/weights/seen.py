@@ -45,8 +45,9 @@ def record(dataset: Dataset, images: Sequence[str], before: Mapping[str, Any] | 
     return {name: value for name, value in found.items() if value}
 
 
-def warning(entry: Entry, dataset: Dataset, images: Sequence[str], part: str = "all",
-            split: pd.DataFrame | None = None) -> str:  # fmt: skip
+def warning(
+    entry: Entry, dataset: Dataset, images: Sequence[str], part: str = "all", split: pd.DataFrame | None = None
+) -> str:
     """Why images are no test of a model: how many of them its training has seen, or may have seen.
 
     Args:

@@ -16,8 +16,12 @@ def write_workbook(root, names, scores):
 
 @pytest.fixture
 def tiny(tmp_path, draw):
-    stems = [f"{number}/co{c}/IS_{roman}_C0{c}_D0{d}" for number, roman in (("IS1", "I"), ("IS6", "VI"))
-             for c in (1, 8) for d in (1, 2)]  # fmt: skip
+    stems = [
+        f"{number}/co{c}/IS_{roman}_C0{c}_D0{d}"
+        for number, roman in (("IS1", "I"), ("IS6", "VI"))
+        for c in (1, 8)
+        for d in (1, 2)
+    ]
     draw(tmp_path, [f"{stem}.jpg" for stem in stems])
     write_workbook(tmp_path, [stem.split("/")[-1] for stem in stems], [3.5, 71, 45, -9, 25, 20, 9, 49])
     return tmp_path

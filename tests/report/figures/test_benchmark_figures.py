@@ -87,8 +87,12 @@ def test_the_drawn_curve_is_that_of_validation():
 
 
 def test_split_spread_shows_every_split_and_the_median():
-    rows = [(m, fold, seed, "srocc", base + 0.01 * fold + 0.001 * seed)
-            for m, base in (("a", 0.5), ("b", 0.7)) for fold in range(5) for seed in range(2)]  # fmt: skip
+    rows = [
+        (m, fold, seed, "srocc", base + 0.01 * fold + 0.001 * seed)
+        for m, base in (("a", 0.5), ("b", 0.7))
+        for fold in range(5)
+        for seed in range(2)
+    ]
     fig = figures.split_spread(pd.DataFrame(rows, columns=["model", "fold", "seed", "metric", "value"]))
     found = " ".join(texts(fig))
     assert "0.720" in found and "0.520" in found and "5 splits, mean over 2 seeds" in found

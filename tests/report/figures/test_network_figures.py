@@ -18,9 +18,11 @@ def texts(fig):
 
 
 def costs():
-    rows = [(model, engine, ms * factor, ms * factor * 0.9, ms * factor * 1.2, value, value - 0.02, value + 0.01)
-            for model, ms, value in (("small", 8, 0.7), ("large", 40, 0.8))
-            for engine, factor in (("torch", 1), ("ONNX", 0.5))]  # fmt: skip
+    rows = [
+        (model, engine, ms * factor, ms * factor * 0.9, ms * factor * 1.2, value, value - 0.02, value + 0.01)
+        for model, ms, value in (("small", 8, 0.7), ("large", 40, 0.8))
+        for engine, factor in (("torch", 1), ("ONNX", 0.5))
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -95,8 +95,9 @@ def icc(votes: pd.DataFrame) -> pd.DataFrame:
     return table.assign(n=n, n_observers=k, n_votes=len(rated))
 
 
-def _variances(vote: np.ndarray, of_image: np.ndarray, of_person: np.ndarray, per_image: np.ndarray,
-               per_person: np.ndarray) -> np.ndarray:  # fmt: skip
+def _variances(
+    vote: np.ndarray, of_image: np.ndarray, of_person: np.ndarray, per_image: np.ndarray, per_person: np.ndarray
+) -> np.ndarray:
     """Variance of images, people and error (3,) in one vote a cell, cells missing; nan where they cannot be told."""
     vote = vote - vote.mean()  # the sum of squares of the mean is then 0
     by_image = (np.bincount(of_image, vote) ** 2 / per_image).sum()
@@ -109,8 +110,9 @@ def _variances(vote: np.ndarray, of_image: np.ndarray, of_person: np.ndarray, pe
     return np.linalg.solve(expected, [vote @ vote, by_image, by_person])
 
 
-def _icc_interval(single: float, between: float, judges: float, error: float, n: int, k: int, raters: float,
-                  rows: float, freedom: int) -> tuple[float, float]:  # fmt: skip
+def _icc_interval(
+    single: float, between: float, judges: float, error: float, n: int, k: int, raters: float, rows: float, freedom: int
+) -> tuple[float, float]:
     """Of mean squares of `n` images, each of `raters` people, and of `k` people, each of `rows` images."""
     if single >= 1 - 1e-12:
         return 1.0, 1.0

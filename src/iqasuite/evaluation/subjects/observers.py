@@ -250,8 +250,17 @@ def specificity_summary(
                 gain = np.nanmean(ahead, axis=0)
             counted = int((joined.groupby("observer")["image"].nunique() >= LEAST_IMAGES).sum())
             n_contents = len(np.unique(content_of(joined["image"].drop_duplicates(), contents).astype(str)))
-            rows.append((model, metric, counted, int((ahead[:, 0] > 0).sum()), int((own[:, 0] > best).sum()), gain[0],
-                         *interval(gain[1:], n_contents)))  # fmt: skip
+            rows.append(
+                (
+                    model,
+                    metric,
+                    counted,
+                    int((ahead[:, 0] > 0).sum()),
+                    int((own[:, 0] > best).sum()),
+                    gain[0],
+                    *interval(gain[1:], n_contents),
+                )
+            )
     columns = ["model", "metric", "people", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -44,19 +44,21 @@ METRICS: dict[str, Metric] = {
     "psnr": Metric(piq.psnr, 1, 1, 80.0, "PSNR", "10·log10(1 / (MSE + 10⁻⁸)), which ends at 80 dB"),
     "ssim": Metric(piq.ssim, 1, 11, 1.0, "SSIM", "Z. Wang et al., IEEE Trans. Image Processing 13, 2004"),
     "ms_ssim": Metric(piq.multi_scale_ssim, 1, 161, 1.0, "MS-SSIM", "Z. Wang et al., Asilomar Conference 37, 2003"),
-    "iw_ssim": Metric(piq.information_weighted_ssim, 1, 161, 1.0, "IW-SSIM",
-                      "Z. Wang, Q. Li, IEEE Trans. Image Processing 20, 2011"),
+    "iw_ssim": Metric(
+        piq.information_weighted_ssim, 1, 161, 1.0, "IW-SSIM", "Z. Wang, Q. Li, IEEE Trans. Image Processing 20, 2011"
+    ),
     "vif": Metric(piq.vif_p, 1, 41, 1.0, "VIF", "H. Sheikh, A. Bovik, IEEE Trans. Image Processing 15, 2006"),
     "fsim": Metric(piq.fsim, 1, 8, 1.0, "FSIM", "L. Zhang et al., IEEE Trans. Image Processing 20, 2011"),
     "srsim": Metric(piq.srsim, 1, 40, 1.0, "SR-SIM", "L. Zhang, H. Li, ICIP 2012"),
     "gmsd": Metric(piq.gmsd, -1, 8, 0.0, "GMSD", "W. Xue et al., IEEE Trans. Image Processing 23, 2014"),
     "ms_gmsd": Metric(piq.multi_scale_gmsd, -1, 17, 0.0, "MS-GMSD", "B. Zhang et al., ICASSP 2017"),
     "mdsi": Metric(piq.mdsi, -1, 8, 0.0, "MDSI", "H. Nafchi et al., IEEE Access 4, 2016"),
-    "haarpsi": Metric(piq.haarpsi, 1, 16, 1.0, "HaarPSI",
-                      "R. Reisenhofer et al., Signal Processing: Image Communication 61, 2018"),
+    "haarpsi": Metric(
+        piq.haarpsi, 1, 16, 1.0, "HaarPSI", "R. Reisenhofer et al., Signal Processing: Image Communication 61, 2018"
+    ),
     "vsi": Metric(piq.vsi, 1, 8, 1.0, "VSI", "L. Zhang et al., IEEE Trans. Image Processing 23, 2014"),
     "dss": Metric(piq.dss, 1, 32, 1.0, "DSS", "A. Balanov et al., ICIP 2015"),
-}  # fmt: skip
+}
 
 
 def score(name: str, reference: Tensor, distorted: Tensor) -> Tensor:

@@ -152,9 +152,12 @@ def attention_across_aios(
 
 @styled
 def attention_comparison(
-    images: Sequence[np.ndarray] | None, maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = (),
+    images: Sequence[np.ndarray] | None,
+    maps: np.ndarray,
+    aios: Sequence[str],
+    names: Sequence[str] = (),
     mean: np.ndarray | None = None,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure, in
     shares of an even spread; only one place in a hundred reaches its ends.
 
@@ -236,8 +239,9 @@ def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figu
         for row, vote in enumerate(own["target"]):
             if np.isfinite(vote):
                 ax.add_patch(Rectangle((vote - 1.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.8))
-        ax.set(xticks=range(5), xticklabels=VOTES, yticks=range(len(aios)),
-               yticklabels=[readable(aio, 24) for aio in aios])  # fmt: skip
+        ax.set(
+            xticks=range(5), xticklabels=VOTES, yticks=range(len(aios)), yticklabels=[readable(aio, 24) for aio in aios]
+        )
         ax.set_title(readable(image.rpartition("/")[2], 34), fontsize=8)
         ax.tick_params(length=0)
     fig.supxlabel("vote (framed: the person's own)", fontsize=9)

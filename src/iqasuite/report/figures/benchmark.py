@@ -109,8 +109,14 @@ def median_plot(scores: pd.DataFrame, metrics: tuple[str, ...] = ("srocc", "plcc
         dots(ax, own["value"][known], y[known], own["low"][known], own["high"][known], BLUE)
         for row in y[known]:
             value = own["value"].iloc[row]
-            ax.annotate(f"{value:.3f}".replace("-", "−"), (value, row), xytext=(0, 5), textcoords="offset points",
-                        ha="center", fontsize=7.5)  # fmt: skip
+            ax.annotate(
+                f"{value:.3f}".replace("-", "−"),
+                (value, row),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7.5,
+            )
         ax.set_xlabel(NAMES.get(metric, metric))
         ax.margins(x=0.1)
     return fig
@@ -172,12 +178,22 @@ def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
     heights = np.linspace(-0.28, 0.28, per_split.shape[1]) if per_split.shape[1] > 1 else np.zeros(1)
     for row, (model, median) in enumerate(medians.items()):
         values = per_split.loc[model].to_numpy()
-        ax.scatter(values, row + heights, s=16, color=BLUE, alpha=0.65, linewidths=0, zorder=3,
-                   label="a split" if row == 0 else None)  # fmt: skip
-        ax.vlines(median, row - 0.38, row + 0.38, color=VERMILLION, linewidth=2, zorder=4,
-                  label="median" if row == 0 else "")  # fmt: skip
-        ax.annotate(f"{median:.3f}".replace("-", "−"), (1.01, row), xycoords=("axes fraction", "data"), va="center",
-                    fontsize=8)  # fmt: skip
+        ax.scatter(
+            values,
+            row + heights,
+            s=16,
+            color=BLUE,
+            alpha=0.65,
+            linewidths=0,
+            zorder=3,
+            label="a split" if row == 0 else None,
+        )
+        ax.vlines(
+            median, row - 0.38, row + 0.38, color=VERMILLION, linewidth=2, zorder=4, label="median" if row == 0 else ""
+        )
+        ax.annotate(
+            f"{median:.3f}".replace("-", "−"), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8
+        )
     n_seeds, n_splits = rows["seed"].nunique(), per_split.shape[1]
     ax.set_xlabel(f"{NAMES.get(metric, metric)} on the test part; {n_splits} splits, mean over {n_seeds} seeds")
     fig.legend(loc="outside upper center", ncols=2)
@@ -199,8 +215,16 @@ def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
         rows_axis(ax, list(table["model"]))
     left.hlines(y, table["honest"], table["claimed"], color=GRAY, linewidth=1.4)
     left.scatter(table["honest"], y, s=30, color=BLUE, zorder=3, label="picked by validation")
-    left.scatter(table["claimed"], y, s=30, facecolor="white", edgecolor=VERMILLION, linewidth=1.4, zorder=3,
-                 label="picked by test")  # fmt: skip
+    left.scatter(
+        table["claimed"],
+        y,
+        s=30,
+        facecolor="white",
+        edgecolor=VERMILLION,
+        linewidth=1.4,
+        zorder=3,
+        label="picked by test",
+    )
     left.set_xlabel(f"{name} on the test part, mean over splits")
     right.axvline(0, color=GRAY, linewidth=0.8)
     dots(right, table["gap"], y, table["low"], table["high"], VERMILLION)

@@ -25,8 +25,15 @@ def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> 
         side.set_visible(False)
     if numbers:
         for row, column in np.ndindex(counts.shape):
-            ax.text(column, row, f"{counts[row, column]:d}", ha="center", va="center", fontsize=size,
-                    color="black" if shares[row, column] > 0.55 else "white")  # fmt: skip
+            ax.text(
+                column,
+                row,
+                f"{counts[row, column]:d}",
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="black" if shares[row, column] > 0.55 else "white",
+            )
 
 
 def _accuracy(counts: np.ndarray) -> float:
@@ -44,10 +51,15 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
     fig = new_figure(4.4, 3.8)
     ax = fig.subplots()
     _confusion(ax, counts, numbers=True, size=10)
-    ax.set(xticks=range(5), yticks=range(5), xticklabels=VOTES, yticklabels=VOTES,
-           xlabel=f"vote predicted by AIO {readable(aio, 32)}".rstrip(),
-           ylabel=f"vote of {readable(observer, 32) or 'the person'}",
-           title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}")  # fmt: skip
+    ax.set(
+        xticks=range(5),
+        yticks=range(5),
+        xticklabels=VOTES,
+        yticklabels=VOTES,
+        xlabel=f"vote predicted by AIO {readable(aio, 32)}".rstrip(),
+        ylabel=f"vote of {readable(observer, 32) or 'the person'}",
+        title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}",
+    )
     ax.tick_params(length=0)
     fig.colorbar(ax.images[0], ax=ax, label="share of the row", shrink=0.85)
     return fig
@@ -130,8 +142,16 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
         dark = np.isfinite(value) and sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
         text = f"{value:.2f}" if np.isfinite(value) else "–"
         text = text if len(order) <= 8 else text.replace("0.", ".")
-        ax.text(column, row, text, ha="center", va="center", fontsize=9 if len(order) <= 8 else 7,
-                color="white" if dark else "black", fontweight="bold" if row == column else "normal")  # fmt: skip
+        ax.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9 if len(order) <= 8 else 7,
+            color="white" if dark else "black",
+            fontweight="bold" if row == column else "normal",
+        )
         if row == column:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2))
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="predicted by the AIO of …", ylabel="votes of …")

@@ -179,8 +179,17 @@ def sources_plot(table: pd.DataFrame) -> Figure:
     for i, source in enumerate(sources):
         own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
         height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
-        ax.scatter(own, height, s=20, marker=_MARKERS[i % len(_MARKERS)], color=PALETTE[i % len(PALETTE)],
-                   alpha=0.9, linewidths=0, label=readable(source, 24), zorder=3)  # fmt: skip
+        ax.scatter(
+            own,
+            height,
+            s=20,
+            marker=_MARKERS[i % len(_MARKERS)],
+            color=PALETTE[i % len(PALETTE)],
+            alpha=0.9,
+            linewidths=0,
+            label=readable(source, 24),
+            zorder=3,
+        )
     ax.axvline(1, color=GRAY, linewidth=0.8)
     ax.set_xlabel("SROCC with the mean opinion score")
     fig.legend(loc="outside lower center", ncols=3)

@@ -65,9 +65,17 @@ def latency_accuracy_plot(
             for axis, v, low, high in (("xerr", "median_ms", "low_ms", "high_ms"), ("yerr", "value", "low", "high"))
         }
         ax.errorbar(
-            own["median_ms"], own["value"], **ends, linestyle="none", marker=_MARKERS[i % len(_MARKERS)], markersize=6,
-            color=PALETTE[i % len(PALETTE)], elinewidth=1.1, capsize=2, label=readable(name, 32) or None,
-        )  # fmt: skip
+            own["median_ms"],
+            own["value"],
+            **ends,
+            linestyle="none",
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=6,
+            color=PALETTE[i % len(PALETTE)],
+            elinewidth=1.1,
+            capsize=2,
+            label=readable(name, 32) or None,
+        )
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
     ax.set(xlabel="milliseconds a picture (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")

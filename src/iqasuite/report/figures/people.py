@@ -135,8 +135,15 @@ def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
                 value = table.iat[i, j]
                 if np.isfinite(value):
                     text = f"{value:.2f}".removeprefix("0").replace("-0", "−")
-                    ax.text(j, i, text, ha="center", va="center", fontsize=6.5 if len(order) > 10 else 8.5,
-                            color="black" if value > middle else "white")  # fmt: skip
+                    ax.text(
+                        j,
+                        i,
+                        text,
+                        ha="center",
+                        va="center",
+                        fontsize=6.5 if len(order) > 10 else 8.5,
+                        color="black" if value > middle else "white",
+                    )
     labels = {"accuracy": "share of equal votes", "qwk": "quadratic-weighted kappa", "srocc": "SROCC"}
     fig.colorbar(shown, ax=ax, shrink=0.8, label=labels.get(metric, metric))
     return fig
@@ -154,8 +161,9 @@ def reliability_plot(table: pd.DataFrame) -> Figure:
     rows_axis(ax, list(table["measure"]))
     dots(ax, table["value"], np.arange(len(table)), table["low"], table["high"], BLUE)
     for row, line in enumerate(table.itertuples()):
-        ax.annotate(f"{line.value:.3f}", (line.value, row), xytext=(0, 5), textcoords="offset points", ha="center",
-                    fontsize=7.5)  # fmt: skip
+        ax.annotate(
+            f"{line.value:.3f}", (line.value, row), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5
+        )
     ax.set_xlim(min(0, table["low"].min()), 1)
     ax.set_xlabel("1 = everybody votes alike, 0 = no more than by chance (alpha) or not at all (ICC)")
     return fig
@@ -176,8 +184,15 @@ def sos_plot(fit: SosFit) -> Figure:
     ax.plot(mos, np.sqrt(fit.a * curve), color=VERMILLION, linewidth=1.6)
     ax.fill_between(mos, np.sqrt(fit.low * curve), np.sqrt(fit.high * curve), color=VERMILLION, alpha=0.2, linewidth=0)
     ax.plot(mos, np.sqrt(curve), color=GRAY, linewidth=0.8, linestyle="--")
-    ax.annotate("only 1 and 5 used (a = 1)", (3, 2), xytext=(0, 3), textcoords="offset points", ha="center",
-                color=GRAY, fontsize=8)  # fmt: skip
+    ax.annotate(
+        "only 1 and 5 used (a = 1)",
+        (3, 2),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        color=GRAY,
+        fontsize=8,
+    )
     ax.set(xlabel="mean vote (MOS)", ylabel="standard deviation of the votes", ylim=(0, 2.25), xticks=range(1, 6))
     ax.set_title(f"a = {with_interval(fit.a, fit.low, fit.high, 3)}, {fit.n} images, {fit.n_votes:,} votes")
     return fig
@@ -310,12 +325,29 @@ def ceilings_plot(
     y = np.arange(len(observers))
     ax.hlines(y, own["bracket_low"], own["bracket_high"], color=LIGHT, linewidth=9, label="model-free bracket")
     dots(ax, own["value"], y, own["low"], own["high"], GREEN, label="ceiling, estimated")
-    ax.scatter(again.reindex(observers), y, marker="|", s=120, color="black", linewidth=1.6, zorder=4,
-               label="own vote repeated")  # fmt: skip
+    ax.scatter(
+        again.reindex(observers),
+        y,
+        marker="|",
+        s=120,
+        color="black",
+        linewidth=1.6,
+        zorder=4,
+        label="own vote repeated",
+    )
     for number, (model, rows) in enumerate(reached.groupby("model", sort=False)):
         values = rows.set_index("observer")["value"].reindex(observers)
-        ax.scatter(values, y, marker="sv^D"[number % 4], s=26, facecolor="none", linewidth=1.2, zorder=3,
-                   edgecolor=PALETTE[number % len(PALETTE)], label=readable(model, 40))  # fmt: skip
+        ax.scatter(
+            values,
+            y,
+            marker="sv^D"[number % 4],
+            s=26,
+            facecolor="none",
+            linewidth=1.2,
+            zorder=3,
+            edgecolor=PALETTE[number % len(PALETTE)],
+            label=readable(model, 40),
+        )
     names = {"accuracy": "share of votes predicted", "qwk": "quadratic-weighted kappa", "mae": "mean absolute error"}
     ax.set_xlabel(names.get(metric, metric))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -336,8 +368,9 @@ def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0
     left, right = fig.subplots(1, 2)
     ordered = p913["r1"].dropna().sort_values().to_numpy()
     lowest = ordered.min(initial=0.45) - 0.05
-    left.scatter(np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3,
-                 color=np.where(ordered >= threshold, BLUE, VERMILLION))  # fmt: skip
+    left.scatter(
+        np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3, color=np.where(ordered >= threshold, BLUE, VERMILLION)
+    )
     left.axhspan(min(0, lowest), threshold, color="#f2f2f2", zorder=0)
     left.set(xlabel="people, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
     left.set_title(f"P.913: {int((p913['flagged']).sum())} of {len(p913)} flagged")
@@ -377,9 +410,16 @@ def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
             value = table.at[observer, session]
             if np.isfinite(value):
                 wrong = (observer, session) in faulty
-                ax.text(j, i, f"{100 * value:.0f} %" + (" !" if wrong else ""), ha="center", va="center", fontsize=8,
-                        color=VERMILLION if wrong else "white" if value > 0.6 else "black",
-                        weight="bold" if wrong else "normal")  # fmt: skip
+                ax.text(
+                    j,
+                    i,
+                    f"{100 * value:.0f} %" + (" !" if wrong else ""),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color=VERMILLION if wrong else "white" if value > 0.6 else "black",
+                    weight="bold" if wrong else "normal",
+                )
     ax.set_title("images that an earlier session of the person had too")
     return fig
 

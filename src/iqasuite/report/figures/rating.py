@@ -108,8 +108,15 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
     dots(ax, table["srocc"], np.arange(len(table)), table["low"], table["high"], BLUE)
     mean = table["srocc"].mean()
     ax.axvline(mean, color=GRAY, linestyle="--", linewidth=0.9)
-    ax.annotate(f"mean {mean:.3f}", (mean, 1), xycoords=("data", "axes fraction"), xytext=(3, 2),
-                textcoords="offset points", color=GRAY, fontsize=8)  # fmt: skip
+    ax.annotate(
+        f"mean {mean:.3f}",
+        (mean, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, 2),
+        textcoords="offset points",
+        color=GRAY,
+        fontsize=8,
+    )
     ax.set_xlabel("SROCC with the mean vote of the other people")
     return fig
 
@@ -132,8 +139,9 @@ def retest_plot(table: pd.DataFrame) -> Figure:
         y = own["observer"].map({name: k for k, name in enumerate(observers)}).to_numpy(float)
         dots(ax, own["value"], y, own["low"], own["high"], BLUE)
         for value, height in zip(own["value"], y, strict=True):
-            ax.annotate(f"{value:.2f}", (value, height), xytext=(0, 5), textcoords="offset points", ha="center",
-                        fontsize=7.5)  # fmt: skip
+            ax.annotate(
+                f"{value:.2f}", (value, height), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5
+            )
         ax.set_xlabel(label)
     return fig
 

@@ -273,8 +273,14 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of th
     named = both if len(both) <= 8 else both.loc[[both["bias"].idxmin(), both["bias"].idxmax()]]
     for _, row in named.iterrows():
         left = row["bias"] > 0.6 * reach or (len(both) > 8 and row["bias"] < 0)
-        ax.annotate(readable(row["observer"], 16), (row["bias"], row["bias_aio"]), xytext=(-6 if left else 6, -3),
-                    textcoords="offset points", fontsize=8, ha="right" if left else "left")  # fmt: skip
+        ax.annotate(
+            readable(row["observer"], 16),
+            (row["bias"], row["bias_aio"]),
+            xytext=(-6 if left else 6, -3),
+            textcoords="offset points",
+            fontsize=8,
+            ha="right" if left else "left",
+        )
     r = both[["bias", "bias_aio"]].corr().iloc[0, 1] if len(both) > 2 else np.nan
     ax.set(xlabel=f"{of} (votes)", ylabel="bias of the person's AIO (votes)")
     title = f"r = {signed(r).lstrip('+')} over {len(both)} people" if np.isfinite(r) else f"{len(both)} people"
