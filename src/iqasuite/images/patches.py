@@ -96,7 +96,7 @@ class PatchGenerator:
     """Patches of one image file after another: iterates (patches, ID), `len()` is the number of images.
 
     Args:
-        list_IDs: names of image files.  # noqa: N803 (the study's name)
+        list_IDs: names of image files.
         overlapping: share of a patch that its neighbour repeats, in [0, 1).
         db_path: folder of the files.
         dim: (height, width) of the patches in pixels.
@@ -108,7 +108,7 @@ class PatchGenerator:
 
     def __init__(
         self,
-        list_IDs: Sequence[str],
+        list_IDs: Sequence[str],  # noqa: N803 (the study's name)
         overlapping: float = 0.5,
         db_path: Path | str = ".",
         dim: tuple[int, int] = (224, 224),
