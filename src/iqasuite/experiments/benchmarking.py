@@ -81,6 +81,8 @@ def benchmark(run: Run, data: Dataset, n_splits: int, n_folds: int, seed: int) -
     """The predictions of a suite's models of MOS, on the suite's split.
 
     Args:
+        run: whose suite it is.
+        data: the data set.
         n_splits, n_folds, seed: of the split, see `splits.suite_split`. With folds, the networks that artificial
             observers start from are taken as well: they predict MOS on the same folds.
 
