@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 from filelock import FileLock, Timeout
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 log = logging.getLogger(__name__)
+# Without it, reading any notebook builds 38 grammars for checks that no notebook asks for: a second for every run.
+cast("dict", sys.modules).setdefault("rfc3987_syntax", None)
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 LARGE_PICTURE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
 SAID_EVERY = 30.0  # seconds between two lines of a run on the screen
