@@ -17,7 +17,7 @@ from iqasuite.images.loading import resized
 
 @dataclass(frozen=True)
 class ImagePairs:
-    """Pairs of a rated set at one size, as `pseudo_labelled.PseudoLabelled` has those of its own.
+    """Pairs of images at one size, as of a rated set.
 
     Attributes:
         images: images frame, one row a pair.

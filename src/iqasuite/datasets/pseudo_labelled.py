@@ -28,6 +28,7 @@ from torch import Tensor
 
 from iqasuite.datasets import splits
 from iqasuite.datasets.frames import validate
+from iqasuite.datasets.pairs import ImagePairs
 from iqasuite.errors import InputError
 from iqasuite.images import more_distortions
 from iqasuite.images.cache import ImageCache
@@ -47,7 +48,7 @@ CONSENSUS = ("ms_ssim", "gmsd", "mdsi", "haarpsi", "vsi")
 
 
 @dataclass(frozen=True)
-class PseudoLabelled:
+class PseudoLabelled(ImagePairs):
     """Pairs of crops and their pseudo-labels.
 
     Attributes:
@@ -59,19 +60,7 @@ class PseudoLabelled:
         reference_of: for each row of `images` the row of its crop in `references`.
     """
 
-    images: pd.DataFrame
     metrics: pd.DataFrame
-    references: ImageCache
-    distorted: ImageCache
-    reference_of: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def pairs(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reference and distorted crops of these rows, both uint8 (B, size, size, 3)."""
-        rows = np.asarray(indices, dtype=np.int64)
-        return self.references[self.reference_of[rows]], self.distorted[rows]
 
 
 def make(
