@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.fft import dctn
 
 from iqasuite.images.crops import normalise
 from iqasuite.images.encoding_stream import EncodingStream
@@ -111,3 +112,16 @@ def test_gaussian_nll_is_least_at_the_truth():
 def test_accuracy_of_the_most_probable_class():
     outputs = torch.eye(5)[[0, 1, 2, 4]]
     assert accuracy(outputs, soft_labels(torch.tensor([1, 2, 3, 3]))) == 0.75
+
+
+def test_small_crops_come_first_and_the_tokens_start_from_jpegs_transform(photographs):
+    torch.manual_seed(0)
+    model = create("vit_iqa", size="tiny", dim=64, depth=1, heads=2, mlp_dim=64, image_size=64)
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)) if model.training else None)
+    settings = {"crop": 64, "batch_size": 8, "steps": 2, "small_crops": 0.5}
+    pretrain_on_jpeg(model, photographs[:2], photographs[2:], Schedule(epochs=2, lr=1e-9, precision="no"), **settings)
+    assert seen == [(16, 3, 32, 32)] * 2 + [(8, 3, 64, 64)] * 2
+    of_the_image = model.stem.linear.weight.unflatten(1, (5, 3, 16, 16))[:, 0].mean(1)[:, :8, :8]
+    spectra = dctn(of_the_image.detach().numpy(), axes=(1, 2), norm="ortho")
+    assert (np.abs(spectra).reshape(64, 64).argmax(1) == np.arange(64)).all()  # token d reads basis function d

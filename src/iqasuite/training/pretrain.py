@@ -21,7 +21,8 @@ from iqasuite.images.encoding_stream import EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.models.mobile_nr import MobileNR
 from iqasuite.models.spectrum import PatchSpectrum, SharpnessEncoder, SpectrumTokens
-from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches
+from iqasuite.models.vit_iqa import ShiftedPatchTokens
+from iqasuite.training.batches import ArrayBatches, ImageBatches, StagedBatches, StreamBatches
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
 from iqasuite.training.losses import soft_cross_entropy
@@ -45,6 +46,7 @@ def pretrain_on_jpeg(
     batch_size: int = 32,
     steps: int = 100,
     native: bool = True,
+    small_crops: float = 0.0,
     loss: str = "soft_cross_entropy",
     sigma: float = 0.49,
     seed: int = 0,
@@ -53,12 +55,16 @@ def pretrain_on_jpeg(
 ) -> Result:
     """The objective observer AIO0: the five JPEG classes, from an endless stream of compressed crops.
 
+    Shifted patch tokens start from the basis of JPEG's transform where each patch holds whole blocks of it.
+
     Args:
         model: images -> (B, 5) logits.
         crop: side of the crops in pixels.
         photographs, held_out: to learn from, and to pick the best epoch on (none in common).
         schedule, batch_size, steps: `steps` batches make an epoch.
         native: see `JPEGStream`; False is the authors' way.
+        small_crops: share of the epochs, from the first, in which crops have half the side and batches hold twice as
+            many: a step costs half as much, and what a patch tells is learnt from more photographs.
         loss, sigma: `losses.create`, and the softness of the labels in classes.
         seed, checkpoint, log: as of `fit`.
     """
@@ -67,7 +73,13 @@ def pretrain_on_jpeg(
     if isinstance(model.stem, SpectrumTokens):
         mean, std = model.get_buffer("mean"), model.get_buffer("std")
         model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], mean, std))
-    train = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
+    if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0:
+        model.stem.start_from_dct()
+    train: StreamBatches | StagedBatches = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
+    if n_small := round(small_crops * schedule.epochs):
+        half = JPEGStream(photographs, crop // 2, seed, native)
+        small = StreamBatches(half, 2 * batch_size, steps, model.mean, model.std, sigma)
+        train = StagedBatches(small, train, n_small)
     val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
     return fit(model, train, val, create_loss(loss), schedule, seed, checkpoint, accuracy, log)
 
