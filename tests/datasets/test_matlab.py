@@ -12,7 +12,8 @@ import pytest
 from scipy.io import savemat
 
 from iqasuite.datasets import matlab
-from iqasuite.datasets.matlab import read_mat, read_mat_session, text_of_time, time_of_datenum, time_of_text
+from iqasuite.datasets.matlab import read_mat
+from iqasuite.datasets.matlab_sessions import read_mat_session, text_of_time, time_of_datenum, time_of_text
 from iqasuite.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from iqasuite.datasets import playlists
-from iqasuite.datasets.matlab import read_mat_session
+from iqasuite.datasets.matlab_sessions import read_mat_session
 from iqasuite.datasets.playlists import (
     checked_playlists,
     convert_playlists,

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from iqasuite.datasets.frames import VOTE_SCALE, VOTES, empty, validate
-from iqasuite.datasets.matlab import read_mat_session, text_of_time
+from iqasuite.datasets.matlab_sessions import read_mat_session, text_of_time
 from iqasuite.datasets.spreadsheets import composed, is_left_behind, read_rows, read_times
 from iqasuite.errors import InputError
 from iqasuite.paths import check_writable, write_atomic
