@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 import requests
 
-from iqasuite.images.distortions import jpeg_bytes
+from iqasuite.images.distortions.compression import jpeg_bytes
 from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photograph
 from iqasuite.paths import results_root, write_atomic

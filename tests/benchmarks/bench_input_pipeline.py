@@ -23,11 +23,12 @@ import torch
 from PIL import Image
 
 from iqasuite.images.cache import ImageCache, open_cache
-from iqasuite.images.crops import IMAGENET_MEAN, IMAGENET_STD, normalise, random_crops
-from iqasuite.images.distortions import jpeg_bytes
+from iqasuite.images.crops import normalise, random_crops
+from iqasuite.images.distortions.compression import jpeg_bytes
 from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photographs
 from iqasuite.paths import results_root, write_atomic
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE, CROP, BATCH = (384, 512), 224, 32
 QUALITIES = range(10, 100, 3)

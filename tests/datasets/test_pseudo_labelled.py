@@ -11,7 +11,7 @@ from iqasuite.datasets.frames import IMAGES
 from iqasuite.datasets.pairs import rated_pairs
 from iqasuite.datasets.pseudo_labelled import consensus, make
 from iqasuite.errors import InputError
-from iqasuite.images import more_distortions
+from iqasuite.images.distortions.registry import DISTORTIONS
 from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photograph as installed
 from iqasuite.images.photographs import photographs as files_of
@@ -20,7 +20,7 @@ from iqasuite.paths import unfinished
 
 KINDS = ("blur", "noise", "patch_shift", "jpeg2000")
 METRICS = piq_metrics.qualities(("psnr", "gmsd", "haarpsi"))
-SETTINGS = {"kinds": KINDS, "size": 48}
+SETTINGS = {"distortions": KINDS, "size": 48}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_crops_are_of_their_photographs_and_distorted_as_they_say(pairs, photogr
             assert any((windows[:, :, 0] == c[0, 0]).any() and _inside(windows, c) for c in (crop, crop[:, ::-1]))
     for row in np.flatnonzero(pairs.images["distortion"] == "blur"):
         level = int(pairs.images["level"][row])
-        expected = more_distortions.KINDS["blur"](references[row], level, np.random.default_rng(0))
+        expected = DISTORTIONS["blur"](references[row], level, np.random.default_rng(0))
         np.testing.assert_array_equal(distorted[row], expected)
     for name, function in METRICS.items():
         values = function(*(torch.from_numpy(x[::7]).permute(0, 3, 1, 2) for x in (references, distorted)))
@@ -90,7 +90,7 @@ def test_it_is_made_once_and_the_same_again(pairs, photographs, root, tmp_path, 
 
 
 def test_another_seed_or_place_is_another_crop_and_the_rest_stays(pairs, photographs, tmp_path):
-    few = {"kinds": ("noise",), "size": 48, "root": tmp_path}
+    few = {"distortions": ("noise",), "size": 48, "root": tmp_path}
     same, other = make(photographs[:1], METRICS, **few), make(photographs[:1], METRICS, **few, seed=1)
     two = make(photographs[:1], METRICS, **few, places=2)
     row = np.flatnonzero((pairs.images["content"] == "china") & (pairs.images["distortion"] == "noise"))
@@ -110,13 +110,13 @@ def test_splits_go_by_photograph(pairs):
 def test_a_photograph_may_have_any_name(photographs, tmp_path, name):
     path = tmp_path / f"{name}.png"
     Image.open(photographs[0]).crop((0, 0, 96, 80)).save(path)
-    few = {"kinds": ("blur",), "size": 48, "root": tmp_path / "made"}
+    few = {"distortions": ("blur",), "size": 48, "root": tmp_path / "made"}
     for _ in range(2):  # made, and found again
         assert set(make([path], METRICS, **few).images["content"]) == {name}
 
 
 def test_a_damaged_set_is_made_again(photographs, tmp_path):
-    few = {"kinds": ("blur",), "size": 48, "root": tmp_path}
+    few = {"distortions": ("blur",), "size": 48, "root": tmp_path}
     first = make(photographs[:1], METRICS, **few)
     before = first.pairs(range(5))[1]
     with open(first.distorted.path, "r+b") as file:
@@ -132,7 +132,7 @@ def test_a_damaged_set_is_made_again(photographs, tmp_path):
     [
         ({"photographs": []}, "pseudo-labels of 0 photographs"),
         ({"metrics": {}}, "0 metrics"),
-        ({"kinds": ("blur", "fog")}, "distortion 'fog': expected some of jpeg"),
+        ({"distortions": ("blur", "fog")}, "distortion 'fog': expected some of jpeg"),
         ({"size": 8}, "size=8, places=1: expected 16 and 1 or more"),
         ({"places": 0}, "places=0"),
         ({"size": 5000}, "china.jpg: 640×427 pixels; expected 5000 or more"),
@@ -205,7 +205,7 @@ def test_the_demo_has_its_pairs(demo_set):
 def test_kodak_photographs_are_taken(kodak_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("IQASUITE_DATA", str(kodak_folder.parent))
     paths = files_of("kodak24")
-    made = make(paths[:2], METRICS, kinds=("blur",), root=tmp_path)
+    made = make(paths[:2], METRICS, distortions=("blur",), root=tmp_path)
     assert made.distorted.shape == (10, 288, 288, 3) and made.images["content"].nunique() == 2
 
 

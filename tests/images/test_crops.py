@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from iqasuite.errors import InputError
-from iqasuite.images.crops import IMAGENET_MEAN, IMAGENET_STD, grid_crops, normalise, random_crops
+from iqasuite.images.crops import grid_crops, normalise, random_crops
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 
 def coordinates(count: int, height: int, width: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from iqasuite.errors import InputError
-from iqasuite.images import distortions
+from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg_class
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photographs
@@ -40,7 +40,7 @@ def test_quality_is_uniform_within_its_class(monkeypatch):
     monkeypatch.setattr("iqasuite.images.jpeg_stream.jpeg", lambda image, quality: asked.append(quality) or image)
     _, classes = JPEGStream(photographs("demo", ["flower"]), 16).batch(5000, 0)
     asked = np.array(asked)
-    for label, (low, high) in distortions.JPEG_CLASSES.items():
+    for label, (low, high) in JPEG_CLASSES.items():
         of_class = asked[classes.numpy() == label]
         assert len(of_class) == 1000 and of_class.min() == low and of_class.max() == high
         counts = np.bincount(of_class - low)
@@ -56,7 +56,7 @@ def test_native_crops_are_compressed_as_they_are(tmp_path):
         for view in (photograph, photograph[:, ::-1]):
             file = io.BytesIO()
             Image.fromarray(view).save(file, "JPEG", quality=quality)
-            possible.add((distortions.jpeg_class(quality), np.asarray(Image.open(file)).tobytes()))
+            possible.add((jpeg_class(quality), np.asarray(Image.open(file)).tobytes()))
     images, classes = JPEGStream([tmp_path / "p.png"], 64).batch(40, 0)
     for image, label in zip(images.permute(0, 2, 3, 1), classes.tolist(), strict=True):
         assert (label, image.numpy().tobytes()) in possible

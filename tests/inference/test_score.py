@@ -17,7 +17,7 @@ from iqasuite import models
 from iqasuite.cli import app
 from iqasuite.datasets import demo
 from iqasuite.errors import InputError
-from iqasuite.images.more_distortions import KINDS
+from iqasuite.images.distortions.registry import DISTORTIONS
 from iqasuite.inference import score
 from iqasuite.inference.pairs import EIGHT, load_full_reference, predict_pairs, save_full_reference
 from iqasuite.models.metrics import piq_metrics
@@ -265,7 +265,7 @@ def test_the_network_that_comes_along_orders_degrees_of_distortion(repository, f
     assert card["scale"] == "pseudo-label" and not set(card["photographs"]) & set(demo.PHOTOGRAPHS)
     photograph = demo.contents()["coffee-1"]  # learnt from Kodak's photographs only
     kinds, rng = ("jpeg", "blur", "noise", "webp", "contrast_loss", "streaming"), np.random.default_rng
-    versions = [KINDS[kind](photograph, level, rng(0)) for kind in kinds for level in range(1, 6)]
+    versions = [DISTORTIONS[kind](photograph, level, rng(0)) for kind in kinds for level in range(1, 6)]
     scores, _ = predict_pairs(network, [photograph] * 30, versions, tile=card["preprocessing"]["tile"])
     assert (np.diff(scores.reshape(6, 5)) < 0).mean() > 0.9
     best, _ = predict_pairs(network, [photograph], [photograph], tile=card["preprocessing"]["tile"])

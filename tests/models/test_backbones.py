@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from iqasuite.errors import InputError
 from iqasuite.models import backbones
 from iqasuite.models.vit_iqa import ViTIQA
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_maps_are_those_of_torchvision(monkeypatch, name, channels):
 def test_inception_takes_inputs_as_after_its_transform():
     model = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     image = torch.rand(1, 3, 96, 96)
-    mean, std = (torch.tensor(s).reshape(3, 1, 1) for s in (backbones.IMAGENET_MEAN, backbones.IMAGENET_STD))
+    mean, std = (torch.tensor(s).reshape(3, 1, 1) for s in (IMAGENET_MEAN, IMAGENET_STD))
     network = backbones.backbone("inception_v3", pretrained=False)
     ours = (image - torch.tensor(network.mean).reshape(3, 1, 1)) / torch.tensor(network.std).reshape(3, 1, 1)
     torch.testing.assert_close(ours, model._transform_input((image - mean) / std), atol=1e-5, rtol=1e-5)

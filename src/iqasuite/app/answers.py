@@ -20,6 +20,7 @@ from iqasuite.csv_texts import no_formula
 from iqasuite.errors import InputError
 from iqasuite.inference.pairs import load_full_reference, predict_pairs
 from iqasuite.inference.predictor import Map, Prediction, Predictor
+from iqasuite.pixel_values import RGB_TO_YCC
 from iqasuite.weights.catalogue import Entry
 
 _log = logging.getLogger(__name__)
@@ -343,7 +344,7 @@ def _network_row(networks: Networks, entry: Entry, reference: np.ndarray, distor
 
 
 def _error_map(reference: np.ndarray, distorted: np.ndarray) -> str:
-    luma = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as in JPEG files
+    luma = np.array(RGB_TO_YCC[0], np.float32)
     error = np.abs(reference.astype(np.float32) @ luma - distorted.astype(np.float32) @ luma)
     step = max(1, -(-max(error.shape) // 240))
     rows, columns = (max(1, side // step) for side in error.shape)

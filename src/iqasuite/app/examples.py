@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from iqasuite.images.distortions import jpeg_bytes, png_bytes
+from iqasuite.images.distortions.compression import jpeg_bytes, png_bytes
+from iqasuite.images.distortions.registry import LEVELS, distorted
 from iqasuite.images.loading import read_image
-from iqasuite.images.more_distortions import LEVELS, distorted
 from iqasuite.images.photographs import photograph
 from iqasuite.paths import write_atomic
 

@@ -27,13 +27,17 @@ from iqasuite.datasets.dataset import Dataset, Scale, mean_votes
 from iqasuite.datasets.frames import validate
 from iqasuite.datasets.playlists import read_playlists, write_playlist
 from iqasuite.errors import InputError
-from iqasuite.images import distortions
+from iqasuite.images.distortions.blur import gaussian_blur, resolution_loss
+from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg, jpeg_bytes, jpeg_class, png_bytes
+from iqasuite.images.distortions.noise import white_noise
+from iqasuite.images.distortions.registry import LEVELS
 from iqasuite.images.photographs import PHOTOGRAPHS, SIZE, contents
 from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
 
 _log = logging.getLogger(__name__)
 
 SESSIONS = 3  # a fourth repeats the first
+_LEVELS = {name: LEVELS[name] for name in ("blur", "noise", "resolution")}
 _RECIPE = 1  # raise it when the code below makes other files from the same tables
 _START = pd.Timestamp("2024-01-08 09:00:00")
 
@@ -42,15 +46,15 @@ def versions(content: str, pristine: np.ndarray, seed: int = 0) -> dict[str, tup
     """The 26 images of a content: file name -> (distortion, level, uint8 pixels, content of the file)."""
     rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(content.encode()).digest()[:4])])
     made = {f"{content}_pristine.png": ("pristine", 0.0, pristine)}
-    for low, high in distortions.JPEG_CLASSES.values():
+    for low, high in JPEG_CLASSES.values():
         for quality in sorted(rng.choice(np.arange(low, high + 1), size=2, replace=False).tolist()):
-            made[f"{content}_jpeg_q{quality:03d}.jpg"] = ("jpeg", quality, distortions.jpeg(pristine, quality))
-    for kind, strengths in distortions.LEVELS.items():
+            made[f"{content}_jpeg_q{quality:03d}.jpg"] = ("jpeg", quality, jpeg(pristine, quality))
+    for kind, strengths in _LEVELS.items():
         for level, strength in enumerate(strengths, start=1):
             pixels = {
-                "blur": lambda s: distortions.gaussian_blur(pristine, s),
-                "noise": lambda s: distortions.white_noise(pristine, s, rng),
-                "resolution": lambda s: distortions.resolution_loss(pristine, s),
+                "blur": lambda s: gaussian_blur(pristine, s),
+                "noise": lambda s: white_noise(pristine, s, rng),
+                "resolution": lambda s: resolution_loss(pristine, s),
             }[kind](strength)
             made[f"{content}_{kind}_{level}.png"] = (kind, float(level), pixels)
     return {
@@ -160,11 +164,11 @@ def by_strength(images: pd.DataFrame, content: str) -> pd.DataFrame:
     if own.empty:
         raise InputError(f"content={content!r}: unknown, expected one of {', '.join(sorted(set(images['content'])))}")
     jpeg = own["distortion"] == "jpeg"
-    classes = own["level"].where(jpeg, 100).map(lambda quality: distortions.jpeg_class(int(quality)))
+    classes = own["level"].where(jpeg, 100).map(lambda quality: jpeg_class(int(quality)))
     own = own.assign(strength=(6 - classes).where(jpeg, own["level"]).astype(int))
     first = own[own["distortion"] != "pristine"].drop_duplicates(["distortion", "strength"])
     table = first.pivot(index="distortion", columns="strength", values="image")
-    return table.loc[["jpeg", *distortions.LEVELS]]
+    return table.loc[["jpeg", *_LEVELS]]
 
 
 def _fill(root: Path, seed: int) -> None:
@@ -231,11 +235,11 @@ def truth(made: pd.DataFrame) -> pd.DataFrame:
 
 
 def _file_content(kind: str, level: float, pristine: np.ndarray, pixels: np.ndarray) -> bytes:
-    return distortions.jpeg_bytes(pristine, int(level)) if kind == "jpeg" else distortions.png_bytes(pixels)
+    return jpeg_bytes(pristine, int(level)) if kind == "jpeg" else png_bytes(pixels)
 
 
 def _fingerprint(seed: int) -> str:
-    tables = (_RECIPE, SIZE, PHOTOGRAPHS, distortions.JPEG_CLASSES, distortions.LEVELS, simulated.OBSERVERS, seed)
+    tables = (_RECIPE, SIZE, PHOTOGRAPHS, JPEG_CLASSES, _LEVELS, simulated.OBSERVERS, seed)
     return hashlib.sha256(repr(tables).encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Pseudo-labelled pairs: photographs spoiled by our own code, scored by a consensus of metrics in place of people.
+"""Pseudo-labelled pairs: photographs distorted by our own code, scored by a consensus of metrics in place of observers.
 
-Training data for full-reference networks where no ratings are at hand. A pseudo-label is what metrics agree on, not
+Training data for full-reference networks where no ratings are available. A pseudo-label is what metrics agree on, not
 what anybody saw: it may train and choose a network, never show that one is good. Crops and metrics are computed once
 and kept as uint8 memory maps in a folder named after the files' contents and all settings. Pairs that observers rated
 are in `datasets.pairs`.
@@ -30,8 +30,9 @@ from iqasuite.datasets import splits
 from iqasuite.datasets.frames import validate
 from iqasuite.datasets.pairs import ImagePairs
 from iqasuite.errors import InputError
-from iqasuite.images import more_distortions
 from iqasuite.images.cache import ImageCache
+from iqasuite.images.distortions.pixels import SMALLEST
+from iqasuite.images.distortions.registry import DISTORTIONS, LEVELS, N_LEVELS
 from iqasuite.images.loading import read_image
 from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
 
@@ -53,7 +54,7 @@ class PseudoLabelled(ImagePairs):
 
     Attributes:
         images: images frame: `content` is the photograph's name (split by it), `distortion` and `level` 1–5 how the
-            crop was spoiled, `mos` the pseudo-label (mean 0, standard deviation 1, higher = better), `mos_std` nan and
+            crop was distorted, `mos` the pseudo-label (mean 0, deviation 1, higher = better), `mos_std` nan and
             `n_votes` 0, as nobody voted. Names are of no files.
         metrics: what each metric gave, higher = better: one column a metric, rows as of `images`.
         references, distorted: uint8 crops (n, size, size, 3), read from disk as they are needed.
@@ -66,38 +67,38 @@ class PseudoLabelled(ImagePairs):
 def make(
     photographs: Sequence[Path | str],
     metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-    kinds: Sequence[str] = tuple(more_distortions.KINDS),
+    distortions: Sequence[str] = tuple(DISTORTIONS),
     size: int = 288,
     places: int = 1,
     seed: int = 0,
     root: Path | str | None = None,
 ) -> PseudoLabelled:
-    """Every photograph spoiled in every kind at five levels, with pseudo-labels; from disk where it was made before.
+    """Every photograph with every distortion at five levels, with pseudo-labels; from disk where it was made before.
 
-    A crop is drawn for each photograph, kind and place, mirrored half of the time, and spoiled itself, so that its five
-    levels show the same part of the photograph and other kinds show others.
+    A crop is drawn for each photograph, distortion and place, mirrored half of the time, and distorted itself, so that
+    its five levels show the same part of the photograph and other distortions show others.
 
     Args:
         photographs: undistorted image files, `size` pixels or more a side, with different names.
         metrics: name -> function of reference and distorted, float32 (B, 3, H, W) in [0, 1], to (B,), higher = better:
             `models.metrics.piq_metrics.qualities(CONSENSUS)`. What is on disk is found again by their names.
-        kinds: some of `more_distortions.KINDS`.
+        distortions: some of `DISTORTIONS`.
         size: side of the crops in pixels.
-        places: crops of each photograph and kind.
+        places: crops of each photograph and distortion.
         seed: of places and distortions.
         root: folder of such sets; None = `pseudo_labelled` in the cache folder.
 
     Raises:
-        InputError: no photographs, two of one name, one that cannot be read or is too small, an unknown kind, no
+        InputError: no photographs, two of one name, one that cannot be read or is too small, an unknown distortion, no
             metrics, a metric that gives nan, too little disk space. Nothing half-written is left then.
     """
     paths = [Path(path) for path in photographs]
-    _check(paths, metrics, kinds, size, places)
+    _check(paths, metrics, distortions, size, places)
     settings = {
         "layout": _LAYOUT,
         "photographs": [(path.stem, file_hash(path)) for path in paths],
         "size": size,
-        "kinds": {kind: more_distortions.LEVELS[kind] for kind in kinds},
+        "kinds": {name: LEVELS[name] for name in distortions},
         "places": places,
         "seed": seed,
         "metrics": list(metrics),
@@ -108,14 +109,14 @@ def make(
     if not _is_whole(path, size):
         with locked(path), writable(path):  # runs of a batch want the same set at the same time: one of them makes it
             if not _is_whole(path, size):
-                _build(path, paths, metrics, kinds, size, places, seed)
+                _build(path, paths, metrics, distortions, size, places, seed)
     return _opened(path, size)
 
 
 def kept_by_photograph(path: Path | str, images: pd.DataFrame, n_splits: int = 3, seed: int = 0) -> pd.DataFrame:
     """Random splits of pairs by photograph, `splits.repeated_by_content`, of which the photographs' parts are saved.
 
-    So sets of other kinds and places of the same photographs share one split.
+    So sets of other distortions and places of the same photographs share one split.
 
     Args:
         path: CSV file, a split of photographs; made and saved where there is none.
@@ -170,15 +171,15 @@ def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return scores.mean(axis=1)
 
 
-def _check(paths: list[Path], metrics: Mapping[str, Any], kinds: Sequence[str], size: int, places: int) -> None:
-    if not paths or not metrics or not kinds:
-        found = f"{len(paths)} photographs, {len(metrics)} metrics, {len(kinds)} kinds"
+def _check(paths: list[Path], metrics: Mapping[str, Any], distortions: Sequence[str], size: int, places: int) -> None:
+    if not paths or not metrics or not distortions:
+        found = f"{len(paths)} photographs, {len(metrics)} metrics, {len(distortions)} distortions"
         raise InputError(f"pseudo-labels of {found}: expected one or more of each")
-    unknown = [kind for kind in kinds if kind not in more_distortions.KINDS]
+    unknown = [name for name in distortions if name not in DISTORTIONS]
     if unknown:
-        raise InputError(f"distortion {unknown[0]!r}: expected some of {', '.join(more_distortions.KINDS)}")
-    if size < more_distortions.SMALLEST or places < 1:
-        raise InputError(f"size={size}, places={places}: expected {more_distortions.SMALLEST} and 1 or more")
+        raise InputError(f"distortion {unknown[0]!r}: expected some of {', '.join(DISTORTIONS)}")
+    if size < SMALLEST or places < 1:
+        raise InputError(f"size={size}, places={places}: expected {SMALLEST} and 1 or more")
     stems = [path.stem for path in paths]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
@@ -189,30 +190,30 @@ def _build(
     path: Path,
     paths: list[Path],
     metrics: Mapping[str, Callable[..., Any]],
-    kinds: Sequence[str],
+    distortions: Sequence[str],
     size: int,
     places: int,
     seed: int,
 ) -> None:
     """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
-    n = len(paths) * len(kinds) * places
-    needed, free = n * (1 + more_distortions.N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
+    n = len(paths) * len(distortions) * places
+    needed, free = n * (1 + N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
     if needed > free:
         found = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
         raise InputError(f"{path.parent}: {found}; expected room (IQASUITE_CACHE names another folder)")
-    _log.info("making %d pseudo-labelled pairs in %s", n * more_distortions.N_LEVELS, path)
+    _log.info("making %d pseudo-labelled pairs in %s", n * N_LEVELS, path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
     try:
         rows = []
         with open(temporary / "references.u8", "wb") as references, open(temporary / "distorted.u8", "wb") as distorted:
             for photograph in paths:
                 pixels, name = _large_enough(photograph, size), photograph.stem
-                for kind in kinds:
+                for distortion in distortions:
                     for place in range(places):
-                        crop, levels = _spoiled(pixels, name, kind, place, size, seed)
+                        crop, levels = _distorted(pixels, name, distortion, place, size, seed)
                         references.write(crop.data)
                         distorted.write(levels.data)
-                        rows += _rows(name, kind, place, _measured(metrics, crop, levels))
+                        rows += _rows(name, distortion, place, _measured(metrics, crop, levels))
         table = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", *metrics])
         table.to_csv(temporary / "table.csv", index=False)
         os.chmod(temporary, 0o755)
@@ -229,17 +230,17 @@ def _large_enough(path: Path, size: int) -> np.ndarray:
     return pixels
 
 
-def _spoiled(
-    pixels: np.ndarray, name: str, kind: str, place: int, size: int, seed: int
+def _distorted(
+    pixels: np.ndarray, name: str, distortion: str, place: int, size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """A crop (size, size, 3) and its five levels (5, size, size, 3); the same whatever else is made."""
-    key = int.from_bytes(hashlib.sha256(f"{name}|{kind}|{place}".encode()).digest()[:8])
+    key = int.from_bytes(hashlib.sha256(f"{name}|{distortion}|{place}".encode()).digest()[:8])
     rng = np.random.default_rng([seed, key])
     top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
     crop = pixels[top : top + size, left : left + size]
     crop = np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
-    of_levels = [np.random.default_rng([seed, key, 1]) for _ in range(more_distortions.N_LEVELS)]  # the same for all
-    make_level = more_distortions.KINDS[kind]
+    of_levels = [np.random.default_rng([seed, key, 1]) for _ in range(N_LEVELS)]  # the same for all
+    make_level = DISTORTIONS[distortion]
     return crop, np.stack([make_level(crop, level, rng) for level, rng in enumerate(of_levels, start=1)])
 
 
@@ -256,9 +257,9 @@ def _measured(metrics: Mapping[str, Callable[..., Any]], crop: np.ndarray, level
     return values
 
 
-def _rows(name: str, kind: str, place: int, values: np.ndarray) -> list[tuple[Any, ...]]:
-    stem = f"{name}/{kind}_{place + 1}"
-    return [(f"{stem}_{level}", name, f"{stem}_0", kind, level, *v) for level, v in enumerate(values, start=1)]
+def _rows(name: str, distortion: str, place: int, values: np.ndarray) -> list[tuple[Any, ...]]:
+    stem = f"{name}/{distortion}_{place + 1}"
+    return [(f"{stem}_{level}", name, f"{stem}_0", distortion, level, *v) for level, v in enumerate(values, start=1)]
 
 
 def _is_whole(path: Path, size: int) -> bool:

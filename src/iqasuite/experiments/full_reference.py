@@ -18,7 +18,7 @@ from iqasuite.datasets.pseudo_labelled import CONSENSUS, PseudoLabelled, kept_by
 from iqasuite.datasets.splits import part, random_folds
 from iqasuite.errors import InputError
 from iqasuite.experiments.run import Run
-from iqasuite.images import more_distortions
+from iqasuite.images.distortions.registry import DISTORTIONS, N_LEVELS
 from iqasuite.images.photographs import PHOTOGRAPHS, photograph, photographs
 from iqasuite.inference.pairs import SCALES, VIEWS
 from iqasuite.models.metrics.piq_metrics import METRICS, qualities
@@ -178,7 +178,7 @@ def pseudo_name(dataset: str) -> str:
 
 def pseudo_labelled_pairs(dataset: str, pairs: Mapping, seed: int) -> PseudoLabelled:
     """Distorted photographs with pseudo-labels; settings as of `material`."""
-    groups = {"eight": EIGHT, "all": tuple(more_distortions.KINDS)}
+    groups = {"eight": EIGHT, "all": tuple(DISTORTIONS)}
     kinds = dict.fromkeys(kind for name in pairs["kinds"] for kind in groups.get(name, (name,)))
     return make(photographs(dataset), qualities(CONSENSUS), tuple(kinds), pairs["size"], pairs["places"], seed)
 
@@ -194,7 +194,7 @@ def levels_of_first(material: Material, n_kinds: int = 6) -> dict[str, list[np.n
     images, shown = material.images, {}
     first = images[images["content"] == images["content"].iloc[0]]
     for kind in list(dict.fromkeys(images["distortion"]))[:n_kinds]:
-        rows = first.index[first["distortion"] == kind][: more_distortions.N_LEVELS]
+        rows = first.index[first["distortion"] == kind][:N_LEVELS]
         reference, distorted = material.pairs.pairs(rows)
         shown[kind] = [reference[0], *distorted]
     return shown

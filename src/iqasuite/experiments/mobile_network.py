@@ -19,7 +19,7 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import accuracy, qwk, srocc
 from iqasuite.experiments.mos_task import MosTask
 from iqasuite.experiments.run import Run
-from iqasuite.images.more_distortions import KINDS
+from iqasuite.images.distortions.registry import DISTORTIONS
 from iqasuite.images.photographs import photographs
 from iqasuite.inference.predict import predict_quality
 from iqasuite.inference.predictions import P
@@ -80,7 +80,7 @@ def learn_pseudo_labels(
     Raises:
         InputError: photographs that cannot be read, or an unknown kind.
     """
-    name, kinds = pretraining["photographs"], pretraining["kinds"] or tuple(KINDS)
+    name, kinds = pretraining["photographs"], pretraining["kinds"] or tuple(DISTORTIONS)
     distorted = make(photographs(name), qualities(CONSENSUS), kinds, PSEUDO_SIZE, 1, seed)
     kept = kept_by_photograph(run.results / "tables" / "split" / f"pseudo_{name}.csv", distorted.images, 3, seed)
     torch.manual_seed(seed)  # of its first weights

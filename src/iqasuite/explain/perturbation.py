@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image
 
 from iqasuite.explain.attention import minmax
-from iqasuite.images.distortions import gaussian_blur, jpeg
+from iqasuite.images.distortions.blur import gaussian_blur
+from iqasuite.images.distortions.compression import jpeg
 
 VIEW, CENTRE = 256, 96  # side of the view that the study's lengths are for, and of the covered square, in pixels
 

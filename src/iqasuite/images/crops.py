@@ -10,10 +10,6 @@ from torch import Tensor
 
 from iqasuite.errors import InputError
 
-# Of the RGB values in [0, 1] of ImageNet's training images, as torchvision's weights expect them.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = True) -> Tensor:
     """One square crop of each image at a random place, mirrored left to right half of the time.

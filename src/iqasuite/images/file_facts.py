@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.images.loading import image_size, read_image
+from iqasuite.pixel_values import RGB_TO_YCC
 
 
 def file_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
@@ -61,7 +62,8 @@ def picture_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
 def _picture(pixels: np.ndarray) -> tuple[float, float, float, float]:
     """Brightness, contrast, sharpness and colourfulness of uint8 pixels (H, W, 3)."""
     red, green, blue = pixels.transpose(2, 0, 1).astype(np.float32)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    of_red, of_green, of_blue = RGB_TO_YCC[0]
+    luma = of_red * red + of_green * green + of_blue * blue
     down, right = (np.diff(luma, axis=axis, append=luma.take([-1], axis=axis)) for axis in (0, 1))
     colours = (red - green, (red + green) / 2 - blue)
     spread = np.hypot(*(colour.std(dtype=float) for colour in colours))

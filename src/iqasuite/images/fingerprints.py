@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from iqasuite.images.cache import open_cache
+from iqasuite.pixel_values import RGB_TO_YCC
 
 NEAR = 0.8
 _SIZE, _CELLS, _SPREAD = 64, 16, 6.0  # pixels of a thumbnail's side, of a fingerprint's side; pixels "local" means
@@ -43,7 +44,7 @@ def thumbnails(paths: Sequence[Path | str], root: Path | str | None = None) -> n
     gray = np.empty((len(cache), _SIZE, _SIZE), np.uint8)
     for start in range(0, len(cache), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(cache)))
-        gray[rows] = (cache[rows] @ np.array([0.299, 0.587, 0.114], np.float32)).round()
+        gray[rows] = (cache[rows] @ np.array(RGB_TO_YCC[0], np.float32)).round()
     return gray
 
 

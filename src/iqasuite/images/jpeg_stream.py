@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from iqasuite.errors import InputError
-from iqasuite.images.distortions import JPEG_CLASSES, jpeg
+from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg
 from iqasuite.images.loading import read_image
 from iqasuite.paths import cache_root, check_writable, file_hash, writable
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from iqasuite.errors import InputError
 from iqasuite.models.spectrum import SpectrumMap
 from iqasuite.paths import weights_roots
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 logger = logging.getLogger(__name__)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Weights ported from TensorFlow. torchvision's `transform_input` turns ImageNet's statistics into these, so that inputs
 # normalised with these need no transform.
 HALF = (0.5, 0.5, 0.5)

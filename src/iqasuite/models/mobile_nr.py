@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, backbone
+from iqasuite.models.backbones import Backbone, backbone
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 # Output channels and stride of each depthwise-separable layer, at width 1. MobileNet's first layer at half resolution
 # is left out: on a CPU it alone took as long to train as all others together.

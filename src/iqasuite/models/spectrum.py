@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+from iqasuite.pixel_values import RGB_TO_YCC
+
 _FLOOR = 1e-7  # of the spectral power: about that of rounding to 8 bits
 
 
@@ -44,7 +45,7 @@ class PatchSpectrum(nn.Module):
         self.register_buffer("window", window[:, None] * window[None], persistent=False)
         self.register_buffer("luma_rings", torch.cat(averages).T.contiguous(), persistent=False)
         self.register_buffer("chroma_rings", averages[0].T.contiguous(), persistent=False)
-        self.register_buffer("colours", torch.tensor(_RGB_TO_YCC), persistent=False)
+        self.register_buffer("colours", torch.tensor(RGB_TO_YCC), persistent=False)
         self.channels = self.luma_rings.shape[1] + 2 * self.chroma_rings.shape[1]
 
     @staticmethod

@@ -16,8 +16,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, backbone
+from iqasuite.models.backbones import Backbone, backbone
 from iqasuite.models.mobile_nr import MobileConvolutions
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 
 def sinusoids(n: int, dim: int, base: float = 1e4) -> Tensor:

@@ -25,13 +25,13 @@ from iqasuite.models.backbones import BackboneTokens
 from iqasuite.models.heads import OrdinalHead
 from iqasuite.models.reduction import TokenReduction
 from iqasuite.models.spectrum import JoinedTokens, SpectrumTokens
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 SIZES = {
     "tiny": {"dim": 128, "depth": 4, "heads": 4, "dim_head": 32, "mlp_dim": 256},
     "small": {"dim": 512, "depth": 4, "heads": 8, "dim_head": 64, "mlp_dim": 1024},
     "paper": {"dim": 1024, "depth": 6, "heads": 16, "dim_head": 64, "mlp_dim": 2048},
 }
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEADS, POOLS, SHIFTS = ("linear", "ordinal"), ("cls", "mean"), ("axes", "diagonal")
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from iqasuite.errors import InputError
+from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 from iqasuite.training.losses import soft_labels
 
 
@@ -89,8 +90,8 @@ class ImageBatches:
         seed: int = 0,
         crop: int | None = 256,
         train: bool = True,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         views: int = 1,
         device: torch.device | str | None = None,
     ):
@@ -139,8 +140,8 @@ class StreamBatches:
         stream,
         batch_size: int = 32,
         steps: int = 100,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         sigma: float = 0.0,
         fixed: bool = False,
         device: torch.device | str | None = None,

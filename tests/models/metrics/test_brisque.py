@@ -8,7 +8,8 @@ import torch
 from piq.functional import imresize, rgb2yiq
 
 from iqasuite.datasets import demo
-from iqasuite.images import distortions
+from iqasuite.images.distortions.blur import gaussian_blur
+from iqasuite.images.distortions.noise import white_noise
 from iqasuite.models.metrics.brisque import brisque_features
 
 # piq.brisque, as an attribute, is the function of that name.
@@ -54,8 +55,8 @@ def test_noise_and_blur_move_the_shape_in_opposite_directions(photographs):
     """Noise makes the coefficients' tails lighter, blur makes them heavier."""
     rng = np.random.default_rng(0)
     pristine = photographs.permute(0, 2, 3, 1).numpy()
-    noisy = np.stack([distortions.white_noise(image, 30, rng) for image in pristine])
-    blurred = np.stack([distortions.gaussian_blur(image, 2.6) for image in pristine])
+    noisy = np.stack([white_noise(image, 30, rng) for image in pristine])
+    blurred = np.stack([gaussian_blur(image, 2.6) for image in pristine])
     shape, noisy, blurred = (
         brisque_features(torch.from_numpy(x).permute(0, 3, 1, 2))[:, 0] for x in (pristine, noisy, blurred)
     )

@@ -11,7 +11,9 @@ from scipy.stats import spearmanr
 from iqasuite import datasets
 from iqasuite.datasets import demo
 from iqasuite.errors import InputError
-from iqasuite.images import distortions
+from iqasuite.images.distortions.blur import gaussian_blur
+from iqasuite.images.distortions.compression import jpeg
+from iqasuite.images.distortions.noise import white_noise
 from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import photograph
 from iqasuite.models.metrics.niqe import PUBLISHED, NiqeModel, niqe_features
@@ -105,9 +107,9 @@ def test_strong_distortions_score_worse_with_a_model_of_seven_photographs(fitted
     for name in ("astronaut", "chelsea", "coffee"):
         pixels = read_image(photograph(name))
         spoiled = (
-            distortions.jpeg(pixels, 5),
-            distortions.gaussian_blur(pixels, 4),
-            distortions.white_noise(pixels, 50, rng),
+            jpeg(pixels, 5),
+            gaussian_blur(pixels, 4),
+            white_noise(pixels, 50, rng),
         )
         assert min(fitted.score(tensor(image)) for image in spoiled) > fitted.score(tensor(pixels))
 
@@ -159,9 +161,9 @@ def test_published_model_on_kodak(published, kodak):
     pristine = np.array([published.score(tensor(image)) for image in kodak])
     assert 2 < np.median(pristine) < 4 and pristine.max() < 6
     for spoil in (
-        lambda image: distortions.jpeg(image, 10),
-        lambda image: distortions.gaussian_blur(image, 2.6),
-        lambda image: distortions.white_noise(image, 30, rng),
+        lambda image: jpeg(image, 10),
+        lambda image: gaussian_blur(image, 2.6),
+        lambda image: white_noise(image, 30, rng),
     ):
         assert all(published.score(tensor(spoil(kodak[k]))) > pristine[k] for k in range(0, len(kodak), 3))
 

@@ -5,7 +5,8 @@ import torch
 
 from iqasuite.datasets import demo
 from iqasuite.errors import InputError
-from iqasuite.images import distortions
+from iqasuite.images.distortions.blur import gaussian_blur
+from iqasuite.images.distortions.noise import white_noise
 from iqasuite.models.metrics import piq_metrics
 from iqasuite.models.metrics.piq_metrics import METRICS, qualities, quality, score
 
@@ -29,8 +30,8 @@ def pairs(pairs_of):
 
 def versions(side):
     photograph = demo.contents()["china-1"][60 : 60 + side, 60 : 60 + side]
-    blurred = [distortions.gaussian_blur(photograph, sigma) for sigma in (0.7, 1.5, 4)]
-    noisy = [distortions.white_noise(photograph, sigma, np.random.default_rng(0)) for sigma in (5, 20, 60)]
+    blurred = [gaussian_blur(photograph, sigma) for sigma in (0.7, 1.5, 4)]
+    noisy = [white_noise(photograph, sigma, np.random.default_rng(0)) for sigma in (5, 20, 60)]
     return as_batch(*[photograph] * 7), as_batch(photograph, *blurred, *noisy)
 
 

@@ -5,8 +5,9 @@ import torch
 
 from iqasuite.datasets import demo
 from iqasuite.errors import InputError
-from iqasuite.images import distortions
-from iqasuite.images.more_distortions import KINDS, LEVELS, N_LEVELS, distorted
+from iqasuite.images.distortions.blur import gaussian_blur
+from iqasuite.images.distortions.noise import white_noise
+from iqasuite.images.distortions.registry import DISTORTIONS, LEVELS, N_LEVELS, distorted
 
 TID_AND_KADID = {
     *("motion_blur", "lens_blur", "jpeg2000", "sparse_sampling", "jitter", "impulse_noise", "multiplicative_noise"),
@@ -23,7 +24,7 @@ def photograph():
 
 
 def levels(kind, image, seed=0):
-    return [KINDS[kind](image, level, np.random.default_rng(seed)) for level in range(1, N_LEVELS + 1)]
+    return [DISTORTIONS[kind](image, level, np.random.default_rng(seed)) for level in range(1, N_LEVELS + 1)]
 
 
 def mean_squared_error(a, b):
@@ -36,11 +37,11 @@ def vif(image, reference):
 
 
 def test_the_kinds_of_the_databases_are_there_beside_the_first_four():
-    assert set(KINDS) >= TID_AND_KADID | {"jpeg", "blur", "noise", "resolution"}
-    assert list(LEVELS) == list(KINDS) and all(len(strengths) == N_LEVELS for strengths in LEVELS.values())
+    assert set(DISTORTIONS) >= TID_AND_KADID | {"jpeg", "blur", "noise", "resolution"}
+    assert list(LEVELS) == list(DISTORTIONS) and all(len(strengths) == N_LEVELS for strengths in LEVELS.values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTORTIONS)
 def test_each_level_is_further_from_the_photograph_and_repeats(kind, photograph):
     before = photograph.copy()
     images = levels(kind, photograph)
@@ -51,14 +52,14 @@ def test_each_level_is_further_from_the_photograph_and_repeats(kind, photograph)
     np.testing.assert_array_equal(photograph, before)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"contrast_gain", "oversaturation", "sharpening"}))
+@pytest.mark.parametrize("kind", sorted(set(DISTORTIONS) - {"contrast_gain", "oversaturation", "sharpening"}))
 def test_the_strong_level_carries_less_of_the_photograph(kind, photograph):
     # By a metric that is no error: visual information fidelity, which rises where contrast does.
     mild, *_, strong = levels(kind, photograph)
     assert vif(strong, photograph) < vif(mild, photograph)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DISTORTIONS)
 def test_odd_sizes_and_plain_images_come_through(kind):
     noise = np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8)
     one_channel = noise.copy()
@@ -66,7 +67,7 @@ def test_odd_sizes_and_plain_images_come_through(kind):
     plain = [np.full((16, 23, 3), value, np.uint8) for value in (0, 77, 255)]
     for image in (noise, one_channel, *plain, noise[:, :16]):
         for level in (1, N_LEVELS):
-            made = KINDS[kind](image, level, np.random.default_rng(1))
+            made = DISTORTIONS[kind](image, level, np.random.default_rng(1))
             assert made.shape == image.shape and made.dtype == np.uint8
 
 
@@ -96,20 +97,20 @@ def test_noises_have_their_strength():
     gray = np.full((128, 128, 3), 128, np.uint8)
     for kind in ("correlated_noise", "high_frequency_noise"):
         for level in (1, 2, 3):
-            noise = KINDS[kind](gray, level, np.random.default_rng(0)).astype(float) - 128
+            noise = DISTORTIONS[kind](gray, level, np.random.default_rng(0)).astype(float) - 128
             assert noise.std() == pytest.approx(LEVELS[kind][level - 1], rel=0.03)
     alike = [
         np.corrcoef(n[:, 1:].ravel(), n[:, :-1].ravel())[0, 1]
         for n in (
-            KINDS[kind](gray, 3, np.random.default_rng(0)).astype(float) - 128
+            DISTORTIONS[kind](gray, 3, np.random.default_rng(0)).astype(float) - 128
             for kind in ("correlated_noise", "noise", "high_frequency_noise")
         )
     ]
     assert alike[0] > 0.8 and abs(alike[1]) < 0.02 and alike[2] < -0.1
-    salted = KINDS["impulse_noise"](gray, 5, np.random.default_rng(0))
+    salted = DISTORTIONS["impulse_noise"](gray, 5, np.random.default_rng(0))
     assert (salted != 128).mean() == pytest.approx(LEVELS["impulse_noise"][4], rel=0.05)
     assert set(np.unique(salted)) == {0, 128, 255}
-    speckle = KINDS["multiplicative_noise"](gray, 3, np.random.default_rng(0)) / 128 - 1
+    speckle = DISTORTIONS["multiplicative_noise"](gray, 3, np.random.default_rng(0)) / 128 - 1
     assert speckle.std() == pytest.approx(LEVELS["multiplicative_noise"][2], rel=0.03)
 
 
@@ -120,11 +121,11 @@ def test_colour_is_changed_without_luma_and_luma_without_colour(photograph):
         return image @ np.array([0.299, 0.587, 0.114])
 
     for kind in ("desaturation", "colour_diffusion", "colour_cast"):
-        image = KINDS[kind](calm, 2, np.random.default_rng(0))
+        image = DISTORTIONS[kind](calm, 2, np.random.default_rng(0))
         assert np.abs(luma(image) - luma(calm)).max() < 1.5 and mean_squared_error(image, calm) > 1
-    gray = KINDS["desaturation"](calm, 5, np.random.default_rng(0)).astype(int)
+    gray = DISTORTIONS["desaturation"](calm, 5, np.random.default_rng(0)).astype(int)
     assert np.ptp(gray, axis=2).max() <= 1
-    shift = KINDS["mean_shift"](calm, 1, np.random.default_rng(0)).astype(int) - calm
+    shift = DISTORTIONS["mean_shift"](calm, 1, np.random.default_rng(0)).astype(int) - calm
     assert abs(shift[0, 0, 0]) == LEVELS["mean_shift"][0] and np.ptp(shift) == 0
 
 
@@ -132,11 +133,11 @@ def test_blurs_have_their_extent():
     point = np.zeros((65, 65, 3), np.uint8)
     point[28:37, 28:37] = 255  # a square, so that eight bits do
     for kind, extent in (("motion_blur", LEVELS["motion_blur"][4]), ("lens_blur", 2 * LEVELS["lens_blur"][4])):
-        image = KINDS[kind](point, 5, np.random.default_rng(3))[..., 0].astype(float)
+        image = DISTORTIONS[kind](point, 5, np.random.default_rng(3))[..., 0].astype(float)
         assert image.sum() == pytest.approx(81 * 255, rel=0.02)
         place = np.argwhere(image > 3) - 32
         assert 2 * np.hypot(*place.T).max() == pytest.approx(extent + 9, abs=4.5)
-    covariance = np.cov(np.argwhere(KINDS["motion_blur"](point, 5, np.random.default_rng(3))[..., 0] > 20).T)
+    covariance = np.cov(np.argwhere(DISTORTIONS["motion_blur"](point, 5, np.random.default_rng(3))[..., 0] > 20).T)
     small, large = np.linalg.eigvalsh(covariance)
     assert large > 3 * small  # in one direction
 
@@ -158,11 +159,11 @@ def test_contrast_gain_is_as_steep_as_it_says():
 
 
 def test_the_first_four_are_those_of_the_demo(photograph):
-    for level, sigma in enumerate(distortions.LEVELS["blur"], start=1):
-        made = KINDS["blur"](photograph, level, np.random.default_rng(0))
-        np.testing.assert_array_equal(made, distortions.gaussian_blur(photograph, sigma))
-    noisy = distortions.white_noise(photograph, distortions.LEVELS["noise"][0], np.random.default_rng(5))
-    np.testing.assert_array_equal(KINDS["noise"](photograph, 1, np.random.default_rng(5)), noisy)
+    for level, sigma in enumerate(LEVELS["blur"], start=1):
+        made = DISTORTIONS["blur"](photograph, level, np.random.default_rng(0))
+        np.testing.assert_array_equal(made, gaussian_blur(photograph, sigma))
+    noisy = white_noise(photograph, LEVELS["noise"][0], np.random.default_rng(5))
+    np.testing.assert_array_equal(DISTORTIONS["noise"](photograph, 1, np.random.default_rng(5)), noisy)
 
 
 def test_bad_input_is_named(photograph):
@@ -170,10 +171,10 @@ def test_bad_input_is_named(photograph):
     with pytest.raises(InputError, match="distortion 'fog': expected one of"):
         distorted("fog", photograph, 1, rng)
     with pytest.raises(InputError, match="blur: level 6, expected 1 to 5"):
-        KINDS["blur"](photograph, 6, rng)
+        DISTORTIONS["blur"](photograph, 6, rng)
     for image in (photograph / 255, photograph[..., 0], photograph[:15]):
         with pytest.raises(InputError, match=r"blur: image .* expected uint8 \(H, W, 3\) of 16 pixels"):
-            KINDS["blur"](image, 1, rng)
+            DISTORTIONS["blur"](image, 1, rng)
 
 
 def test_a_codec_that_is_not_there_is_named(photograph, monkeypatch):
@@ -184,7 +185,7 @@ def test_a_codec_that_is_not_there_is_named(photograph, monkeypatch):
     Image.SAVE.pop("JPEG2000", None)
     try:
         with pytest.raises(InputError, match="JPEG2000: this Pillow cannot write it"):
-            KINDS["jpeg2000"](photograph, 1, np.random.default_rng(0))
+            DISTORTIONS["jpeg2000"](photograph, 1, np.random.default_rng(0))
     finally:
         from PIL import Jpeg2KImagePlugin
 

@@ -1,0 +1,1 @@
+"""Distortions of images, by family; `registry` has all of them by name."""
