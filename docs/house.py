@@ -16,7 +16,7 @@ NOTEBOOKS = ROOT / "notebooks"
 BEGIN, END = "<!-- house: written by docs/house.py -->\n", "<!-- house: end -->"
 # From the ground up: a room imports from itself and from what stands before it. `base` is the package's own modules.
 ROOMS = {
-    "base": "paths, errors, texts of YAML and CSV",
+    "base": "paths, errors, names, constants of pixels, texts of YAML and CSV",
     "images": "pixels: decoding, cache, crops, patches, distortions, JPEG streams",
     "datasets": "what observers rated: data sets, playlists, splits, leak audit, download",
     "models": "one file per architecture, one registry; heads, backbones, metrics",

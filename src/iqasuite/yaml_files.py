@@ -64,6 +64,24 @@ def is_file_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and not _DEVICE.fullmatch(text)
 
 
+def valid_name(name: Any, where: str) -> str:
+    """The name of a suite or a run, which files are called by.
+
+    Args:
+        name: as it was read.
+        where: file and key, or option, for the message.
+
+    Raises:
+        InputError: it is no text, or cannot be part of a file's name.
+    """
+    if not isinstance(name, str) or not is_file_name(name):
+        raise InputError(
+            f"{where}: found {shown(name)}; expected at most 100 letters, digits, '_', '-', and '.' within, no "
+            "Windows device, and every {variable} in foreach"
+        )
+    return name
+
+
 def _short(text: Any) -> str:
     text = " ".join(str(text).split())
     return text if len(text) <= 120 else f"{text[:119]}…"

@@ -20,6 +20,7 @@ from iqasuite.csv_texts import no_formula
 from iqasuite.errors import InputError
 from iqasuite.inference.pairs import load_full_reference, predict_pairs
 from iqasuite.inference.predictor import Map, Prediction, Predictor
+from iqasuite.names import natural_key
 from iqasuite.pixel_values import RGB_TO_YCC
 from iqasuite.weights.catalogue import Entry
 
@@ -154,7 +155,7 @@ def people(networks: Networks, set_name: str, image: np.ndarray) -> str:
     members = [entry for entry in networks.entries.values() if entry.set_name == set_name]
     if not members:
         raise InputError(f"artificial observers {str(set_name)[:60]!r}: not offered here")
-    members.sort(key=lambda entry: (len(entry.observer), entry.observer))
+    members.sort(key=lambda entry: natural_key(entry.observer))
     predicted = [networks.predict(entry.name, image) for entry in members]
     votes = [prediction.vote for prediction in predicted]
     strip = draw.people_strip([e.observer for e in members], [j.distribution for j in predicted], votes)

@@ -78,7 +78,9 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
     what = "pairs" if first.needs_reference else f"as {first.observer}" if first.observer else "pictures"
     title, size = first.title, sum(entry.path.stat().st_size for entry in entries)
     if len(entries) > 1:
-        people = sorted((entry.observer for entry in entries), key=lambda person: (len(person), person))
+        from iqasuite.names import natural_order
+
+        people = natural_order(entry.observer for entry in entries)
         what, title = f"as {len(entries)} people", f"AIOs of {', '.join(people)}"
     return (
         name,

@@ -13,6 +13,7 @@ from iqasuite.datasets.card import Scale as Scale  # noqa: PLC0414 (part of what
 from iqasuite.datasets.spreadsheets import composed
 from iqasuite.errors import InputError
 from iqasuite.images.loading import image_size, read_image, resized
+from iqasuite.names import natural_order
 from iqasuite.paths import file_hash
 
 
@@ -115,8 +116,8 @@ class Dataset:
         return {image: self.path(image) for image in self.images["image"]}
 
     def observers(self) -> list[str]:
-        """Everybody who voted, in natural order (user2 before user10)."""
-        return sorted(self.votes["observer"].unique(), key=lambda name: (len(name), name))
+        """All observers who voted, in natural order (user2 before user10)."""
+        return natural_order(self.votes["observer"])
 
     def sources_of_images(self) -> pd.Series:
         """Source photograph of every image (index image): its content, where that has no source."""

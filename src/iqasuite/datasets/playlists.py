@@ -23,6 +23,7 @@ from iqasuite.datasets.frames import VOTE_SCALE, VOTES, empty, validate
 from iqasuite.datasets.matlab_sessions import read_mat_session, text_of_time
 from iqasuite.datasets.spreadsheets import composed, is_left_behind, read_rows, read_times
 from iqasuite.errors import InputError
+from iqasuite.names import natural_key
 from iqasuite.paths import check_writable, write_atomic
 
 _log = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ def _sessions(folder: Path, observers: Iterable[str] | None) -> list[tuple[Path,
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with a folder of playlists per observer")
     inside = [path for path in folder.iterdir() if not is_left_behind(path.name)]
-    folders = sorted((p for p in inside if p.is_dir()), key=lambda p: (len(p.name), p.name))
+    folders = sorted((p for p in inside if p.is_dir()), key=lambda p: natural_key(p.name))
     present = {composed(path.name): path for path in folders}
     sessions = []
     passed_over = [path for path in sorted(inside) if path.is_file() and path.suffix.lower() == ".csv"]

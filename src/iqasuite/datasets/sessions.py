@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.typing import NAType
 
 from iqasuite.datasets.frames import VOTE_SCALE, validate
+from iqasuite.names import natural_key
 
 REPORT = (
     *("observer", "session", "n", "start", "end", "minutes", "median_duration"),
@@ -155,7 +156,7 @@ def report_text(report: pd.DataFrame) -> str:
 def _sessions(votes: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
     """(observer, session) -> votes, in natural order."""
     groups = dict(list(validate(votes, "votes").groupby(["observer", "session"])))
-    return {key: groups[key] for key in sorted(groups, key=lambda key: (len(key[0]), key[0], key[1]))}
+    return {key: groups[key] for key in sorted(groups, key=lambda key: (natural_key(key[0]), key[1]))}
 
 
 def _longest_run(frame: pd.DataFrame) -> int | NAType:

@@ -19,7 +19,7 @@ from iqasuite.datasets.frames import SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.scores import numbers_of
-from iqasuite.evaluation.subjects.people import content_of, natural_order
+from iqasuite.evaluation.subjects.people import content_of
 from iqasuite.evaluation.uncertainty import (
     drawn_contents,
     holm,
@@ -29,6 +29,7 @@ from iqasuite.evaluation.uncertainty import (
     over_trainings,
     tested,
 )
+from iqasuite.names import natural_order
 
 METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
 LOWER_IS_BETTER = ("rmse",)

@@ -9,9 +9,10 @@ from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, MonotoneThresholds, majority
-from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.subjects.people import content_of, first_votes
 from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.names import natural_order
 
 MOST_PROBABLE, MOST_OFTEN_RIGHT = "thresholds, ordinal probit", "thresholds, most often right"
 

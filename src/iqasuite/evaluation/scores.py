@@ -13,9 +13,10 @@ from iqasuite.datasets.frames import LEAST_IMAGES, SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import resampled
 from iqasuite.evaluation.metrics import logistic_map
-from iqasuite.evaluation.subjects.people import content_of, natural_order
+from iqasuite.evaluation.subjects.people import content_of
 from iqasuite.evaluation.uncertainty import content_weights, interval, over_trainings
 from iqasuite.inference.predictions import P, hard_votes
+from iqasuite.names import natural_order
 
 # Weights of a block of resamples times images, so that memory does not grow with the number of images (32 MB).
 _BLOCK = 4_000_000

@@ -16,8 +16,9 @@ from iqasuite.datasets.adapters import NAMES, card
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.splits import by_content
 from iqasuite.errors import InputError
-from iqasuite.experiments.suite import _valid_name, suites_folder
+from iqasuite.experiments.suite import suites_folder
 from iqasuite.paths import project_root, write_atomic
+from iqasuite.yaml_files import valid_name
 
 _log = logging.getLogger(__name__)
 FOLDS, LEAST_SOURCES = 5, 10  # so many folds where there are so many sources, else three
@@ -71,7 +72,7 @@ def plan(study: str, name: str = "", quick: bool = False, jobs: int = 1) -> Stud
     if data.absent:
         _log.warning("%s: %d images are absent and left out", data.name, len(data.absent))
     where = _where(study)
-    name = _valid_name(name or re.sub(r"[^A-Za-z0-9_-]+", "_", Path(where).name), "--name")
+    name = valid_name(name or re.sub(r"[^A-Za-z0-9_-]+", "_", Path(where).name), "--name")
     n_folds, people = _folds(data)
     runs, seconds = _runs(data, n_folds, people, quick)
     content = {

@@ -18,7 +18,7 @@ from typing import Any
 from iqasuite.errors import InputError
 from iqasuite.experiments.parameters import Parameter, declared_parameters, settled
 from iqasuite.paths import project_root
-from iqasuite.yaml_files import is_file_name, read_yaml, shown
+from iqasuite.yaml_files import read_yaml, shown, valid_name
 
 SUITE_KEYS = ("suite", "title", "description", "parameters", "highlights", "runs")
 RUN_KEYS = ("name", "notebook", "needs", "foreach", "parameters", "cores")
@@ -111,7 +111,7 @@ def read_suite(name_or_path: str | Path) -> Suite:
     if not entries:
         raise InputError(f"{where}: runs is empty; expected at least one run")
     suite = Suite(
-        name=_valid_name(name, f"{where}: suite"),
+        name=valid_name(name, f"{where}: suite"),
         title=_typed(content, "title", str, where) or name,
         description=_typed(content, "description", str, where) or "",
         parameters=_typed(content, "parameters", dict, where) or {},
@@ -228,7 +228,7 @@ def _expand(entry: Any, where: str, most: int) -> Iterator[Run]:
     for combination in itertools.product(*foreach.values()):
         values = dict(zip(foreach, combination, strict=True))
         yield Run(
-            name=_valid_name(_fill(template, values), f"{where}: name"),
+            name=valid_name(_fill(template, values), f"{where}: name"),
             notebook=notebook,
             parameters={key: _fill(value, values) for key, value in parameters.items()},
             foreach=values,
@@ -320,15 +320,6 @@ def _resolve_needs(runs: list[Run], where: str) -> list[Run]:
     except graphlib.CycleError as error:
         raise InputError(f"{where}: runs need each other in a circle: {' → '.join(error.args[1][:20])}") from None
     return resolved
-
-
-def _valid_name(name: Any, where: str) -> str:
-    if not isinstance(name, str) or not is_file_name(name):
-        raise InputError(
-            f"{where}: found {shown(name)}; expected at most 100 letters, digits, '_', '-', and '.' within, no "
-            "Windows device, and every {variable} in foreach"
-        )
-    return name
 
 
 def _check_keys(mapping: Mapping, known: Iterable[str], where: str) -> None:

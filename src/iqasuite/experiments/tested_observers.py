@@ -24,8 +24,9 @@ from iqasuite.evaluation.benchmark import median_scores
 from iqasuite.evaluation.gains import gains
 from iqasuite.evaluation.scores import score_frame
 from iqasuite.evaluation.subjects.observers import aio_bias, specificity, specificity_summary
-from iqasuite.evaluation.subjects.people import bias_and_inconsistency, first_votes, natural_order
+from iqasuite.evaluation.subjects.people import bias_and_inconsistency, first_votes
 from iqasuite.inference.predictions import mean_of_aios
+from iqasuite.names import natural_order
 
 FEW = 5  # contents below which an interval only shows how far they differ
 READABLE = 8  # observers beyond which a figure with all rules cannot be read

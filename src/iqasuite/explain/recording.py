@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.explain.attention import layer_head_maps
 from iqasuite.images.crops import normalise
+from iqasuite.names import natural_order
 from iqasuite.weights.files import load_weights, read_card
 
 if TYPE_CHECKING:

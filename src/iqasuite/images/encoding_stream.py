@@ -18,7 +18,7 @@ import torch
 from PIL import Image, features
 
 from iqasuite.errors import InputError
-from iqasuite.images.jpeg_stream import _decode_once
+from iqasuite.images.jpeg_stream import decode_once
 
 TARGETS = ("log upscaling factor", "coding PSNR / dB")
 _QUALITIES = {"AVIF": (15, 95), "WEBP": (2, 95), "JPEG": (8, 96)}
@@ -51,7 +51,7 @@ class EncodingStream:
         self, photographs: list[Path], patch: int = 240, factors: tuple[float, float] = (2.35, 16.0), seed: int = 0
     ) -> None:
         self.patch, self.factors, self.seed = patch, factors, seed
-        self._photographs = _decode_once(photographs, 288)
+        self._photographs = decode_once(photographs, 288)
         largest = max(min(photograph.shape[:2]) for photograph in self._photographs)
         if _sides(patch, factors[1], _SHRINK[0])[1] > largest:
             raise InputError(

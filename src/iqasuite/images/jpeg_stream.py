@@ -38,7 +38,7 @@ class JPEGStream:
 
     def __init__(self, photographs: list[Path], crop: int = 256, seed: int = 0, native: bool = True) -> None:
         self.crop, self.seed, self.native = crop, seed, native
-        self._photographs = _decode_once(photographs, crop)
+        self._photographs = decode_once(photographs, crop)
         self.key = str((crop, native, [file_hash(path) for path in photographs]))  # what is drawn from, and how
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class JPEGStream:
         return part[:, ::-1] if rng.random() < 0.5 else part
 
 
-def _decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:
+def decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:
     """uint8 (H, W, 3) views into one mapped file without a name, so that memory does not grow with their number."""
     if not paths:
         raise InputError("photographs: none given; expected one or more image files")

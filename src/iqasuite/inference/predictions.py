@@ -11,6 +11,7 @@ import pandas as pd
 from iqasuite.datasets.frames import PREDICTIONS, read_frame, validate
 from iqasuite.datasets.spreadsheets import is_left_behind
 from iqasuite.errors import InputError
+from iqasuite.names import natural_key
 
 P = ["p1", "p2", "p3", "p4", "p5"]
 VOTES = np.arange(1, 6)
@@ -93,7 +94,7 @@ def read_predictions(folder: Path | str, dataset: str = "", split: pd.DataFrame 
             by one model, protocol, seed and observer within a fold, a row that does not agree with the split.
     """
     found = [path for path in Path(folder).glob("*.csv") if not is_left_behind(path.name)]
-    files = sorted(found, key=lambda path: (len(path.stem), path.stem))
+    files = sorted(found, key=lambda path: natural_key(path.stem))
     frames = {file.name: read_table(file) for file in files}
     frames = {name: frame[frame["dataset"] == dataset] if dataset else frame for name, frame in frames.items()}
     frames = {name: frame for name, frame in frames.items() if len(frame)}

@@ -9,8 +9,8 @@ import torch
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import accuracy, mae, qwk, srocc
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.inference.predictions import hard_predictions, read_table
+from iqasuite.names import natural_order
 from iqasuite.paths import project_root, safe_name, work_root
 from iqasuite.weights.files import load_weights, read_card, save_weights
 

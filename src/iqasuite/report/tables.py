@@ -7,8 +7,8 @@ import pandas as pd
 
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.inference.predictions import UNTRAINED
+from iqasuite.names import natural_order
 
 COLUMNS = ("accuracy", "qwk", "mae", "srocc")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iqasuite.errors import InputError
+from iqasuite.names import natural_key
 from iqasuite.paths import weights_roots
 from iqasuite.weights.card import read_model_card, scale_of
 
@@ -144,7 +145,7 @@ def observers_of(name: str) -> list[Entry]:
     if not entries:
         known = ", ".join(sets()) or _nothing_in()
         raise InputError(f"artificial observers {name!r}: no such set, expected one of {known}")
-    return sorted(entries, key=lambda entry: (len(entry.observer), entry.observer))
+    return sorted(entries, key=lambda entry: natural_key(entry.observer))
 
 
 def sets() -> list[str]:

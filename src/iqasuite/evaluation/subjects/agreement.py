@@ -15,8 +15,9 @@ from scipy.stats import f as f_distribution
 from iqasuite.datasets.frames import LEAST_IMAGES, VOTE_SCALE
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.subjects.people import content_of, first_votes
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.names import natural_order
 
 LEVELS = ("nominal", "ordinal", "interval")
 

@@ -13,10 +13,11 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from iqasuite.evaluation import resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.subjects.people import content_of, first_votes
 from iqasuite.evaluation.subjects.repetition import repeated_votes
 from iqasuite.evaluation.uncertainty import content_weights, interval
 from iqasuite.inference.predictions import VOTES
+from iqasuite.names import natural_order
 
 METRICS = ("accuracy", "qwk", "mae")
 AT_LEAST = 20  # repeated images: fewer do not determine the fit's five parameters

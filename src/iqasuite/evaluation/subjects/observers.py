@@ -25,7 +25,6 @@ from iqasuite.evaluation.subjects.people import (
     bias_and_inconsistency,
     content_of,
     first_votes,
-    natural_order,
     retest,
 )
 from iqasuite.evaluation.subjects.repetition import (
@@ -48,6 +47,7 @@ from iqasuite.evaluation.uncertainty import (
     tested,
 )
 from iqasuite.inference.predictions import P, hard_predictions
+from iqasuite.names import natural_order
 
 __all__ = [
     "LEAST_IMAGES",
@@ -66,7 +66,6 @@ __all__ = [
     "fit_subject_model",
     "icc",
     "krippendorff_alpha",
-    "natural_order",
     "pairwise_agreement",
     "personal_thresholds",
     "position_effects",

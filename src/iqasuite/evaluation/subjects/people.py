@@ -14,11 +14,7 @@ from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
-
-
-def natural_order(names: pd.Series | list[str]) -> list[str]:
-    """Unique names, user2 before user10."""
-    return sorted(pd.unique(pd.Series(names, dtype=object)), key=lambda name: (len(name), name))
+from iqasuite.names import natural_order
 
 
 def content_of(images: pd.Series, contents: pd.Series) -> np.ndarray:

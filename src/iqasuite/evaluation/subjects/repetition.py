@@ -13,8 +13,9 @@ from scipy.stats import theilslopes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.subjects.people import content_of, first_votes
 from iqasuite.evaluation.uncertainty import bootstrap_by_content, content_weights, resampled_means, tested
+from iqasuite.names import natural_order
 
 # Slopes over a session are given for so many images.
 PER_IMAGES = 100

@@ -8,7 +8,8 @@ from scipy.special import ndtr
 
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MonotoneThresholds, others_mean, scores_and_votes
-from iqasuite.evaluation.subjects.people import content_of, first_votes, natural_order
+from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.names import natural_order
 
 CUTS = ("1|2", "2|3", "3|4", "4|5")
 Z = 1.959963984540054  # 95 % of a normal distribution lie within

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.explain.attention import upsample
 from iqasuite.explain.regions import REGIONS
 from iqasuite.inference.predictions import VOTES
+from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     DIVERGING,

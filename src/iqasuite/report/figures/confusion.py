@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.inference.predictions import VOTES
+from iqasuite.names import natural_order
 from iqasuite.report.figures.score import LABELS, LOWER_IS_BETTER
 from iqasuite.report.figures.style import VERMILLION, letters, new_figure, readable, styled
 

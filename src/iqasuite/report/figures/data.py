@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from iqasuite.evaluation.metrics import srocc
-from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     GRAY,

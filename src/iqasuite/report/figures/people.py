@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from iqasuite.evaluation.subjects.agreement import SosFit
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.evaluation.subjects.subject_model import SubjectModel
 from iqasuite.evaluation.subjects.thresholds import CUTS
+from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     GRAY,

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
 from iqasuite.evaluation.metrics import LEAST, srocc
-from iqasuite.evaluation.subjects.people import natural_order
 from iqasuite.inference.predictions import VOTES
+from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     GRAY,

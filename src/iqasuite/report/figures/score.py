@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     CEILING_COLOUR,
