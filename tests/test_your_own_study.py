@@ -8,8 +8,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from iqasuite.datasets import own
-from iqasuite.datasets.rating_tables import ABOUT_IMAGE
+from iqasuite.datasets import study_folder
+from iqasuite.datasets.rating_columns import ABOUT_IMAGE
+from iqasuite.datasets.study_facts import Facts, StatedScale
 from iqasuite.experiments.suite import check, read_suite
 from iqasuite.training.aio import LEAST_VOTES
 
@@ -45,7 +46,7 @@ def test_the_tables_and_the_facts_are_read(page, tmp_path, table):
     if "codec" not in block(page, table):
         del facts["nuisance"]
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(facts))
-    data = own.load(tmp_path)
+    data = study_folder.load(tmp_path)
     assert data.name == "portraits" and data.fit == "letterbox" and data.display_size == (1080, 1920)
     assert data.images["mos"].tolist() == [4.5, 2.0] and data.images["content"].tolist() == ["bridge", "tower"]
     assert list(data.nuisances) == (["codec"] if "nuisance" in facts else [])
@@ -53,8 +54,8 @@ def test_the_tables_and_the_facts_are_read(page, tmp_path, table):
 
 def test_all_columns_and_keys_are_named(page):
     named = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ([^|]*) \|", page, re.MULTILINE))))
-    assert named >= {*ABOUT_IMAGE, *own._KEYS, "session", "duration", "timestamp"}
-    assert set(yaml.safe_load(block(page, "name: "))) == set(own._KEYS)
-    assert all(f"`{key}`" in page for key in own._SCALE_KEYS)
+    assert named >= {*ABOUT_IMAGE, *Facts.model_fields, "session", "duration", "timestamp"}
+    assert set(yaml.safe_load(block(page, "name: "))) == set(Facts.model_fields)
+    assert all(f"`{key}`" in page for key in StatedScale.model_fields)
     least = "at least {train} images of the training part, {val} of the validation part and {test} of the"
     assert least.format(**LEAST_VOTES) in page and len(page.splitlines()) <= 150

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqasuite.datasets import demo, own
+from iqasuite.datasets import demo, study_folder
 from iqasuite.datasets.adapters import tta_h265_lab as lab
 from iqasuite.datasets.frames import IMAGES
 from iqasuite.datasets.leakage import COLUMNS, in_common, joined_sources, near_duplicates
@@ -103,11 +103,11 @@ def test_pictures_that_two_sets_share(demo_set, tmp_path):
     Image.open(demo_set.path("images/coffee-1_pristine.png")).resize((200, 200)).save(tmp_path / "cup.jpg", quality=50)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
     (tmp_path / "scores.csv").write_text("image,mos,content\ncup.jpg,3,breakfast\nnoise.png,1,noise\n")
-    shared = in_common(demo_set, own.load(tmp_path))
+    shared = in_common(demo_set, study_folder.load(tmp_path))
     assert set(shared["image_b"]) == {"cup.jpg"} and set(shared["content_b"]) == {"breakfast"}
     assert set(shared["content_a"]) == {"coffee-1"} and "images/coffee-1_pristine.png" in set(shared["image_a"])
     (tmp_path / "cup.jpg").unlink()
-    assert in_common(demo_set, own.load(tmp_path, missing="drop")).empty
+    assert in_common(demo_set, study_folder.load(tmp_path, missing="drop")).empty
 
 
 def test_unknown_images():

@@ -4,14 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqasuite.datasets.rating_tables import five_classes, rated, read_table
+from iqasuite.datasets.rating_columns import read_table
+from iqasuite.datasets.rating_scales import five_classes
+from iqasuite.datasets.rating_tables import rated
 from iqasuite.errors import InputError
 
 
 def read(tmp_path, content: str | bytes, **stated):
     path = tmp_path / "ratings.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return rated(*read_table(path)[:2], stated, path)
+    return rated(read_table(path), stated)
 
 
 def refusal(tmp_path, content: str | bytes, **stated) -> str:
@@ -79,8 +81,8 @@ def test_a_stated_scale_is_taken_without_a_word(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         scale = read(tmp_path, scores_text([1, 3]), low=0, high=20, higher_is_better=True, name="own")[2]
     assert (scale.low, scale.high, scale.name) == (0, 20, "own") and not caplog.records
-    assert "found '-1', expected 0 to 20" in refusal(tmp_path, scores_text([1, -1]), low=0, high=20)
-    assert "line 3, column mos: found '21'" in refusal(tmp_path, scores_text([1, 21]), low=0, high=20)
+    assert "found -1, expected 0 to 20" in refusal(tmp_path, scores_text([1, -1]), low=0, high=20)
+    assert "line 3, column mos: found 21" in refusal(tmp_path, scores_text([1, 21]), low=0, high=20)
 
 
 def test_no_usual_scale(tmp_path):
@@ -212,11 +214,11 @@ def test_observers_on_different_scales(tmp_path):
         ("image,anna\na,3\na,4\n", "line 3: image 'a' a second time (first in line 2)"),
         ("image,mos\na\n", "line 2: 1 fields; expected 2"),
         ("image,mos\nä,3\n".encode("latin-1"), "line 2: byte 0xe4 is not UTF-8"),
-        ("observer,image,vote\nmean,a,3\n", "line 2, column observer: found 'mean', expected a person"),
-        ("image,anna,index\na,3,7\nb,2,3\n", "column 'index' looks like no person's votes"),
-        ("image,anna,mean\na,3,3\n", "column 'mean' looks like no person's votes"),
-        ("image;anna;Average Score\na;3;3,5\n", "column 'Average Score' looks like no person's votes"),
-        ("image,anna,bob,n\na,3,4,2\n", "column 'n' looks like no person's votes"),
+        ("observer,image,vote\nmean,a,3\n", "line 2, column observer: found 'mean', expected an observer"),
+        ("image,anna,index\na,3,7\nb,2,3\n", "column 'index' looks like no observer's votes"),
+        ("image,anna,mean\na,3,3\n", "column 'mean' looks like no observer's votes"),
+        ("image;anna;Average Score\na;3;3,5\n", "column 'Average Score' looks like no observer's votes"),
+        ("image,anna,bob,n\na,3,4,2\n", "column 'n' looks like no observer's votes"),
         ("image,anna,bob,mos\na,3,4,3.5\n", "column 'anna' does not belong to a table of scores"),
         ("image,anna,bob,Streuung\na,3,4,0.71\nb,3,3,0\n", "line 2, column Streuung: found 0.71, where the columns of"),
         ("image,a,b,Mittel\n1,3,5,4\n2,1,3,2\n3,5,3,4\n", "column Mittel: the mean of the other columns"),
@@ -240,7 +242,7 @@ def test_votes_given_twice_in_a_session_count_once(tmp_path, caplog):
     text = "observer,image,vote,session\nP,a,3,1\nQ,a,2,1\nP,a,4,1\nP,a,5,2\nP,a,1,1\n"
     votes = read(tmp_path, text)[1]
     assert votes[["observer", "session", "vote"]].to_numpy().tolist() == [["P", 1, 3], ["Q", 1, 2], ["P", 2, 5]]
-    assert "2 votes on images that the person had rated before in the session (line 4: P, 'a')" in caplog.text
+    assert "2 votes on images that the observer had rated before in the session (line 4: P, 'a')" in caplog.text
     text = "image,vote,timestamp\na,3,2023-01-24 10:51:17\nb,2,2023-01-24 10:51:18\na,4,2023-01-24 10:51:16\n"
     votes = read(tmp_path, text)[1]  # the times say which was first
     assert votes[["image", "vote", "position"]].to_numpy().tolist() == [["b", 2, 2], ["a", 4, 1]]
@@ -317,7 +319,7 @@ def test_numbers_of_rows_of_a_table_that_was_shuffled_or_filtered(tmp_path, capl
     assert "column 1 (without a name) numbers the rows; left out" in caplog.text
     assert "column 2 has no name" in refusal(tmp_path, "image,,anna\na,4,4\nb,3,4\n")
     assert "column 1 has no name" in refusal(tmp_path, ",image,anna\n4,a,4\n4,b,4\n")
-    assert "column 'index' looks like no person's" in refusal(tmp_path, "image,index,anna\na,4,4\nb,3,4\n")
+    assert "column 'index' looks like no observer's" in refusal(tmp_path, "image,index,anna\na,4,4\nb,3,4\n")
 
 
 def test_one_person_whatever_way_accents_are_written(tmp_path):

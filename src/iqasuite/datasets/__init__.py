@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load(name: str, root: Path | str | None = None, missing: str = "error") -> Dataset:
-    """A data set by name, or your own by its folder.
+    """A data set by name, or a study by its folder.
 
     Args:
         name: one of `iqasuite.datasets.adapters.NAMES`, or a folder with images and a CSV of ratings.
@@ -22,11 +22,11 @@ def load(name: str, root: Path | str | None = None, missing: str = "error") -> D
     Raises:
         InputError: unknown name or `missing`, files absent.
     """
-    from iqasuite.datasets import adapters, own  # here, so that importing the room stays fast
+    from iqasuite.datasets import adapters, study_folder  # here, so that importing the room stays fast
 
     if missing not in ("error", "drop"):
         raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
     if name not in adapters.NAMES and Path(name).is_dir():
-        return own.load(Path(name), missing)
+        return study_folder.load(Path(name), missing)
     module = adapters.adapter(name)
     return module.load(Path(root) if root is not None else module.CARD.folder(), missing)

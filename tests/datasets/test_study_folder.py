@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from iqasuite import datasets
-from iqasuite.datasets import own
+from iqasuite.datasets import study_folder
 from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import IMAGES, VOTES
 from iqasuite.datasets.leakage import near_duplicates
@@ -37,7 +37,7 @@ def laid_out(folder, ratings: str, *files: str, facts: str = ""):
 
 def refusal(folder, missing: str = "error") -> str:
     with pytest.raises(InputError) as error:
-        own.load(folder, missing)
+        study_folder.load(folder, missing)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
     return str(error.value)
 
@@ -50,7 +50,7 @@ def test_what_is_loaded(folder):
         *("jpeg/a.png", "sources/boat.png"),
         facts="name: boats\nlicence: CC0\ncitation: Me\ndisplay_size: [1080, 1920]\nscale: {low: 1, high: 5}\n",
     )
-    data = own.load(folder)
+    data = study_folder.load(folder)
     assert (data.name, data.root, data.licence, data.citation) == ("boats", folder, "CC0", "Me")
     assert data.display_size == (1080, 1920) and data.scale.name == "ACR" and data.has_pixels and data.absent == []
     assert list(data.images.columns) == list(IMAGES) and list(data.votes.columns) == list(VOTES)
@@ -72,14 +72,14 @@ def test_by_its_folder_through_load(folder):
 def test_names_that_mean_several_images_are_absent(folder):
     laid_out(folder, "image,mos\na.png,1\nc.png,2\n", "x/a.png", "y/a.png", "c.png")
     assert "1 of 2 images absent (line 2: a.png, may be x/a.png, y/a.png …)" in refusal(folder)
-    assert own.load(folder, "drop").absent == ["a.png"]
+    assert study_folder.load(folder, "drop").absent == ["a.png"]
 
 
 def test_sets_in_folders_of_one_name(tmp_path):
     places = [tmp_path / place / "images" for place in ("a/lab", "b/lab", "lab")]
-    names = {own.load(laid_out(place, "image,mos\n1.png,3\n", "1.png")).name for place in places}
+    names = {study_folder.load(laid_out(place, "image,mos\n1.png,3\n", "1.png")).name for place in places}
     assert len(names) == 3 and all(name.startswith("lab_images-") for name in names)
-    again = own.load(laid_out(places[0], "image,mos\n1.png,4\n", "1.png"))
+    again = study_folder.load(laid_out(places[0], "image,mos\n1.png,4\n", "1.png"))
     assert again.name in names  # it is the folder's
 
 
@@ -97,7 +97,7 @@ def test_nothing_outside_the_folder(folder, name):
 def test_absent_images(folder, caplog):
     laid_out(folder, "image,P1,P2\na.png,1,2\nlost.png,3,4\nb.png,5,4\n", "a.png", "b.png")
     assert "1 of 3 images absent (line 3: lost.png …)" in refusal(folder) and "missing='drop'" in refusal(folder)
-    data = own.load(folder, "drop")
+    data = study_folder.load(folder, "drop")
     assert data.absent == ["lost.png"] and data.images["image"].tolist() == ["a.png", "b.png"]
     assert set(data.votes["image"]) == {"a.png", "b.png"} and "1 of 3 images absent" in caplog.text
     laid_out(folder, "image,mos\nlost.png,3\n")
@@ -107,19 +107,19 @@ def test_absent_images(folder, caplog):
 def test_absent_references(folder):
     laid_out(folder, "image,mos,ref\na.png,1,src/one.png\nb.png,2,src/one.png\n", "a.png", "b.png")
     assert "1 of 1 references absent" in refusal(folder)
-    data = own.load(folder, "drop")
+    data = study_folder.load(folder, "drop")
     assert data.images["reference"].tolist() == ["", ""] and data.images["content"].tolist() == ["one", "one"]
 
 
 def test_contents(folder, caplog):
     laid_out(folder, "image,mos\nx/a.png,1\nx/b.png,2\n", "x/a.png", "y/a.png", "x/b.png", "y/b.png")
-    assert own.load(folder).images["content"].tolist() == ["a", "b"]
+    assert study_folder.load(folder).images["content"].tolist() == ["a", "b"]
     assert "every image is a content of its own" in caplog.text
     caplog.clear()
     laid_out(folder, "image,mos,reference\nx/a.png,1,y/b.png\nx/b.png,2,y/b.png\ny/b.png,5,\n")
-    assert own.load(folder).images["content"].tolist() == ["b", "b", "b"] and not caplog.text
+    assert study_folder.load(folder).images["content"].tolist() == ["b", "b", "b"] and not caplog.text
     laid_out(folder, "image,mos\nx/a.png,1\ny/a.png,2\n")  # one stem, two images
-    assert own.load(folder).images["content"].tolist() == ["x/a", "y/a"]
+    assert study_folder.load(folder).images["content"].tolist() == ["x/a", "y/a"]
     laid_out(folder, "image,mos,scene\nx/a.png,1,dock\ny/a.png,2,\n")
     assert "line 3, column scene: empty" in refusal(folder)
     rows = "P,x/a.png,3,dock\nP,x/b.png,3,\nQ,x/a.png,2,boat\n"
@@ -136,7 +136,7 @@ def test_which_table(folder):
     (folder / "other.csv").write_text("image,mos\na.png,4\n")
     assert "2 CSV files (other.csv, ratings.csv)" in refusal(folder)
     (folder / "dataset.yaml").write_text("ratings: other.csv\n")
-    assert own.load(folder).images["mos"].tolist() == [4]
+    assert study_folder.load(folder).images["mos"].tolist() == [4]
     (folder / "dataset.yaml").write_text("ratings: none.csv\n")
     assert "ratings is 'none.csv'; expected a file in the folder" in refusal(folder)
     (folder / "dataset.yaml").unlink()
@@ -151,7 +151,7 @@ def test_folders_that_are_none(folder, tmp_path):
     laid_out(folder, "image,mos\na.png,3\n")
     assert "no images in it or below" in refusal(folder)
     with pytest.raises(InputError, match="missing='maybe'"):
-        own.load(folder, "maybe")
+        study_folder.load(folder, "maybe")
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_folders_that_are_none(folder, tmp_path):
     [
         ("colour: red", "key 'colour' unknown; expected one of name, scale"),
         ("scale: {lowest: 1}", "scale: key 'lowest' unknown"),
-        ("scale: {low: 1}", "scale has low 1 and high None"),
-        ("scale: {low: 5, high: 1}", "scale has low 5 and high 1"),
+        ("scale: {low: 1}", "scale is {'low': 1}; expected keys with values: two numbers low and high"),
+        ("scale: {low: 5, high: 1}", "scale is {'low': 5, 'high': 1}"),
         ("scale: {low: .nan, high: 1}", "line 1, key 'low': found .nan; expected a finite number"),
         ("scale: {low: true, high: 5}", "low is True; expected a number"),
         ("scale: {higher_is_better: 'no'}", "higher_is_better is 'no'; expected true or false"),
@@ -174,7 +174,10 @@ def test_folders_that_are_none(folder, tmp_path):
         ("licence: &x [*x]", "line 1, key 'licence'"),
         ("name: ../out", "name is '../out'"),
         ("name: 3", "name is 3; expected text"),
-        ("name: koniq10k", "name is 'koniq10k', which is another data set's"),
+        (
+            "name: koniq10k",
+            "name is 'koniq10k'; expected text: letters, digits, and _ . - within, not the name of another data set",
+        ),
         ("- a list", "list; expected keys"),
         ("a: [", "not YAML"),
         ("!!python/object/apply:os.system [true]", "not YAML"),
@@ -207,7 +210,7 @@ def test_the_rest_of_the_suite_takes_it(folder, caplog):
     text = "observer,image,vote,session,content\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
     laid_out(folder, text)
     with caplog.at_level(logging.INFO):
-        data = own.load(folder)
+        data = study_folder.load(folder)
     assert data.scale.high == 7 and "1 to 7" in caplog.text
     split = by_content(data.images, 3, sources=data.sources)
     assert audit(split, data.images, data.sources, near_duplicates(data.images, data.paths())).empty
@@ -222,14 +225,14 @@ def test_images_of_several_sizes_are_said(folder, caplog):
     laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\nc.png,3,c\n", "a.png", "b.png", "c.png")
     Image.new("RGB", (20, 10)).save(folder / "a.png")
     with caplog.at_level(logging.WARNING):
-        assert own.load(folder).display_size == (32, 36)
+        assert study_folder.load(folder).display_size == (32, 36)
     assert "images of 2 sizes, 2 of 36×32 (width×height)" in caplog.text and "dataset.yaml" in caplog.text
     assert "1 of 3 images have another shape than 36×32" in caplog.text and "fit: letterbox" in caplog.text
     assert "cropped to their centre (56 % of the image at least)" in caplog.text  # of 20×10, 11.25×10
-    assert own.load(folder).read("a.png", (32, 36)).max() == 0
+    assert study_folder.load(folder).read("a.png", (32, 36)).max() == 0
     caplog.clear()
     (folder / "dataset.yaml").write_text("fit: letterbox\ndisplay_size: [20, 40]\n")
-    data = own.load(folder)
+    data = study_folder.load(folder)
     assert data.fit == "letterbox" and data.read("a.png", data.display_size).max() == 0
     assert (data.read("b.png", data.display_size)[:, [0, -1]] == 128).all()
     assert "2 of 3 images have another shape than 40×20" in caplog.text and "fit: crop" in caplog.text
@@ -242,7 +245,7 @@ def test_a_copy_stored_small_shows_the_part_that_its_reference_shows(folder):
     whole = Image.fromarray(pixels).resize((1000, 1020), Image.Resampling.BICUBIC)
     whole.save(folder / "whole.png")
     whole.resize((50, 51), Image.Resampling.BICUBIC).save(folder / "small.png")
-    data = own.load(folder)
+    data = study_folder.load(folder)
     reference = data.read("whole.png", (100, 100)).astype(float)
     paired, alone = (data.read("small.png", (100, 100), of) for of in ("whole.png", None))
     assert np.abs(paired - reference).mean() < np.abs(alone - reference).mean()
@@ -251,7 +254,7 @@ def test_a_copy_stored_small_shows_the_part_that_its_reference_shows(folder):
 def test_images_of_one_shape_in_several_sizes_are_not_said_to_be_fitted(folder, caplog):
     laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\n", "a.png", "b.png")
     Image.new("RGB", (18, 16)).save(folder / "a.png")
-    own.load(folder)
+    study_folder.load(folder)
     assert "images of 2 sizes" in caplog.text and "another shape" not in caplog.text
 
 
@@ -265,7 +268,7 @@ SHOTS = "observer,image,vote,source,codec,bit rate\n" + "".join(
 def test_declared_nuisances(folder):
     """Numbers with gaps, categories with gaps, a column that is the content besides."""
     laid_out(folder, SHOTS, "a.png", "b.png", "c.png", facts="nuisance: [Bit_rate, codec, source]\n")
-    data = own.load(folder)
+    data = study_folder.load(folder)
     assert list(data.nuisances) == ["bit rate", "codec", "source"]
     assert data.nuisances["codec"].tolist() == ["x265", "", "NA"]
     np.testing.assert_array_equal(data.nuisances["bit rate"], [1.5, np.nan, np.nan])
@@ -277,13 +280,13 @@ def test_nuisances_of_other_tables(folder):
     """Beside votes in columns, where none is a person; where all rows are numbered; where another column is content."""
     text = "image,P,Q,no,size,src,scene\na.png,1,2,1,90,m,boat\nb.png,3,4,2,70,n,dock\n"
     laid_out(folder, text, "a.png", "b.png", facts="nuisance: ['no', size, src]\n")
-    data = own.load(folder)
+    data = study_folder.load(folder)
     assert data.nuisances.to_numpy().tolist() == [[1, 90, "m"], [2, 70, "n"]] and data.observers() == ["P", "Q"]
     assert data.images["content"].tolist() == ["boat", "dock"]
     laid_out(
         folder, "image,mos,n_votes,level,qp\na.png,1,9,2,30\nb.png,3,8,1,20\n", facts="nuisance: [qp, n_votes, level]"
     )
-    data = own.load(folder)
+    data = study_folder.load(folder)
     assert data.nuisances.to_numpy().tolist() == [[30, 9, 2], [20, 8, 1]]
     assert data.images["n_votes"].tolist() == [9, 8] and data.images["level"].tolist() == [2, 1]
 
@@ -295,9 +298,12 @@ def test_nuisances_of_other_tables(folder):
         ("[codec, bit rate, bit-rate]", "nuisances 'bit rate' and 'bit-rate' are one column"),
         ("vote", "nuisance 'vote' is the column vote"),
         ("image", "nuisance 'image' is the column image"),
-        ("[a, b, c, d, e, f]", "nuisance has 6 columns; expected 5 at most"),
-        ("[codec, codec]", "expected names of different columns"),
-        ("[1]", "expected names of different columns"),
+        (
+            "[a, b, c, d, e, f]",
+            "nuisance is ['a', 'b', 'c', 'd', 'e', 'f']; expected the name of a column, or a list of them",
+        ),
+        ("[codec, codec]", "names of different columns, 5 at most"),
+        ("[1]", "names of different columns, 5 at most"),
         ("{codec: 1}", "expected the name of a column, or a list of them"),
         ("", "nuisance is None"),
         ("mood", "line 5, column mood: 'fine' for 'a.png', before 'good'; expected the same in all its rows"),
@@ -320,10 +326,10 @@ def test_nuisances_that_are_none(folder, declared, words):
 def test_an_unreadable_header_does_not_hide_the_others(folder, caplog):
     laid_out(folder, "image,mos,content\na.png,1,a\nb.png,2,b\n", "a.png", "b.png")
     (folder / "a.png").write_bytes(b"no image")
-    assert own.load(folder).display_size == (32, 36) and "a.png: not an image" in caplog.text
+    assert study_folder.load(folder).display_size == (32, 36) and "a.png: not an image" in caplog.text
     (folder / "b.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="none of its images can be read"):
-        own.load(folder)
+        study_folder.load(folder)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -338,7 +344,7 @@ def test_a_study_from_other_systems(folder, encoding):
         (folder / name).write_bytes(b"\0\5")
     text = "sep=;\r\nimage;NA;null;scene\r\n\u00e9t\u00e9/a.png;3;NA;None\r\n\u00e9t\u00e9\\B.png;;2;nan\r\n"
     (folder / "RATINGS.CSV").write_bytes(text.encode(encoding))
-    data = own.load(folder)
+    data = study_folder.load(folder)
     assert data.observers() == ["NA", "null"] and data.images["content"].tolist() == ["None", "nan"]
     assert data.images["image"].tolist() == ["e\u0301te\u0301/a.png", "e\u0301te\u0301/b.PNG"] and data.hash()
     assert data.votes[["observer", "vote"]].to_numpy().tolist() == [["NA", 3], ["null", 2]]
