@@ -148,16 +148,16 @@ def test_bad_image_leaves_nothing(files, root):
 
 def test_full_disk_and_interrupt_leave_nothing(files, root, monkeypatch):
     def stops(error):
-        def decoded(paths, size, *_):
-            yield np.zeros((*size, 3), np.uint8)
+        def decoded(read, items):
+            yield read(items[0])
             raise error
 
         return decoded
 
-    monkeypatch.setattr(cache, "_decoded", stops(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(cache, "read_ahead", stops(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(InputError, match="cannot be written .No space left"):
         open_cache(files, (8, 8), root)
-    monkeypatch.setattr(cache, "_decoded", stops(KeyboardInterrupt()))
+    monkeypatch.setattr(cache, "read_ahead", stops(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         open_cache(files, (8, 8), root)
     assert contents(root) == [".json"]

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from iqasuite.errors import InputError
-from iqasuite.images.file_facts import file_facts, picture_facts
+from iqasuite.images.file_facts import file_facts, image_facts
 
 
 def test_facts_of_files(tmp_path):
@@ -45,7 +45,7 @@ def test_statistics_of_pictures_are_known_where_the_picture_is(tmp_path):
         "halves": write(tmp_path, "halves.png", halves),
         "pixel": write(tmp_path, "pixel.png", np.full((1, 1, 3), 7)),
     }
-    facts = picture_facts(paths)
+    facts = image_facts(paths)
     assert facts.index.tolist() == list(paths) and facts.index.name == "image"
     assert facts.loc["gray"].tolist() == pytest.approx([90, 0, 0, 0], abs=1e-4)
     assert facts.loc["pixel"].tolist() == pytest.approx([7, 0, 0, 0], abs=1e-4)
@@ -63,14 +63,14 @@ def test_colourfulness_is_that_of_its_authors_formula(tmp_path):
     r, g, b = pixels.reshape(-1, 3).T.astype(float)
     rg, yb = r - g, (r + g) / 2 - b
     expected = np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
-    facts = picture_facts({"noise": write(tmp_path, "noise.png", pixels)})
+    facts = image_facts({"noise": write(tmp_path, "noise.png", pixels)})
     assert facts.loc["noise", "colourfulness"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_pictures_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(InputError, match="text.png: not an image"):
-        picture_facts({"text": tmp_path / "text.png"})
+        image_facts({"text": tmp_path / "text.png"})
     with pytest.raises(InputError, match="absent.png: no such file"):
-        picture_facts({"absent": tmp_path / "absent.png"})
-    assert picture_facts({}).empty
+        image_facts({"absent": tmp_path / "absent.png"})
+    assert image_facts({}).empty

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iqasuite.errors import InputError
-
 if TYPE_CHECKING:
     from iqasuite.datasets.dataset import Dataset
 
@@ -23,9 +21,9 @@ def load(name: str, root: Path | str | None = None, missing: str = "error") -> D
         InputError: unknown name or `missing`, files absent.
     """
     from iqasuite.datasets import adapters, study_folder  # here, so that importing the room stays fast
+    from iqasuite.datasets.layout import check_missing
 
-    if missing not in ("error", "drop"):
-        raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
+    check_missing(missing)
     if name not in adapters.NAMES and Path(name).is_dir():
         return study_folder.load(Path(name), missing)
     module = adapters.adapter(name)

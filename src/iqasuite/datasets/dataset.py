@@ -32,7 +32,8 @@ class Dataset:
         nuisances: what the file itself gives away (index `image`), for the baselines that use nothing else: one column
             each, such as "jpeg_quality", "height" or "codec"; numbers (nan where unknown) or text. No columns where
             nothing is known.
-        sources: content -> source photograph; contents of one source must share a part of a split.
+        sources: content -> source photograph, where it is not a source of its own; contents of one source must share a
+            part of a split.
         absent: names that belong to the official set and are not here.
         simulated: the observers are made by code.
         licence, citation: of the set.
@@ -68,6 +69,9 @@ class Dataset:
     regions: dict[str, tuple[str, tuple[float, float, float, float]]] = field(default_factory=dict)
     set_aside: pd.DataFrame | None = None
     has_pixels: bool = True
+
+    def __post_init__(self) -> None:
+        self.sources = {content: content for content in self.images["content"].unique()} | self.sources
 
     def path(self, image: str) -> Path:
         """File of an image or reference of this set.

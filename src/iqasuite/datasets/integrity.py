@@ -1,4 +1,4 @@
-"""Is a data set here, whole and as it was? What is absent, what cannot be decoded, what has changed."""
+"""Is a data set available, whole and as it was? What is absent, what cannot be decoded, what has changed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +17,7 @@ from iqasuite.datasets.card import Card
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.images.loading import read_image
+from iqasuite.images.read_ahead import read_ahead
 from iqasuite.paths import cache_root, file_hash, write_atomic
 
 _log = logging.getLogger(__name__)
@@ -30,10 +29,10 @@ class Report:
 
     Attributes:
         name, folder: the set.
-        n_images, n_references: different images and references that are here.
-        n_votes: single people's votes.
-        expected_images, expected_references: of the official set; None = not known (your own folder).
-        absent: official names of images that are not here, and files that were at an earlier check.
+        n_images, n_references: different images and references that are available.
+        n_votes: single observers' votes.
+        expected_images, expected_references: of the official set; None = not known (a study's folder).
+        absent: official names of images that are missing, and files that an earlier check had seen.
         broken: file -> why it cannot be used.
         changed: files that are not as they were at the first check.
         new: number of files that no earlier check had seen.
@@ -55,7 +54,7 @@ class Report:
 
     @property
     def whole(self) -> bool:
-        """Everything is here, can be decoded and is as it was."""
+        """Everything is available, can be decoded and is as it was."""
         counts = self.expected_images in (None, self.n_images)
         references = self.expected_references is None or self.n_references >= self.expected_references
         return counts and references and not (self.absent or self.broken or self.changed)
@@ -74,43 +73,41 @@ def check(
     deleted. The record is in the cache folder, because the data may be read-only.
 
     Args:
-        name: of a set, or a folder: that of a known set, or your own.
+        name: of a set, or a folder: that of such a set, or a study's.
         root: the set's folder; None = where it lies in the data folder.
-        quick: only whether each file is here, and neither empty nor of another length than recorded.
+        quick: only whether each file is there, and neither empty nor of another length than recorded.
         progress: called with files done and files in all.
         threads: None = one a core, at most 8; each holds one image.
 
     Raises:
         InputError: the set cannot be loaded at all.
     """
-    known = _known(name)
-    dataset = load(known, root, missing="drop")
+    name = _name_of_folder(name)
+    dataset = load(name, root, missing="drop")
     if dataset.images.empty:
         raise InputError(f"{dataset.root}: no image of {dataset.name} in it; expected at least one")
-    card = adapters.card(known) if known in adapters.NAMES else None
+    card = adapters.card(name) if name in adapters.NAMES else None
     files, references = _files(dataset)
     if card and card.n_references == card.n_images:  # references alone: they have none themselves
         references = set(dataset.images["image"])
     record = _record(dataset)
     before = _read_record(record)
     examine = _glance if quick else _examine
-    found, broken, changed = {}, {}, []
-    with (
-        ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool,
-        # Ctrl-C leaves no queue. What map returns is a generator, which its types do not say.
-        closing(pool.map(lambda file: examine(dataset.root / file), files)) as entries,  # type: ignore[type-var]
-    ):
-        for number, (file, (entry, reason)) in enumerate(zip(files, entries, strict=True), start=1):
-            if reason:
-                broken[file] = reason
-            elif file in before and any(before[file].get(key) != value for key, value in entry.items()):
-                changed.append(file)
-            elif not quick:
-                found[file] = entry
-            if progress:
-                progress(number, len(files))
-    if not quick and files:
-        write_atomic(record, json.dumps(before | found, indent=1, sort_keys=True) + "\n")
+    entries, broken, changed = {}, {}, []
+    examined = read_ahead(lambda file: examine(dataset.root / file), files, threads)
+    for number, (file, (entry, reason)) in enumerate(zip(files, examined, strict=True), start=1):
+        if reason:
+            broken[file] = reason
+        elif file in before and any(before[file].get(key) != value for key, value in entry.items()):
+            changed.append(file)
+        else:
+            entries[file] = entry
+        if progress:
+            progress(number, len(files))
+    new = {} if quick else {file: entry for file, entry in entries.items() if file not in before}
+    recorded = bool(files) and not quick
+    if recorded:
+        write_atomic(record, json.dumps(before | entries, indent=1, sort_keys=True) + "\n")
     return Report(
         name=dataset.name,
         folder=dataset.root,
@@ -122,8 +119,8 @@ def check(
         absent=[*dataset.absent, *_gone(dataset, before, files)],
         broken=broken,
         changed=changed,
-        new=0 if quick else len(found.keys() - before.keys()),
-        record=None if quick or not files else record,
+        new=len(new),
+        record=record if recorded else None,
     )
 
 
@@ -139,13 +136,12 @@ def state(card: Card) -> str:
     return "here" if something else "made on first use" if card.made else "not here"
 
 
-def _known(name: str) -> str:
+def _name_of_folder(name: str) -> str:
     """The name of the set whose folder this is; else the same."""
     if name in adapters.NAMES or not Path(name).is_dir():
         return name
     folder = Path(name).resolve()
-    same = [known for known in adapters.NAMES if adapters.card(known).folder().resolve() == folder]
-    return same[0] if same else name
+    return next((each for each in adapters.NAMES if adapters.card(each).folder().resolve() == folder), name)
 
 
 def _files(dataset: Dataset) -> tuple[list[str], set[str]]:

@@ -50,10 +50,10 @@ class Files:
         """
         wanted = PurePosixPath(composed(name).lower()).parts
         same = self._by_name.get(wanted[-1], ())
-        found = [p for p in same if PurePosixPath(composed(str(p)).lower()).parts[-len(wanted) :] == wanted]
-        if len(found) > 1:
-            raise InputError(f"{self.root}: {len(found)} files {name!r} ({found[0]}, {found[1]}, …); expected one")
-        return str(found[0]) if found else None
+        matches = [p for p in same if PurePosixPath(composed(str(p)).lower()).parts[-len(wanted) :] == wanted]
+        if len(matches) > 1:
+            raise InputError(f"{self.root}: {len(matches)} files {name!r} ({matches[0]}, …); expected one")
+        return str(matches[0]) if matches else None
 
     def need(self, *names: str) -> Path:
         """The first of these files that is there.
@@ -62,38 +62,58 @@ class Files:
             InputError: none of them is.
         """
         for name in names:
-            found = self.find(name)
-            if found:
-                return self.root / found
+            if path := self.find(name):
+                return self.root / path
         raise InputError(f"{self.root}: no {' or '.join(names)} in it or below; expected the official layout")
 
     def below(self, folder: str, endings: Sequence[str]) -> list[str]:
         """POSIX paths below the root of files with one of these endings in a folder of this name, sorted."""
-        found = [
-            path
+        return sorted(
+            str(path)
             for same in self._by_name.values()
             for path in same
             if path.suffix.lower() in endings and folder.lower() in (part.lower() for part in path.parts[:-1])
-        ]
-        return sorted(map(str, found))
+        )
 
 
 def located(files: Files, names: Iterable[str], missing: str, what: str = "images") -> tuple[dict[str, str], list[str]]:
-    """Where the images of the official set are: official name -> path, and the names that are not here.
+    """Where the images of the official set are: official name -> path, and the names of absent ones.
 
     Raises:
         InputError: `missing` is neither "error" nor "drop"; files absent while it is "error"; all absent.
     """
+    check_missing(missing)
+    names = list(dict.fromkeys(names))
+    paths = {name: path for name in names if (path := files.find(name)) is not None}
+    absent = [name for name in names if name not in paths]
+    check_absent(absent, f"{files.root}: {len(absent)} of {len(names)} {what}", missing if paths else "error")
+    return paths, absent
+
+
+def check_missing(missing: str) -> None:
+    """Raises InputError where `missing` is neither "error" nor "drop"."""
     if missing not in ("error", "drop"):
         raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
-    found = {name: files.find(name) for name in names}
-    absent = [name for name, path in found.items() if path is None]
+
+
+def check_absent(absent: Sequence[str], what: str, missing: str, expected: str = "all") -> None:
+    """Stop, or say in the log, where files of a set are absent.
+
+    Args:
+        absent: their names, or sentences about them.
+        what: folder, how many of how many, and of what, for the message.
+        missing: "error" or "drop".
+        expected: for the message.
+
+    Raises:
+        InputError: files are absent while `missing` is "error".
+    """
+    check_missing(missing)
     if absent:
-        message = f"{files.root}: {len(absent)} of {len(found)} {what} absent ({', '.join(absent[:3])} …)"
-        if missing == "error" or len(absent) == len(found):
-            raise InputError(f"{message}; expected all, or missing='drop' to go on without them")
+        message = f"{what} absent ({', '.join(absent[:3])} …)"
+        if missing == "error":
+            raise InputError(f"{message}; expected {expected}, or missing='drop' to go on without them")
         _log.warning("%s; dropped", message)
-    return {name: path for name, path in found.items() if path is not None}, absent
 
 
 def scored(
@@ -117,7 +137,7 @@ def scored(
         missing: "error" or "drop", for images and for references; a reference that is absent is "" under "drop".
         distributions: columns name, p1…p5, where published.
         official: columns name, part, and fold where there are several, where the set has an official split.
-        sources: content -> source photograph; None = every content is its own.
+        sources: content -> source photograph; None = every content has its own.
 
     Raises:
         InputError: files absent, scores that are no numbers, a name listed twice.
@@ -128,51 +148,51 @@ def scored(
         twice = table.loc[table["name"].duplicated(), "name"].iloc[0]
         raise InputError(f"{files.root}: table of {card.name} lists {twice!r} twice; expected each image once")
     paths, absent = located(files, table["name"], missing)
-    table = table[table["name"].isin(paths)].reset_index(drop=True)
-    reference = table.get("reference", pd.Series("", index=table.index))
-    wanted = sorted(set(reference) - {""})
-    references = located(files, wanted, missing, "references")[0] if wanted else {}
-    stem = table["name"].map(lambda name: PurePosixPath(name).stem)
-    images = pd.DataFrame(
-        {
-            "image": table["name"].map(paths),
-            "content": table.get("content", stem),
-            "reference": reference.map(lambda name: references.get(name, "")),
-            "distortion": table.get("distortion", ""),
-            "level": table.get("level", np.nan),
-            "mos": card.scale.upward(pd.to_numeric(table["score"], errors="coerce")),
-            "mos_std": table.get("std", np.nan),
-            "n_votes": table.get("n_votes", 0),
-        },
-        columns=list(IMAGES),
-    )
-    if images["mos"].isna().any():
-        row = int(np.flatnonzero(images["mos"].isna())[0])
-        raise InputError(f"{files.root}: score of {table['name'][row]}: {table['score'][row]!r}, expected a number")
-    images = validate(images, "images", card.name)
+    images = _images(card, files, table[table["name"].isin(paths)].reset_index(drop=True), paths, missing)
     return Dataset(
         name=card.name,
         root=files.root,
         images=images,
         votes=empty("votes"),
         scale=card.scale,
-        sources=sources or {content: content for content in images["content"].unique()},
+        sources=sources or {},
         absent=absent,
         licence=card.licence,
         citation=card.citation,
-        distributions=None if distributions is None else _renamed(distributions, paths).reset_index(drop=True),
+        distributions=None if distributions is None else _by_path(distributions, paths),
         official_split=None if official is None else _split(official, paths, images),
     )
 
 
-def _renamed(frame: pd.DataFrame, paths: dict[str, str]) -> pd.DataFrame:
-    """The rows of images that are here, column `name` (official) replaced by `image` (path)."""
-    here = frame[frame["name"].isin(paths)]
-    here = here.assign(image=here["name"].map(paths)).drop(columns="name")
-    return here[["image", *(name for name in here.columns if name != "image")]]
+def _images(card: Card, files: Files, table: pd.DataFrame, paths: dict[str, str], missing: str) -> pd.DataFrame:
+    """The images frame of a table whose images all have a file."""
+    reference = table.get("reference", pd.Series("", index=table.index))
+    references, _ = located(files, sorted(set(reference) - {""}), missing, "references")
+    scores = pd.to_numeric(table["score"], errors="coerce")
+    if scores.isna().any():
+        row = int(np.flatnonzero(scores.isna())[0])
+        raise InputError(f"{files.root}: score of {table['name'][row]}: {table['score'][row]!r}, expected a number")
+    images = {
+        "image": table["name"].map(paths),
+        "content": table.get("content", table["name"].map(lambda name: PurePosixPath(name).stem)),
+        "reference": reference.map(lambda name: references.get(name, "")),
+        "distortion": table.get("distortion", ""),
+        "level": table.get("level", np.nan),
+        "mos": card.scale.upward(scores),
+        "mos_std": table.get("std", np.nan),
+        "n_votes": table.get("n_votes", 0),
+    }
+    return validate(pd.DataFrame(images, columns=list(IMAGES)), "images", card.name)
+
+
+def _by_path(frame: pd.DataFrame, paths: dict[str, str]) -> pd.DataFrame:
+    """The rows of images that have a file, column `name` (official) replaced by `image` (path)."""
+    rows = frame[frame["name"].isin(paths)]
+    rows.insert(0, "image", rows["name"].map(paths))
+    return rows.drop(columns="name").reset_index(drop=True)
 
 
 def _split(official: pd.DataFrame, paths: dict[str, str], images: pd.DataFrame) -> pd.DataFrame:
-    here = _renamed(official, paths)
-    content = here["image"].map(images.set_index("image")["content"])
-    return validate(here.assign(content=content, fold=here.get("fold", 0)), "split", "official split")
+    rows = _by_path(official, paths)
+    content = rows["image"].map(images.set_index("image")["content"])
+    return validate(rows.assign(content=content, fold=rows.get("fold", 0)), "split", "official split")

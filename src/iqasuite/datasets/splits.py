@@ -134,11 +134,10 @@ def random_folds(images: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.Da
 
 
 def leak_free_sources(dataset: Dataset) -> dict[str, str]:
-    """The set's sources, contents that show (nearly) the same picture joined: what its splits should be made by."""
-    sources = dataset.sources or {content: content for content in dataset.images["content"].unique()}
+    """The set's sources, contents that show (nearly) the same scene joined: what its splits should be made by."""
     if not dataset.has_pixels:
-        return sources
-    return joined_sources(sources, near_duplicates(dataset.images, dataset.paths()))
+        return dataset.sources
+    return joined_sources(dataset.sources, near_duplicates(dataset.images, dataset.paths()))
 
 
 def kept_split(

@@ -24,6 +24,7 @@ import pandas as pd
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import IMAGES, validate
 from iqasuite.datasets.image_names import Located, inside, located
+from iqasuite.datasets.layout import check_absent, check_missing
 from iqasuite.datasets.rating_columns import ABOUT_IMAGE, RatingTable, is_blank, number_cells, read_table
 from iqasuite.datasets.rating_tables import rated
 from iqasuite.datasets.spreadsheets import is_left_behind
@@ -57,8 +58,7 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
             image. The message names the file, the line and the column.
     """
     folder = Path(folder)
-    if missing not in ("error", "drop"):
-        raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
+    check_missing(missing)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with images and a CSV of ratings")
     facts = read_facts(folder)
@@ -84,7 +84,6 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
         display_size=_display_size(folder, frame["image"], facts.display_size, facts.fit),
         fit=facts.fit,
         nuisances=_nuisances(table, files),
-        sources={content: content for content in frame["content"].unique()},
         absent=list(images.absent),
         licence=facts.licence,
         citation=facts.citation,
@@ -186,15 +185,9 @@ def _located(table: RatingTable, folder: Path, missing: str) -> tuple[Located, L
     names = rows.get("reference", pd.Series("", index=rows.index))
     images, references = located(rows["image"], names, _files(folder), folder, table.path)
     for what, files in (("images", images), ("references", references)):
-        if files.absent:
-            listed = "; ".join(list(files.absent.values())[:3])
-            n = len(files.absent)
-            message = f"{table.path}: {n} of {n + len(files.found)} {what} absent ({listed} …)"
-            if missing == "error":
-                raise InputError(
-                    f"{message}; expected all in {folder} or below, or missing='drop' to go on without them"
-                )
-            _log.warning("%s; dropped", message)
+        n = len(files.absent)
+        about = f"{table.path}: {n} of {n + len(files.found)} {what}"
+        check_absent(list(files.absent.values()), about, missing, f"all in {folder} or below")
         if not images.found:
             raise InputError(f"{table.path}: all {n} images absent; expected them in {folder} or below")
     return images, references

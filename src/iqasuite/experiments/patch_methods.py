@@ -13,7 +13,7 @@ from iqasuite.datasets import load
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.experiments.mos_task import MosTask
-from iqasuite.images.file_facts import file_facts, picture_facts
+from iqasuite.images.file_facts import file_facts, image_facts
 from iqasuite.models.backbones import average, backbone, moments
 from iqasuite.models.metrics.brisque import brisque_features
 from iqasuite.models.metrics.niqe import NiqeModel
@@ -143,7 +143,7 @@ def file_vectors(task: MosTask) -> dict[str, pd.DataFrame]:
     with a column that says where they are known, categories as one column each.
     """
     paths = {image: task.data.path(image) for image in task.mos.index}
-    found = {OF_FILE: file_facts(paths)[["height", "bytes", "bits_per_pixel"]].join(picture_facts(paths))}
+    found = {OF_FILE: file_facts(paths)[["height", "bytes", "bits_per_pixel"]].join(image_facts(paths))}
     for name, column in task.data.nuisances.items():
         if column.dtype == float:
             known = column.notna()  # in some sets it is a property of some images only

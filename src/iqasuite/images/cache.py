@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from iqasuite.errors import InputError
 from iqasuite.images.loading import fitted, image_size, read_image, resized
+from iqasuite.images.read_ahead import read_ahead
 from iqasuite.paths import cache_root, file_hash, locked, replacing, write_atomic
 
 _log = logging.getLogger(__name__)
@@ -171,16 +170,9 @@ def _build(
         )
     checksums = []
     with replacing(pixels) as file:  # written, not mapped: a full disk is then an error, not a crash
-        for image in _decoded(paths, shape[1:3], fit, shapes):
+        size = shape[1:3]
+        decoded = read_ahead(lambda i: resized(read_image(paths[i]), size, fit, shapes[i]), range(len(paths)))
+        for image in decoded:
             file.write(image.data)
             checksums.append(zlib.crc32(image.data))
     write_atomic(sums, json.dumps({"shape": shape, "crc32": checksums}))
-
-
-def _decoded(paths: list[Path], size: tuple[int, int], fit: str, shapes: list[tuple[int, int]]) -> Iterator[np.ndarray]:
-    """Every image at `size`, in order; decoded in threads, a few at a time so that memory stays small."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(paths), 2 * workers):
-            now = slice(start, start + 2 * workers)
-            yield from pool.map(lambda path, of: resized(read_image(path), size, fit, of), paths[now], shapes[now])

@@ -1,16 +1,15 @@
-"""What an image file tells without a model: its size in pixels and in bytes, and plain statistics of its picture."""
+"""What an image file tells without a model: its size in pixels and in bytes, and plain statistics of its pixels."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from iqasuite.images.loading import image_size, read_image
+from iqasuite.images.read_ahead import read_ahead
 from iqasuite.pixel_values import RGB_TO_YCC
 
 
@@ -32,8 +31,8 @@ def file_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
     return facts
 
 
-def picture_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
-    """Plain statistics of every picture, in gray levels of 255, at the file's own size.
+def image_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
+    """Plain statistics of every image, in gray levels of 255, at the file's own size.
 
     Files are decoded in threads, a few at a time: memory does not grow with their number.
 
@@ -50,16 +49,12 @@ def picture_facts(paths: Mapping[str, Path]) -> pd.DataFrame:
     Reference: D. Hasler & S. Süsstrunk, "Measuring colourfulness in natural images", Human Vision and Electronic
     Imaging VIII, 2003.
     """
-    images, workers = list(paths), os.cpu_count() or 1
-    rows: list[tuple[float, float, float, float]] = []
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(images), 2 * workers):
-            rows += pool.map(lambda image: _picture(read_image(paths[image])), images[start : start + 2 * workers])
+    rows = list(read_ahead(lambda path: _statistics(read_image(path)), paths.values()))
     columns = ["brightness", "contrast", "sharpness", "colourfulness"]
-    return pd.DataFrame(rows, columns=columns, index=pd.Index(images, name="image"), dtype=float)
+    return pd.DataFrame(rows, columns=columns, index=pd.Index(paths, name="image"), dtype=float)
 
 
-def _picture(pixels: np.ndarray) -> tuple[float, float, float, float]:
+def _statistics(pixels: np.ndarray) -> tuple[float, float, float, float]:
     """Brightness, contrast, sharpness and colourfulness of uint8 pixels (H, W, 3)."""
     red, green, blue = pixels.transpose(2, 0, 1).astype(np.float32)
     of_red, of_green, of_blue = RGB_TO_YCC[0]

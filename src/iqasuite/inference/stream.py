@@ -6,15 +6,14 @@ However many pictures there are, a fixed number of them is in memory.
 from __future__ import annotations
 
 import math
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from iqasuite.errors import InputError
+from iqasuite.images.read_ahead import futures_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,28 +97,11 @@ def _defined(item: object, said: list[tuple[Prediction, np.ndarray]]) -> list[tu
 def read_ahead(
     read: Callable[[T], R], items: Iterable[T], workers: int | None = None, ahead: int = 32
 ) -> Iterator[tuple[T, R | str]]:
-    """Each item with what `read` makes of it, or with the message of its error, in order.
-
-    Args:
-        read: called in threads.
-        items: taken when there is room for another.
-        workers: threads; None = one a core, at most eight.
-        ahead: how many may be read and not yet taken.
-    """
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    items = iter(items)
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), "read") as pool:
-        try:
-            for item in islice(items, ahead):
-                waiting.append((item, pool.submit(read, item)))
-            while waiting:
-                item, future = waiting.popleft()
-                result = _result(item, future)
-                for another in islice(items, 1):
-                    waiting.append((another, pool.submit(read, another)))
-                yield item, result
-        finally:  # whoever takes no more waits for what is being read, not for what is not begun
-            pool.shutdown(wait=False, cancel_futures=True)
+    """Each item with what `read` makes of it, or with the message of its error, in order; arguments as of
+    `images.read_ahead.futures_ahead`."""
+    for item, future in futures_ahead(read, items, workers, ahead):
+        result = _result(item, future)
+        yield item, result
 
 
 def _result(item: object, future: Future[R]) -> R | str:

@@ -29,6 +29,7 @@ from iqasuite.images.cache import shown_as
 from iqasuite.images.crops import normalise
 from iqasuite.images.loading import image_size, read_image, resized
 from iqasuite.images.patches import padded, patch_boxes, patch_grid, scan_order
+from iqasuite.images.read_ahead import read_ahead
 from iqasuite.models.backbones import Backbone, average, backbone, folded, moments
 from iqasuite.paths import cache_root, file_hash, locked, remove_unfinished, replacing, writable, write_atomic
 from iqasuite.training.machine import computes_in_bf16, progress
@@ -264,12 +265,7 @@ class _Images:
 
     def read_ahead(self, names: Sequence[str]) -> Iterator[np.ndarray]:
         """Pixels of the images, in order; a few are decoded in the background while the network computes."""
-        with ThreadPoolExecutor(2) as pool:
-            coming = [pool.submit(self.pixels, name) for name in names[:_AHEAD]]
-            for name in [*names[_AHEAD:], *[None] * len(coming)]:
-                yield coming.pop(0).result()
-                if name is not None:
-                    coming.append(pool.submit(self.pixels, name))
+        return read_ahead(self.pixels, names, 2, _AHEAD)
 
 
 def _normalised(pixels: np.ndarray, network: Backbone, device: torch.device) -> Tensor:

@@ -69,7 +69,6 @@ def load(root: Path | str, missing: str = "error") -> Dataset:
         votes=validate(votes, "votes", "aio_playlists"),
         scale=CARD.scale,
         nuisances=pd.DataFrame({"jpeg_quality": quality.to_numpy()}, index=pd.Index(images["image"])),
-        sources={content: content for content in images["content"].unique()},
         licence=CARD.licence,
         citation=CARD.citation,
         set_aside=set_aside,

@@ -55,9 +55,9 @@ def load(root: Path, missing: str = "error") -> Dataset:
     references, _ = located(files, pairs["reference"].unique(), missing, "references")
     members = members[members["name"].isin(list(paths))].reset_index(drop=True)
     images = validate(_images(members, paths, references), "images", CARD.name)
-    known = paths | references
-    pairs = pairs[pairs[list(PAIRS[:3])].isin(list(known)).all(axis=1)].reset_index(drop=True)
-    pairs = pairs.assign(**{column: pairs[column].map(known) for column in PAIRS[:3]})
+    files_of = paths | references
+    pairs = pairs[pairs[list(PAIRS[:3])].isin(list(files_of)).all(axis=1)].reset_index(drop=True)
+    pairs = pairs.assign(**{column: pairs[column].map(files_of) for column in PAIRS[:3]})
     split = images[["image", "content"]].assign(part=members["part"], fold=0)
     return Dataset(
         name=CARD.name,
@@ -65,7 +65,6 @@ def load(root: Path, missing: str = "error") -> Dataset:
         images=images,
         votes=empty("votes"),
         scale=CARD.scale,
-        sources={content: content for content in images["content"].unique()},
         absent=absent,
         licence=CARD.licence,
         citation=CARD.citation,
@@ -89,7 +88,7 @@ def _images(members: pd.DataFrame, paths: dict[str, str], references: dict[str, 
             "image": members["name"].map(paths),
             "content": members["reference"].str.removesuffix(".png"),
             "reference": members["reference"].map(lambda name: references.get(name, "")),
-            "distortion": match.map(lambda found: found[1] if found else ""),
+            "distortion": match.map(lambda name: name[1] if name else ""),
             "level": np.nan,
             "mos": CARD.scale.upward(members["score"]),
             "mos_std": np.nan,
@@ -100,8 +99,8 @@ def _images(members: pd.DataFrame, paths: dict[str, str], references: dict[str, 
 
 def _labels(files: Files, ending: str) -> list[tuple[str, Path]]:
     """Part and file of every table of labels whose name ends so."""
-    found = [files.root / path for path in files.below("labels", (".csv",)) if path.endswith(ending)]
-    return [(part, path) for part in PARTS for path in found if path.parent.name == part]
+    paths = [files.root / path for path in files.below("labels", (".csv",)) if path.endswith(ending)]
+    return [(part, path) for part in PARTS for path in paths if path.parent.name == part]
 
 
 def _pairs(files: Files) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import pandas as pd
 from iqasuite.datasets.card import Card, Download, Scale
 from iqasuite.datasets.dataset import Dataset, mean_votes
 from iqasuite.datasets.frames import VOTES, validate
+from iqasuite.datasets.layout import check_absent
 from iqasuite.datasets.tables import csv_table
 from iqasuite.errors import InputError
 
@@ -58,20 +59,12 @@ def load(root: Path | str, missing: str = "error") -> Dataset:
     Raises:
         InputError: no such folder or table, columns or names that are not the official ones, absent images.
     """
-    if missing not in ("error", "drop"):
-        raise InputError(f"missing={missing!r}: expected 'error' or 'drop'")
     root = _unpacked(Path(root))
     table = _read(root / "test_1" / "per_user.csv")
     votes = _votes(table, root / "test_1" / "ratings.csv")
     files = _by_stem(root / "test_1" / "images")
     absent = [stem for stem in table["image_name"] if stem not in files]
-    if absent:
-        message = (
-            f"{root / 'test_1' / 'images'}: {len(absent)} of {len(table)} images absent ({', '.join(absent[:3])} …)"
-        )
-        if missing == "error":
-            raise InputError(f"{message}; expected all, or missing='drop' to go on without them")
-        _log.warning("%s; dropped", message)
+    check_absent(absent, f"{root / 'test_1' / 'images'}: {len(absent)} of {len(table)} images", missing)
     images = _images(table[~table["image_name"].isin(absent)], files, _by_stem(root / "images" / "src_cropped"), root)
     names = dict(zip(images["stem"], images["image"], strict=True))
     votes = votes[votes["image"].isin(names)]
@@ -85,7 +78,6 @@ def load(root: Path | str, missing: str = "error") -> Dataset:
         scale=CARD.scale,
         display_size=DISPLAY_SIZE,
         nuisances=images.set_index("image")[["height"]].astype(float),
-        sources={content: content for content in images["content"].unique()},
         absent=absent,
         licence=CARD.licence,
         citation=CARD.citation,
@@ -106,10 +98,10 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Stem -> file; names contain dots, so only the known endings are taken off. Earlier endings win."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for ending in reversed(_ENDINGS):
-        found |= {path.name.removesuffix(ending): path for path in sorted(folder.glob(f"*{ending}"))}
-    return found
+        files |= {path.name.removesuffix(ending): path for path in sorted(folder.glob(f"*{ending}"))}
+    return files
 
 
 def _images(table: pd.DataFrame, files: dict[str, Path], references: dict[str, Path], root: Path) -> pd.DataFrame:
@@ -150,10 +142,10 @@ def _votes(table: pd.DataFrame, log_path: Path) -> pd.DataFrame:
         frame = pd.DataFrame({"image": table["image_name"], "vote": table[user]})
         frame["observer"], frame["session"] = user, 1
         frame["position"], frame["duration"], frame["timestamp"] = 0, np.nan, pd.NaT
-        own = None if log is None else log[log["observer"] == user].set_index("image")
-        if own is not None and len(own) and own["vote"].reindex(frame["image"]).eq(frame["vote"].to_numpy()).all():
+        logged = None if log is None else log[log["observer"] == user].set_index("image").reindex(frame["image"])
+        if logged is not None and logged["vote"].eq(frame["vote"].to_numpy()).all():
             for column in ("position", "duration", "timestamp"):
-                frame[column] = own[column].reindex(frame["image"]).to_numpy()
+                frame[column] = logged[column].to_numpy()
         else:
             _log.warning("%s: does not agree with the votes of %s; no times for them", log_path, user)
         frames.append(frame)
