@@ -41,3 +41,22 @@ def test_the_table_has_what_a_guess_reaches():
     table = pretraining.held_out_table("encodings", truth + 1, truth, 3)
     assert table["srocc"].tolist() == pytest.approx([1, 1]) and table["rmse"].tolist() == pytest.approx([1, 1])
     assert table["rmse of the mean"].tolist() == pytest.approx(truth.std(0).tolist())
+
+
+def test_test_photographs_of_a_folder_are_left_out(noise):
+    split = noise.images[["image", "content"]].assign(fold=0, part=["test"] * 4 + ["train"] * 8)
+    folder = noise.root
+    noise.sources = {f"c{i}": f"{folder.name}/{i}" for i in range(12)}
+    found = pretraining.photographs_for([str(folder)], noise, split, 0)
+    assert found.left_out == [f"{folder.name}/{i}" for i in range(4)]
+    assert sorted(int(path.stem) for path in (*found.learnt_from, *found.held_out)) == list(range(4, 12))
+    assert set(found.unseen) == {*found.left_out, *(f"{folder.name}/{path.stem}" for path in found.held_out)}
+    with pytest.raises(InputError, match="all 12 are of the test part of noise"):
+        pretraining.photographs_for([str(folder)], noise, split.assign(part="test"), 0)
+
+
+def test_what_weights_have_learnt_from_before():
+    card = {"photographs": ["demo", "/data/bsds300"], "left_out": ["bsds300/1"]}
+    names = {"bsds300/1", "bsds300/2", "kodak24/01", "rocket", "street"}
+    assert pretraining.learnt_before(card, names) == ["bsds300/2", "rocket"]
+    assert pretraining.learnt_before({}, names) == []

@@ -1,6 +1,7 @@
 """Run: parameters from the executed cell, files where later runs and the gallery look for them."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.figure
 import pandas as pd
@@ -102,3 +103,14 @@ def test_a_mapping_with_keys_of_ones_own_is_taken_as_it_is():
 @pytest.mark.parametrize("source", ["x = 1", "import os", "%matplotlib inline", "epochs: int"])
 def test_other_cells_declare_nothing(source):
     assert parameters_in(source) == {}
+
+
+def test_the_split_that_comes_with_a_set(project, demo_set):
+    images = demo_set.images[["image", "content"]]
+    part = images["content"].map({"rocket-1": "val", "rocket-2": "val", "chelsea-1": "test"}).fillna("train")
+    own = replace(demo_set, official_split=images.assign(fold=0, part=part))
+    split = Run("s", "a").folds(own, 1)
+    assert set(split.loc[split["part"] == "test", "content"]) == {"chelsea-1"}
+    assert Run("s", "b").folds(own).equals(split)  # the run before has saved it
+    with pytest.raises(InputError, match="n_folds=1: no split in train, val and test comes with demo"):
+        Run("t", "a").folds(demo_set, 1)

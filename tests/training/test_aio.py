@@ -1,5 +1,7 @@
 """Artificial observers: which votes train them in which order, and a known bias found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,14 @@ def test_session_by_session_without_the_repeated_one(rated, network, split):
         counts = votes[votes["image"].isin(images)].groupby("session").size()
         expected += [(f"fair_1_session{session}{suffix}", n, n_val) for session, n in counts.items()]
     assert [(stage.name, stage.n_train, stage.n_val) for stage in stages] == expected
+
+
+def test_a_session_for_tests_alone_is_no_stage(rated, network, split):
+    tested = rated.votes["image"].isin(part(split, 0, "test"))
+    rated.votes.loc[tested, "session"] += 10
+    model, plan = network(), Plan("iterative", refit=False, schedule=replace(SHORT, epochs=1))
+    stages = train_observer(model, stem_tokens(model, rated, SIZE), Fold(rated, split, 0), "fair", plan)
+    assert [stage.name for stage in stages] == ["fair_0_session1", "fair_0_session2"]
 
 
 def recorded(monkeypatch):

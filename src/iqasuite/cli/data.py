@@ -114,7 +114,8 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
     card = adapters.card(name)
     folder = acquisition.place(card, into)
     if card.made:
-        typer.echo(f"{name}: nothing to download, made on first use or by: iqasuite data make-demo")
+        how = f"of what is in other folders. {card.manual}" if card.manual else "or by: iqasuite data make-demo"
+        typer.echo(f"{name}: nothing to download, made on first use {how}")
         return 0
     typer.echo(f"{name}: {card.title}\n  licence   {card.licence}\n  download  {_source(card)}\n  folder    {folder}")
     if not (folder / acquisition.UNFINISHED).exists():

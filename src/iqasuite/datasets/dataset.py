@@ -36,6 +36,7 @@ class Dataset:
             part of a split.
         absent: names that belong to the official set and are not here.
         simulated: the observers are made by code.
+        semi_real: real votes, given to images that are not those which the observers saw.
         licence, citation: of the set.
         notice: text that has to go along with what is made of the set; "" where its authors ask for none.
         truth: simulated sets only: observer, image, expected_vote (before noise, clipping, rounding), quality.
@@ -59,6 +60,7 @@ class Dataset:
     sources: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     simulated: bool = False
+    semi_real: bool = False
     licence: str = ""
     citation: str = ""
     notice: str = ""
@@ -122,6 +124,11 @@ class Dataset:
     def observers(self) -> list[str]:
         """All observers who voted, in natural order (user2 before user10)."""
         return natural_order(self.votes["observer"])
+
+    @property
+    def voters(self) -> str:
+        """Whose votes these are, in words; simulated and semi-real ones are called so."""
+        return "simulated observers" if self.simulated else "observers (semi-real)" if self.semi_real else "observers"
 
     def sources_of_images(self) -> pd.Series:
         """Source photograph of every image (index image): its content, where that has no source."""

@@ -133,6 +133,23 @@ def random_folds(images: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.Da
     return validate(pd.concat(frames), "split")
 
 
+def has_official(dataset: Dataset) -> bool:
+    """Whether a split of one fold in train, val and test comes with the set."""
+    split = dataset.official_split
+    return split is not None and set(split["part"]) == set(PARTS) and split["fold"].nunique() == 1
+
+
+def official(dataset: Dataset, *_: object) -> pd.DataFrame:
+    """The split that comes with a set, in the form of `by_content`: what the set's own design says stays.
+
+    Raises:
+        InputError: the set has none, or not one fold in train, val and test.
+    """
+    if dataset.official_split is None or not has_official(dataset):
+        raise InputError(f"n_folds=1: no split in train, val and test comes with {dataset.name}; expected 3 or more")
+    return dataset.official_split
+
+
 def leak_free_sources(dataset: Dataset) -> dict[str, str]:
     """The set's sources, contents that show (nearly) the same scene joined: what its splits should be made by."""
     if not dataset.has_pixels:

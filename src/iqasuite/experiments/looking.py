@@ -60,7 +60,7 @@ class Looking:
     @property
     def here(self) -> str:
         """Data set, AIOs, method and fold, in brackets behind a caption."""
-        who = "simulated observers" if self.dataset.simulated else "observers"
+        who = self.dataset.voters
         card = next(iter(self.cards.values()))
         method = card.get("method", "ViT-IQA")
         return f"({self.dataset.name}, {len(self.models)} AIOs of {who}, {method}, fold {card['fold']})"

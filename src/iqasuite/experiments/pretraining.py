@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics
 from iqasuite.images.encoding_stream import TARGETS, EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
-from iqasuite.images.photographs import PHOTOGRAPHS, photographs
+from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.aio import made_for
 from iqasuite.training.batches import StreamBatches
@@ -44,6 +44,11 @@ class Photographs:
     left_out: list[str]
 
     @property
+    def unseen(self) -> list[str]:
+        """Names of those that are not learnt from, whether left out or held out, sorted."""
+        return sorted({*self.left_out, *map(_name, self.held_out)})
+
+    @property
     def free(self) -> list[Path]:
         """Those to learn from whose pixels may be shown: the demo set's."""
         free = set(photographs("demo"))
@@ -61,13 +66,37 @@ def photographs_for(sources: Sequence[str], dataset: Dataset, split: pd.DataFram
     Raises:
         InputError: a folder without images.
     """
+    tested, every = tested_sources(dataset, split, fold), [path for source in sources for path in photographs(source)]
+    allowed = [path for path in every if _name(path) not in tested]
+    if not allowed:
+        raise InputError(f"photographs: all {len(every)} are of the test part of {dataset.name}; expected others, too")
+    held_out = allowed[HELD_OUT] or allowed[-1:]
+    left_out = sorted({_name(path) for path in every} & tested)
+    return Photographs([path for path in allowed if path not in held_out], held_out, left_out)
+
+
+def tested_sources(dataset: Dataset, split: pd.DataFrame, fold: int) -> set[str]:
+    """Source photographs, where they are known, of the test part of one fold."""
     tested = set(split[(split["fold"] == fold) & (split["part"] == "test")]["content"])
-    forbidden = {dataset.sources.get(content, "") for content in tested} & set(PHOTOGRAPHS)
-    allowed: list[Path] = []
-    for source in sources:
-        allowed += photographs(source, set(PHOTOGRAPHS) - forbidden if source == "demo" else None)
-    held_out = allowed[3::6] or allowed[-1:]
-    return Photographs([path for path in allowed if path not in held_out], held_out, sorted(forbidden))
+    return {dataset.sources[content] for content in tested if content in dataset.sources}
+
+
+def learnt_before(card: Mapping[str, Any], names: Collection[str]) -> list[str]:
+    """Those of some source photographs, sorted, that by its card a network has learnt from before.
+
+    Args:
+        card: of the weights; its `photographs` and those of them that it has not learnt from, `left_out`.
+        names: as in `Dataset.sources`.
+    """
+    folders, unseen = {Path(source).name for source in card.get("photographs", [])}, set(card.get("left_out", []))
+    folder_of = {name: "demo" if name in PHOTOGRAPHS else name.rpartition("/")[0] for name in names}
+    return sorted(name for name, folder in folder_of.items() if folder in folders and name not in unseen)
+
+
+def _name(path: Path) -> str:
+    """A photograph's name as the source of contents: "rocket" of the demo set's, else "<folder>/<name>"."""
+    of_demo = (name for name in PHOTOGRAPHS if photograph(name) == path)
+    return next(of_demo, f"{path.parent.name}/{path.stem}")
 
 
 def examples(

@@ -18,11 +18,10 @@ _LEAST_SOURCES, _FOLDS = 3, 5  # a training, a validation and a test part; as ma
 
 def described(dataset: Dataset) -> str:
     """How much was rated by how many, in a sentence of Markdown."""
-    observers = "simulated observers" if dataset.simulated else "observers"
     text = (
         f"**{dataset.name}**: {len(dataset.images)} images of {dataset.images['content'].nunique()} contents, "
-        f"{len(dataset.votes):,} votes of {len(dataset.observers())} {observers}; {rated_by_all(dataset.votes).sum()} "
-        "images were rated by all of them."
+        f"{len(dataset.votes):,} votes of {len(dataset.observers())} {dataset.voters}; "
+        f"{rated_by_all(dataset.votes).sum()} images were rated by all of them."
     )
     return text + (f" {len(dataset.absent)} images of the official set are absent." if dataset.absent else "")
 

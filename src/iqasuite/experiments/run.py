@@ -6,11 +6,12 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqasuite.csv_texts import frame_csv
-from iqasuite.datasets.splits import kept_split, read_split, suite_split
+from iqasuite.datasets.splits import by_content, has_official, kept_split, official, read_split, suite_split
 from iqasuite.errors import InputError
 from iqasuite.experiments.parameters import parameters_in
 from iqasuite.paths import results_root, safe_name, work_root, write_atomic
@@ -86,12 +87,17 @@ class Run:
 
         Args:
             data: images are split by content, contents of one source together.
-            n_folds: 0 = as many as an earlier run has saved, 3 where none has.
+            n_folds: 1 = the split that comes with the set; 0 = as many as an earlier run has saved, and where none has,
+                the split that comes with the set if it is one in three parts, or else 3.
+
+        Raises:
+            InputError: as `kept_split`; n_folds=1, and no split in train, val and test comes with the set.
         """
         path = self.results / "tables" / "split" / "split.csv"
         if not n_folds:
-            n_folds = read_split(path)["fold"].nunique() if path.is_file() else 3
-        self._data, self._split = data, kept_split(path, data.images, n_folds, 0, data.sources)
+            n_folds = read_split(path)["fold"].nunique() if path.is_file() else 1 if has_official(data) else 3
+        make = by_content if n_folds != 1 else partial(official, data)
+        self._data, self._split = data, kept_split(path, data.images, n_folds, 0, data.sources, make)
         return self._split
 
     def mos_split(

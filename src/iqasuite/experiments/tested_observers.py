@@ -108,7 +108,7 @@ class Tested:
     @property
     def who(self) -> str:
         """Whose votes these are, in words."""
-        return "simulated observers" if self.dataset.simulated else "observers"
+        return self.dataset.voters
 
     @property
     def on(self) -> str:

@@ -259,7 +259,8 @@ def train_observer(
         reduction.fit(inputs.stored(learnt).flatten(0, 1), seed)
     network = inputs.network(model)
     start = copy.deepcopy(network.state_dict())
-    sessions = sorted(chain.votes["session"].unique()) if plan.strategy == "iterative" else [None]
+    rated = chain.votes[chain.votes["image"].isin(learnt)]  # a session may be for tests alone
+    sessions = sorted(rated["session"].unique()) if plan.strategy == "iterative" else [None]
     stages = [chain.stage(session, learnt, val, plan.schedule) for session in sessions]
     if chosen:
         chosen()

@@ -6,25 +6,6 @@ from iqasuite.datasets.adapters import card
 from iqasuite.errors import InputError
 
 
-@pytest.fixture
-def tiny_playlists(tmp_path):
-    """Two people and a faulty run, three images a session, in the study's layout."""
-    name = "{}ILSVRC2013_train_0000{}.JPEG_I{}_Q{}.jpeg".format
-    first, second = [name(i, i, 1, 5 + i) for i in range(3)], [name(i, i, 4, 30 + i) for i in range(3, 6)]
-    held_out = [name(i, i, 5, 70 + i) for i in range(6, 9)]
-    for person, last in (("Obs1", first), ("Obs2", first), ("Obs4.0", held_out)):
-        folder = tmp_path / "Obs_iterative" / person
-        folder.mkdir(parents=True)
-        for session, images in ((1, first), (2, second), (4, last)):
-            rows = "".join(f"{image},{session},0.5,24-Jan-2023 10:51:1{i}\n" for i, image in enumerate(images))
-            (folder / f"{person}_{session}.csv").write_text("Image Name,Vote,Duration,Timestamp\n" + rows)
-    (tmp_path / "Test").mkdir()
-    for person in ("Obs0", "Obs1", "Obs2"):
-        rows = "".join(f"{image},5\n" for image in held_out)
-        (tmp_path / "Test" / f"{person}.csv").write_text("Image Name,Vote\n" + rows)
-    return tmp_path
-
-
 def test_names_ratings_and_no_pixels(tiny_playlists):
     data = datasets.load("aio_playlists", tiny_playlists)
     assert data.observers() == ["Obs1", "Obs2"] and set(data.set_aside["observer"]) == {"Obs4.0"}

@@ -10,7 +10,7 @@ from iqasuite.errors import InputError
 
 NAMES = (
     "demo",
-    *("tta_h265_lab", "tta_h265_crowd", "aio_playlists"),  # single people's votes
+    *("tta_h265_lab", "tta_h265_crowd", "aio_playlists", "aio_semi_real", "aio_study"),  # single people's votes
     *("live_challenge", "koniq10k", "spaq", "cid2013"),  # authentic distortions
     *("live", "csiq", "tid2008", "tid2013", "kadid10k", "pipal", "pieapp"),  # references and their versions
     "kodak24",  # references alone
