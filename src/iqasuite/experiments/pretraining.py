@@ -145,8 +145,7 @@ def pretrain(
         model: a ViT-IQA; with "jpeg" all of it is trained, with "encodings" its spectrum stem. Changed in place.
         objective: "jpeg" or "encodings".
         found: the photographs.
-        training: epochs, lr, batch_size; steps (batches an epoch), small_crops and sigma of `pretrain_on_jpeg`; samples
-            (encoded parts, encodings).
+        training: epochs, lr, batch_size, steps (batches an epoch); small_crops and sigma of `pretrain_on_jpeg`.
         protocol: "corrected" or "faithful", see `JPEGStream`.
         seed: of order, crops and everything drawn.
         checkpoint: file where a killed training goes on.
@@ -170,9 +169,9 @@ def pretrain(
     parts = found.learnt_from, found.held_out
     common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "checkpoint": checkpoint, "log": log}
     if objective == "encodings":
-        result, estimates, truth = pretrain_on_encodings(
-            cast(ViTIQA, model).sharpness, *parts, schedule, samples=training["samples"], **common
-        )
+        samples = training["steps"] * training["batch_size"]
+        stem = cast(ViTIQA, model).sharpness
+        result, estimates, truth = pretrain_on_encodings(stem, *parts, schedule, samples=samples, **common)
         return result, estimates.numpy(), truth.numpy()
     side, native = made_for(model), protocol == "corrected"
     common |= {name: training[name] for name in ("steps", "small_crops", "sigma")}
