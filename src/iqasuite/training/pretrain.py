@@ -75,11 +75,12 @@ def pretrain_on_jpeg(
         model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], mean, std))
     if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0:
         model.stem.start_from_dct()
-    train: StreamBatches | StagedBatches = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
+    whole = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
+    train: StreamBatches | StagedBatches = whole
     if n_small := round(small_crops * schedule.epochs):
         half = JPEGStream(photographs, crop // 2, seed, native)
         small = StreamBatches(half, 2 * batch_size, steps, model.mean, model.std, sigma)
-        train = StagedBatches(small, train, n_small)
+        train = StagedBatches(small, whole, n_small)
     val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
     return fit(model, train, val, create_loss(loss), schedule, seed, checkpoint, accuracy, log)
 
