@@ -1,11 +1,16 @@
 """Pre-training: which photographs may be looked at, and what the network is shown of them."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from iqasuite.datasets.splits import by_content, part
 from iqasuite.errors import InputError
 from iqasuite.experiments import pretraining
+from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg_class
+from iqasuite.images.encoding_stream import TARGETS
+from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import photographs
 from iqasuite.models import create
 
@@ -33,14 +38,52 @@ def test_examples_are_sorted_by_what_they_teach():
         pretraining.examples(model, "votes", paths, "corrected", 0)
 
 
-def test_the_table_has_what_a_guess_reaches():
-    classes = np.repeat(np.arange(1, 6), 4)
-    table = pretraining.held_out_table("jpeg", classes, classes, 3)
-    assert table["AIO0"].tolist() == [1, 1] and table["guess"].tolist() == [0.2, 0] and set(table["n"]) == {20}
-    truth = np.random.default_rng(0).normal(size=(30, 2))
-    table = pretraining.held_out_table("encodings", truth + 1, truth, 3)
+class NoisyReader(torch.nn.Module):
+    """Knows the classes of a stream's crops, but for every fourth, which it reads as one class higher."""
+
+    def __init__(self, stream):
+        super().__init__()
+        self.mean, self.std = torch.zeros(3), torch.ones(3)
+        self.classes = iter([c for step in range(32) for c in stream.described(64, step)[1]["class"]])
+
+    def forward(self, x):
+        read = torch.tensor([next(self.classes) for _ in x])
+        read[::4] = read[::4].add(1).clamp(max=5)
+        return torch.nn.functional.one_hot(read - 1, 5).float()
+
+
+def test_classes_read_are_beside_a_guess_and_what_is_possible():
+    stream = JPEGStream(photographs("demo"), 32, seed=5)
+    read = pretraining.jpeg_classes(NoisyReader(stream), stream)
+    assert len(read) == 2048 and read["quality"].between(2, 100).all() and read["photograph"].nunique() == 7
+    assert [jpeg_class(quality) for quality in read["quality"]] == read["class"].tolist()
+    table = pretraining.held_out_table({pretraining.KEPT: read}, 7)
+    rows = table.set_index(["crops", "metric"])
+    accuracy = rows.loc[(pretraining.KEPT, "accuracy")]
+    assert accuracy["value"] == pytest.approx(0.8, abs=0.02) and accuracy["low"] < accuracy["value"] < accuracy["high"]
+    assert rows.loc[(pretraining.KEPT, "accuracy of class 5"), "value"] == 1
+    assert rows.loc[("baseline: guess", "accuracy"), "value"] == 0.2
+    assert set(pretraining.headline(table)) == {f"{m}, {pretraining.KEPT}" for m in ("accuracy", "qwk")}
+
+
+def test_qualities_beside_a_border_cannot_be_told_apart():
+    assert pretraining.told_apart(0) == pytest.approx(1)
+    rng, found = np.random.default_rng(0), []
+    classes = rng.integers(1, 6, 200_000)
+    low, high = np.array([JPEG_CLASSES[k] for k in range(1, 6)]).T[:, classes - 1]
+    quality = rng.integers(low, high + 1)
+    seen = quality + rng.integers(-2, 3, len(quality))
+    counts = np.zeros((110, 6))
+    np.add.at(counts, (seen + 2, classes), 1)
+    assert pretraining.told_apart(2) == pytest.approx(counts.max(1).sum() / len(classes), abs=0.003)
+
+
+def test_encodings_are_beside_the_error_of_the_mean():
+    truth = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=TARGETS)
+    table = pretraining.held_out_table({"estimates": truth + 1, "truth": truth}, 3)
     assert table["srocc"].tolist() == pytest.approx([1, 1]) and table["rmse"].tolist() == pytest.approx([1, 1])
-    assert table["rmse of the mean"].tolist() == pytest.approx(truth.std(0).tolist())
+    assert table["rmse of the mean"].tolist() == pytest.approx(truth.std(ddof=0).tolist())
+    assert set(pretraining.headline(table)) == {f"srocc, {target}" for target in TARGETS}
 
 
 def test_test_photographs_of_a_folder_are_left_out(noise):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,19 +15,22 @@ from torch import nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
-from iqasuite.evaluation import metrics
+from iqasuite.evaluation import metrics, resampled
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.images.crops import normalise
+from iqasuite.images.distortions.compression import jpeg_class
 from iqasuite.images.encoding_stream import TARGETS, EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.aio import made_for
-from iqasuite.training.batches import StreamBatches
 from iqasuite.training.loop import Result
 from iqasuite.training.pretrain import pretrain_on_encodings, pretrain_on_jpeg
 from iqasuite.training.schedule import Schedule
 
 OBJECTIVES = ("jpeg", "encodings")
-_CHECKED = (64, 8)  # crops a batch and batches on which a network of JPEG classes is tested
+_CHECKED, _BATCH = 2048, 64  # crops on which a network of JPEG classes is tested, a batch of them
+KEPT, SHIFTED, RESIZED = "block grid kept", "block grid shifted", "resized, as in the study"
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def pretrain(
     seed: int,
     checkpoint: Path | None = None,
     log: Callable[[str], None] = print,
-) -> tuple[Result, np.ndarray, np.ndarray]:
+) -> tuple[Result, dict[str, pd.DataFrame]]:
     """Train a network on one of the two objectives and test it on the photographs that were held out.
 
     Args:
@@ -152,8 +156,9 @@ def pretrain(
         log: takes one line an epoch.
 
     Returns:
-        What the training did; what the network predicts of the held-out photographs; the truth. Classes from 1 to 5
-        (n,) with "jpeg", `encoding_stream.TARGETS` (n, 2) with "encodings".
+        What the training did; what the network reads in the held-out photographs: with "jpeg" `jpeg_classes` of each
+        way of cutting crops, the one that was learnt first; with "encodings" "estimates" and "truth" of
+        `encoding_stream.TARGETS`.
 
     Raises:
         InputError: unknown objective.
@@ -172,38 +177,97 @@ def pretrain(
         samples = training["steps"] * training["batch_size"]
         stem = cast(ViTIQA, model).sharpness
         result, estimates, truth = pretrain_on_encodings(stem, *parts, schedule, samples=samples, **common)
-        return result, estimates.numpy(), truth.numpy()
+        values = {"estimates": estimates, "truth": truth}
+        return result, {name: pd.DataFrame(of.numpy(), columns=TARGETS) for name, of in values.items()}
     side, native = made_for(model), protocol == "corrected"
     common |= {name: training[name] for name in ("steps", "small_crops", "sigma")}
     result = pretrain_on_jpeg(model, *parts, schedule, crop=side, native=native, **common)
-    return result, *jpeg_classes(model, JPEGStream(found.held_out, side, seed + 2, native))
+    ways = {KEPT: (True, False), SHIFTED: (True, True), RESIZED: (False, False)}
+    streams = {name: JPEGStream(found.held_out, side, seed + 2, *way) for name, way in ways.items()}
+    learnt = KEPT if native else RESIZED
+    return result, {name: jpeg_classes(model, streams[name]) for name in sorted(ways, key=lambda name: name != learnt)}
+
+
+def held_out_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> pd.DataFrame:
+    """How well the held-out photographs are read, beside what is read without looking.
+
+    Args:
+        reading: of `pretrain`.
+        n_photographs: that were held out.
+    """
+    return encoding_table(reading, n_photographs) if "truth" in reading else jpeg_table(reading)
 
 
 @torch.inference_mode()
-def jpeg_classes(model: nn.Module, stream: JPEGStream) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true JPEG classes, 1 to 5, of 512 crops of a stream, each of shape (512,)."""
-    vit = cast(ViTIQA, model)
-    batches = StreamBatches(stream, *_CHECKED, vit.mean, vit.std, fixed=True, device=vit.mean.device)
-    pairs = [(model.eval()(x).argmax(1) + 1, y.argmax(1) + 1) for x, y in batches.epoch(0)]
-    predicted, true = (torch.cat(values).cpu().numpy() for values in zip(*pairs, strict=True))
-    return predicted, true
+def jpeg_classes(model: nn.Module, stream: JPEGStream) -> pd.DataFrame:
+    """What a network reads in 2,048 crops of a stream: `JPEGStream.described` and the column `predicted`, 1 to 5."""
+    vit, read = cast(ViTIQA, model.eval()), []
+    for step in range(_CHECKED // _BATCH):
+        images, facts = stream.described(_BATCH, step)
+        logits = vit(normalise(images.to(vit.mean.device), vit.mean, vit.std))
+        read.append(facts.assign(predicted=logits.argmax(1).add(1).cpu().numpy()))
+    return pd.concat(read, ignore_index=True)
 
 
-def held_out_table(objective: str, predicted: np.ndarray, true: np.ndarray, n_photographs: int) -> pd.DataFrame:
-    """How well the held-out photographs are read, beside what a guess reaches.
+def told_apart(width: int = 1) -> float:
+    """Best accuracy, the classes balanced, of a reader that confuses qualities less than `width` + 1 apart.
+
+    A quality of 10 belongs to class 1 and one of 11 to class 2, and no eye and hardly any network tells them apart. A
+    reader that sees each quality up to an error uniform in -width…width decides by the class that is most probable.
+    """
+    class_of = np.array([jpeg_class(quality) for quality in range(2, 101)])
+    weight = 1 / (5 * np.bincount(class_of)[class_of])  # of each quality, the classes balanced
+    joint = np.zeros((len(class_of) + 2 * width, 6))  # of what is seen and the class
+    for shift in range(2 * width + 1):
+        np.add.at(joint, (np.arange(len(class_of)) + shift, class_of), weight / (2 * width + 1))
+    return float(joint.max(axis=1).sum())
+
+
+def jpeg_table(reading: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How well JPEG classes are read, with 95 % intervals over photographs, beside a guess and what is possible.
 
     Args:
-        objective: "jpeg" or "encodings".
-        predicted, true: of `pretrain`.
-        n_photographs: that were held out.
+        reading: for each way of cutting crops what `jpeg_classes` gives; the classes one by one are of the first.
+
+    Returns:
+        Columns crops, metric, value, low, high, n, photographs.
     """
-    counts = {"n": len(true), "photographs": n_photographs}
-    if objective == "jpeg":
-        reached = [metrics.accuracy(predicted, true), metrics.qwk(predicted, true)]
-        return pd.DataFrame({"metric": ["accuracy", "qwk"], "AIO0": reached, "guess": [0.2, 0.0]} | counts)
-    columns = list(zip(predicted.T, true.T, strict=True))
-    scores = {"srocc": [metrics.srocc(*pair) for pair in columns], "rmse": [metrics.rmse(*pair) for pair in columns]}
-    return pd.DataFrame({"target": TARGETS} | scores | {"rmse of the mean": true.std(0)} | counts)
+
+    def row(crops: str, metric: str, own: pd.DataFrame, weighted: Callable | np.ndarray, value: float) -> dict:
+        low, high = bootstrap_by_content(weighted, own["photograph"])
+        counts = {"n": len(own), "photographs": own["photograph"].nunique()}
+        return {"crops": crops, "metric": metric, "value": value, "low": low, "high": high} | counts
+
+    rows = []
+    for crops, own in reading.items():
+        right = (own["predicted"] == own["class"]).to_numpy(float)
+        pair = own["predicted"].to_numpy(), own["class"].to_numpy()
+        rows.append(row(crops, "accuracy", own, right, right.mean()))
+        rows.append(row(crops, "qwk", own, partial(resampled.qwk, *pair), metrics.qwk(*pair)))
+    crops, own = next(iter(reading.items()))
+    for label, part in own.groupby("class"):
+        right = (part["predicted"] == label).to_numpy(float)
+        rows.append(row(crops, f"accuracy of class {label}", part, right, right.mean()))
+    fixed = {"baseline: guess": 0.2, "ceiling: quality read to ± 1": told_apart(1), "ceiling: to ± 2": told_apart(2)}
+    return pd.DataFrame(rows + [{"crops": name, "metric": "accuracy", "value": value} for name, value in fixed.items()])
+
+
+def encoding_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> pd.DataFrame:
+    """How well the spectrum stem reads upscaling and coding, beside always predicting the mean."""
+    rows = []
+    for target, true in reading["truth"].items():
+        estimate = reading["estimates"][target]
+        reached = {"srocc": metrics.srocc(estimate, true), "rmse": metrics.rmse(estimate, true)}
+        rows.append({"target": target} | reached | {"rmse of the mean": true.std(ddof=0)})
+    return pd.DataFrame(rows).assign(n=len(reading["truth"]), photographs=n_photographs)
+
+
+def headline(table: pd.DataFrame) -> dict[str, float]:
+    """The numbers of `held_out_table` that stand for the run."""
+    if "target" in table:
+        return {f"srocc, {row.target}": round(row.srocc, 4) for row in table.itertuples()}
+    rows = table[table["crops"].isin([KEPT, SHIFTED, RESIZED]) & table["metric"].isin(["accuracy", "qwk"])]
+    return {f"{row.metric}, {row.crops}": round(row.value, 4) for row in rows.itertuples()}
 
 
 def _check_objective(objective: str) -> None:

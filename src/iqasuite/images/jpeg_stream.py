@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -17,6 +18,8 @@ from iqasuite.errors import InputError
 from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg
 from iqasuite.images.loading import read_image
 from iqasuite.paths import cache_root, check_writable, file_hash, writable
+
+BLOCK = 8  # pixels a side of JPEG's blocks
 
 
 class JPEGStream:
@@ -31,15 +34,21 @@ class JPEGStream:
         native: True crops first and compresses the crop, so that blocks keep their size of 8 pixels; False is the
             ViT-IQA authors' way: the whole photograph is compressed, then a random part of it (8–100 % of the area,
             3:4 to 4:3) resized to the crop. Both are mirrored half of the time.
+        shifted: native crops are cut out of a compressed part that is 8 pixels larger, at a random place: their blocks
+            do not begin at their corner.
 
     Raises:
         InputError: no photographs, one that cannot be read or is too small.
     """
 
-    def __init__(self, photographs: list[Path], crop: int = 256, seed: int = 0, native: bool = True) -> None:
-        self.crop, self.seed, self.native = crop, seed, native
-        self._photographs = decode_once(photographs, crop)
-        self.key = str((crop, native, [file_hash(path) for path in photographs]))  # what is drawn from, and how
+    def __init__(
+        self, photographs: list[Path], crop: int = 256, seed: int = 0, native: bool = True, shifted: bool = False
+    ) -> None:
+        self.crop, self.seed, self.native, self.shifted = crop, seed, native, shifted
+        self._photographs = decode_once(photographs, crop + BLOCK * shifted)
+        self.key = str(
+            (crop, native, *(["shifted"] if shifted else []), [file_hash(path) for path in photographs])
+        )  # what is drawn from, and how
 
     def __len__(self) -> int:
         """Number of photographs."""
@@ -51,21 +60,31 @@ class JPEGStream:
         Returns:
             uint8 images, shape (n, 3, crop, crop), and their classes 1 (worst) to 5, int64, shape (n,).
         """
+        images, facts = self.described(n, step)
+        return images, torch.from_numpy(facts["class"].to_numpy(np.int64, copy=True))
+
+    def described(self, n: int, step: int) -> tuple[torch.Tensor, pd.DataFrame]:
+        """The images of `batch`, and for each its class, its quality (2 to 100) and the number of its photograph."""
         rng = np.random.default_rng([self.seed, step])
         classes = rng.permutation(np.resize(rng.permutation(np.arange(1, 6)), n))
         images = np.empty((n, self.crop, self.crop, 3), dtype=np.uint8)
         view = self._crop_and_compress if self.native else self._compress_and_crop
+        facts = []
         for i, label in enumerate(classes):
             low, high = JPEG_CLASSES[int(label)]
-            photograph = self._photographs[rng.integers(len(self._photographs))]
-            images[i] = view(photograph, int(rng.integers(low, high + 1)), rng)
+            number, quality = int(rng.integers(len(self._photographs))), int(rng.integers(low, high + 1))
+            images[i] = view(self._photographs[number], quality, rng)
+            facts.append((label, quality, number))
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        return pixels, torch.from_numpy(classes.astype(np.int64))
+        return pixels, pd.DataFrame(facts, columns=["class", "quality", "photograph"])
 
     def _crop_and_compress(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
-        top, left = (rng.integers(side - self.crop + 1) for side in photograph.shape[:2])
-        part = photograph[top : top + self.crop, left : left + self.crop]
-        return jpeg(part[:, ::-1] if rng.random() < 0.5 else part, quality)
+        size = self.crop + BLOCK * self.shifted
+        top, left = (rng.integers(side - size + 1) for side in photograph.shape[:2])
+        part = photograph[top : top + size, left : left + size]
+        compressed = jpeg(part[:, ::-1] if rng.random() < 0.5 else part, quality)
+        top, left = rng.integers(1, BLOCK, 2) if self.shifted else (0, 0)
+        return compressed[top : top + self.crop, left : left + self.crop]
 
     def _compress_and_crop(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
         whole = jpeg(photograph, quality)

@@ -14,6 +14,7 @@ from iqasuite.images.distortions.pixels import SMALLEST, to_uint8
 
 # Qualities of the five classes of the objective observer, worst to best (ViT-IQA study, 2023).
 JPEG_CLASSES = {1: (2, 10), 2: (11, 18), 3: (19, 25), 4: (26, 50), 5: (51, 100)}
+BORDERS = tuple(high + 0.5 for _, high in list(JPEG_CLASSES.values())[:-1])  # between the classes, in quality
 
 
 def jpeg(image: np.ndarray, quality: float) -> np.ndarray:

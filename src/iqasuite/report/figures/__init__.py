@@ -61,6 +61,7 @@ from iqasuite.report.figures.rating import (
     votes_histogram,
     votes_over_mos,
 )
+from iqasuite.report.figures.reading import classes_by_quality
 from iqasuite.report.figures.score import (
     bias_scatter,
     estimates_plot,
@@ -85,6 +86,7 @@ __all__ = [
     "bias_scatter",
     "category_confusion",
     "ceilings_plot",
+    "classes_by_quality",
     "confusion_grid",
     "confusion_map",
     "contact_sheet",
