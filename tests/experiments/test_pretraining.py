@@ -68,7 +68,7 @@ def test_classes_read_are_beside_a_guess_and_what_is_possible():
 
 def test_qualities_beside_a_border_cannot_be_told_apart():
     assert pretraining.told_apart(0) == pytest.approx(1)
-    rng, found = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
     classes = rng.integers(1, 6, 200_000)
     low, high = np.array([JPEG_CLASSES[k] for k in range(1, 6)]).T[:, classes - 1]
     quality = rng.integers(low, high + 1)
