@@ -113,7 +113,7 @@ def test_files_are_made_byte_for_byte_again(demo_set):
     truth = demo_set.truth[demo_set.truth["observer"] == "Obs1"].set_index("image")["quality"]
     for content in ("china-1", "coffee-2"):
         pristine = demo.contents()[content]
-        made = demo.versions(content, pristine)
+        made = demo.images_of(content, pristine)
         assert len(made) == 26
         quality = demo.true_quality(np.stack([pixels for _, _, pixels, _ in made.values()]), pristine)
         for (name, (_, _, pixels, content_of_file)), value in zip(made.items(), quality, strict=True):

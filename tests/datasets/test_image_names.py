@@ -34,7 +34,7 @@ def find(images: dict | list, *files: str, folder: str = "study"):
 )
 def test_names_of_one_file(name, file):
     files = ("x/a.png", "y/a.png", "x/b.png", "x/c.jpg", "d.v1.png", "y/g.png")
-    assert find([name], *files)[0].found == {name: file}
+    assert find([name], *files)[0].files == {name: file}
 
 
 @pytest.mark.parametrize(
@@ -55,24 +55,24 @@ def test_names_of_one_file(name, file):
 )
 def test_names_of_no_file_or_several(name, files, why):
     first, _ = find([name, files[-1]], *files)
-    assert first.absent == {name: f"line 2: {name}{why}"} and first.found == {files[-1]: files[-1]}
+    assert first.absent == {name: f"line 2: {name}{why}"} and first.files == {files[-1]: files[-1]}
 
 
 def test_no_image_becomes_its_reference():
     for image, reference in (("boat.jpg", "boat.png"), ("q/boat.jpg", "q/boat.png"), ("boat", "q/boat.png")):
         first, second = find({image: reference, "x/dock.webp": ""}, "q/boat.png", "x/dock.webp")
-        assert image in first.absent and second.found == {reference: "q/boat.png"}
+        assert image in first.absent and second.files == {reference: "q/boat.png"}
     first, _ = find({"boat.png": "boat.png"}, "all/boat.png", "all/dock.png")  # one name for both, one file
     assert first.absent == {"boat.png": "line 2: boat.png, all/boat.png is 'the reference'"}
     first, _ = find({"boat.png": "boat.png", "q/boat.jpg": "boat.png"}, "src/boat.png", "q/boat.jpg")
-    assert first.found["boat.png"] == "src/boat.png"  # rated as well, and other images have it as theirs
+    assert first.files["boat.png"] == "src/boat.png"  # rated as well, and other images have it as theirs
     first, _ = find({"sources/boat.png": "sources/boat.png"}, "sources/boat.png")
-    assert first.found == {"sources/boat.png": "sources/boat.png"}
+    assert first.files == {"sources/boat.png": "sources/boat.png"}
 
 
 def test_no_reference_becomes_an_image():
     first, second = find({"q10/boat.png": "boat.png"}, "q10/boat.png")
-    assert first.found and second.absent == {"boat.png": "line 2: boat.png, q10/boat.png is 'q10/boat.png'"}
+    assert first.files and second.absent == {"boat.png": "line 2: boat.png, q10/boat.png is 'q10/boat.png'"}
 
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
@@ -80,21 +80,21 @@ def test_no_reference_becomes_an_image():
 @pytest.mark.parametrize("name", ["été/façade.png", "Ångström.png", "ガ.png"])
 def test_accents_are_written_in_two_ways(name, stored, written):
     file, name = unicodedata.normalize(stored, name), unicodedata.normalize(written, name)
-    assert find([name], file, "other.png")[0].found == {name: file}
+    assert find([name], file, "other.png")[0].files == {name: file}
 
 
 def test_paths_that_start_elsewhere():
     files = ("images/q10/a.jpg", "images/q20/a.jpg", "images/q10/b.jpg", "sources/a.png")
     found = {"q10/a.jpg": "sources/a.png", "q20/a.jpg": "sources/a.png", "q20/b.jpg": ""}
     first, second = find(found, *files)  # from one folder, each column for itself
-    assert first.found == {"q10/a.jpg": "images/q10/a.jpg", "q20/a.jpg": "images/q20/a.jpg"}
-    assert list(first.absent) == ["q20/b.jpg"] and second.found == {"sources/a.png": "sources/a.png"}
+    assert first.files == {"q10/a.jpg": "images/q10/a.jpg", "q20/a.jpg": "images/q20/a.jpg"}
+    assert list(first.absent) == ["q20/b.jpg"] and second.files == {"sources/a.png": "sources/a.png"}
     first, _ = find(["q10/a.jpg", "q10/b.jpg"], "q10/a.jpg", "backup/q10/b.jpg")  # the others start from the set's
     assert list(first.absent) == ["q10/b.jpg"]
     first, _ = find(["q10/a.jpg"], "x/q10/a.jpg", "y/q10/a.jpg")
     assert list(first.absent) == ["q10/a.jpg"]
     first, _ = find(["Study/a.jpg", "study/x/b.jpg"], "a.jpg", "x/b.jpg")  # from the folder above
-    assert list(first.found.values()) == ["a.jpg", "x/b.jpg"]
+    assert list(first.files.values()) == ["a.jpg", "x/b.jpg"]
 
 
 def test_two_names_of_one_file():

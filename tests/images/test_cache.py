@@ -86,7 +86,7 @@ def test_versions_are_fitted_as_their_references(tmp_path, root):
     Image.fromarray(pixels).save(tmp_path / "small.png")
     Image.fromarray(pixels).resize((1000, 1020)).save(tmp_path / "whole.png")
     alone = open_cache([tmp_path / "small.png"], (100, 100), root)
-    paired = open_cache([tmp_path / "small.png"], (100, 100), root, versions_of=[tmp_path / "whole.png"])
+    paired = open_cache([tmp_path / "small.png"], (100, 100), root, references=[tmp_path / "whole.png"])
     np.testing.assert_array_equal(paired[[0]][0], resized(pixels, (100, 100), "crop", (1020, 1000)))
     assert paired.path != alone.path and not np.array_equal(paired[[0]], alone[[0]])
 

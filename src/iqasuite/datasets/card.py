@@ -1,4 +1,4 @@
-"""What is known about a data set before it is here: who made it, under which licence, how big, and how to get it."""
+"""The facts of a data set before it is downloaded: who made it, under which licence, how big, and how to get it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scale:
         return values if self.higher_is_better else self.low + self.high - values
 
     def clip(self, values: np.ndarray) -> np.ndarray:
-        """Predictions kept on the scale: nobody can vote beyond its ends."""
+        """Predictions kept on the scale: no vote lies beyond its ends."""
         return np.clip(values, self.low, self.high)
 
 
@@ -67,7 +67,7 @@ class Card:
         folders: names its folder may have in the data folder; the first is where it is downloaded to.
         downloads: the files it comes as; empty where it cannot be downloaded by a program.
         manual: what to do by hand, step by step, where that is so.
-        votes: what is known of single people: "none", "distributions", "per observer".
+        votes: what is known of single observers: "none", "distributions", "per observer".
         made: made by our own code on first use, in the cache folder.
     """
 

@@ -27,26 +27,26 @@ class Dataset:
         images: images frame; `reference` is "" for the reference itself and where there is none.
         votes: votes frame; without rows where only scores are published.
         scale: the set's own scale and direction.
-        display_size: (height, width) in pixels at which people saw the images; None = as they are.
+        display_size: (height, width) in pixels at which observers saw the images; None = as they are.
         fit: how images of another aspect are brought to a size, "crop" or "letterbox" (`loading.resized`).
         nuisances: what the file itself gives away (index `image`), for the baselines that use nothing else: one column
             each, such as "jpeg_quality", "height" or "codec"; numbers (nan where unknown) or text. No columns where
             nothing is known.
         sources: content -> source photograph, where it is not a source of its own; contents of one source must share a
             part of a split.
-        absent: names that belong to the official set and are not here.
+        absent: names that belong to the official set and are missing.
         simulated: the observers are made by code.
         semi_real: real votes, given to images that are not those which the observers saw.
         licence, citation: of the set.
         notice: text that has to go along with what is made of the set; "" where its authors ask for none.
         truth: simulated sets only: observer, image, expected_vote (before noise, clipping, rounding), quality.
         distributions: image, p1…p5: shares of the votes 1–5, where they are published without the single votes.
-        pairs: comparisons: reference, image_a, image_b, preference_a (share of people, or probability, that A is closer
-            to the reference), part.
+        pairs: comparisons: reference, image_a, image_b, preference_a (share of observers, or probability, that A
+            is closer to the reference), part.
         official_split: split frame that the set's authors published.
         regions: image -> (file, (top, left, bottom, right) as shares of its sides) for images that are parts of files.
         set_aside: votes that the set's authors replaced or took out: for reports, never for training or tests.
-        has_pixels: False where only names and ratings are here.
+        has_pixels: False where only names and ratings are available.
     """
 
     name: str
@@ -85,13 +85,13 @@ class Dataset:
             raise InputError(f"{self.name}: {image!r} is a name only; expected a set with images (this has ratings)")
         return self.root / (self.regions[image][0] if image in self.regions else image)
 
-    def read(self, image: str, size: tuple[int, int] | None = None, version_of: str | None = None) -> np.ndarray:
+    def read(self, image: str, size: tuple[int, int] | None = None, reference: str | None = None) -> np.ndarray:
         """An image or reference as 8-bit RGB, shape (H, W, 3); the part of the file that it is, where it is one.
 
         Args:
             image: name.
             size: (height, width) to which it is brought (`resized`, by the set's `fit`); None = its own.
-            version_of: its reference, where it is compared with it: both then show the same part of the scene.
+            reference: that of the image, where both are compared: they then show the same part of the scene.
 
         Raises:
             InputError: as `read_image`; the set has no images.
@@ -103,7 +103,7 @@ class Dataset:
             pixels = pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
         if size is None:
             return pixels
-        return resized(pixels, size, self.fit, None if version_of is None else self.shape(version_of))
+        return resized(pixels, size, self.fit, None if reference is None else self.shape(reference))
 
     def shape(self, image: str) -> tuple[int, int]:
         """(height, width) of the image that `read` gives at its own size, from the file's header.
@@ -136,16 +136,16 @@ class Dataset:
         return contents.map(lambda content: self.sources.get(content, content))
 
     def check_observer(self, observer: str) -> str:
-        """The same name as it is in the votes, or InputError with the known ones where nobody of that name voted.
+        """The same name as it is in the votes, or InputError with those there are where no observer of that name voted.
 
         Letters and accents may be apart, as macOS types them.
         """
-        known = {composed(name): name for name in self.observers()}
-        if composed(observer) not in known:
+        names = {composed(name): name for name in self.observers()}
+        if composed(observer) not in names:
             raise InputError(
-                f"observer {observer!r} of {self.name}: unknown, expected one of {', '.join(known.values())}"
+                f"observer {observer!r} of {self.name}: unknown, expected one of {', '.join(names.values())}"
             )
-        return known[composed(observer)]
+        return names[composed(observer)]
 
     def hash(self) -> str:
         """SHA-256 over the images' names and files and over the votes, or the scores where there are none.
@@ -165,7 +165,7 @@ class Dataset:
 
 
 def first_votes(votes: pd.DataFrame) -> pd.DataFrame:
-    """Each person's first vote on each image (lowest session, then position): repetitions are another matter."""
+    """Each observer's first vote on each image (lowest session, then position): repetitions are another matter."""
     ordered = votes.sort_values(["observer", "session", "position"], kind="stable")
     return ordered.drop_duplicates(["observer", "image"]).reset_index(drop=True)
 

@@ -1,4 +1,4 @@
-"""The demo set: photographs from scikit-image and scikit-learn, spoiled by our own code, rated by simulated observers.
+"""The demo set: photographs of scikit-image and scikit-learn, distorted by our code, rated by simulated observers.
 
 It needs no download and is made deterministically in seconds. 13 contents (256×256 regions of seven colour photographs,
 none overlapping) × 26 images: the pristine one, ten JPEG files (two qualities from each of the five classes) and blur,
@@ -42,7 +42,7 @@ _RECIPE = 1  # raise it when the code below makes other files from the same tabl
 _START = pd.Timestamp("2024-01-08 09:00:00")
 
 
-def versions(content: str, pristine: np.ndarray, seed: int = 0) -> dict[str, tuple[str, float, np.ndarray, bytes]]:
+def images_of(content: str, pristine: np.ndarray, seed: int = 0) -> dict[str, tuple[str, float, np.ndarray, bytes]]:
     """The 26 images of a content: file name -> (distortion, level, uint8 pixels, content of the file)."""
     rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(content.encode()).digest()[:4])])
     made = {f"{content}_pristine.png": ("pristine", 0.0, pristine)}
@@ -67,14 +67,14 @@ def true_quality(images: np.ndarray, pristine: np.ndarray) -> np.ndarray:
     """1 + 4·HaarPSI⁴ in [1, 5], in float64 and rounded to 3 digits so that every machine finds the same.
 
     Args:
-        images: versions of one content, uint8 (n, H, W, 3).
+        images: of one content, uint8 (n, H, W, 3).
         pristine: the content, uint8 (H, W, 3).
 
     Returns:
         Quality, shape (n,).
     """
-    versions, reference = (torch.from_numpy(x).permute(0, 3, 1, 2).double() / 255 for x in (images, pristine[None]))
-    similarity = piq.haarpsi(versions, reference.expand_as(versions), data_range=1.0, reduction="none")
+    distorted, reference = (torch.from_numpy(x).permute(0, 3, 1, 2).double() / 255 for x in (images, pristine[None]))
+    similarity = piq.haarpsi(distorted, reference.expand_as(distorted), data_range=1.0, reduction="none")
     return np.round(1 + 4 * similarity.numpy() ** 4, 3)
 
 
@@ -160,13 +160,13 @@ def by_strength(images: pd.DataFrame, content: str) -> pd.DataFrame:
     Raises:
         InputError: unknown content.
     """
-    own = images[images["content"] == content]
-    if own.empty:
+    rows = images[images["content"] == content]
+    if rows.empty:
         raise InputError(f"content={content!r}: unknown, expected one of {', '.join(sorted(set(images['content'])))}")
-    jpeg = own["distortion"] == "jpeg"
-    classes = own["level"].where(jpeg, 100).map(lambda quality: jpeg_class(int(quality)))
-    own = own.assign(strength=(6 - classes).where(jpeg, own["level"]).astype(int))
-    first = own[own["distortion"] != "pristine"].drop_duplicates(["distortion", "strength"])
+    jpeg = rows["distortion"] == "jpeg"
+    classes = rows["level"].where(jpeg, 100).map(lambda quality: jpeg_class(int(quality)))
+    rows = rows.assign(strength=(6 - classes).where(jpeg, rows["level"]).astype(int))
+    first = rows[rows["distortion"] != "pristine"].drop_duplicates(["distortion", "strength"])
     table = first.pivot(index="distortion", columns="strength", values="image")
     return table.loc[["jpeg", *_LEVELS]]
 
@@ -176,7 +176,7 @@ def _fill(root: Path, seed: int) -> None:
     (root / "images").mkdir()
     for number, (content, pristine) in enumerate(contents().items()):
         reference = f"images/{content}_pristine.png"
-        of_content = versions(content, pristine, seed)
+        of_content = images_of(content, pristine, seed)
         quality = true_quality(np.stack([pixels for _, _, pixels, _ in of_content.values()]), pristine)
         for index, (name, (kind, level, _, bytes_of_file)) in enumerate(of_content.items()):
             (root / "images" / name).write_bytes(bytes_of_file)
@@ -212,13 +212,13 @@ def ratings(made: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     for number, observer in enumerate(simulated.OBSERVERS):
         for session in range(1, SESSIONS + 2):
             rng = np.random.default_rng([seed, number, session])
-            shown = made[made["session"] == (1 if session > SESSIONS else session)]
-            shown = shown.iloc[rng.permutation(len(shown))]
-            vote = simulated.vote(observer, shown["quality"], shown["distortion"], rng)
-            duration = np.round(np.exp(rng.normal(-0.2, 0.6, len(shown))), 3)
+            rated = made[made["session"] == (1 if session > SESSIONS else session)]
+            rated = rated.iloc[rng.permutation(len(rated))]
+            vote = simulated.vote(observer, rated["quality"], rated["distortion"], rng)
+            duration = np.round(np.exp(rng.normal(-0.2, 0.6, len(rated))), 3)
             start = _START + pd.Timedelta(days=7 * (session - 1), hours=number)
-            frame = {"observer": observer.name, "session": session, "position": np.arange(1, len(shown) + 1)}
-            frame |= {"image": shown["image"].to_numpy(), "vote": vote, "duration": duration}
+            frame = {"observer": observer.name, "session": session, "position": np.arange(1, len(rated) + 1)}
+            frame |= {"image": rated["image"].to_numpy(), "vote": vote, "duration": duration}
             times = start + pd.to_timedelta(np.floor(np.cumsum(8 + duration)), unit="s")
             sessions.append(pd.DataFrame(frame | {"timestamp": times}))
     return validate(pd.concat(sessions), "votes")

@@ -109,19 +109,21 @@ def fetch(
 
 def _verify(path: Path, download: Download, published: str, record: Path, advice: str) -> None:
     """Compare a file with the published checksum, else with the recorded one; record it where there is none."""
-    found = file_hash(path)
+    digest = file_hash(path)
     with held(record.with_name(f".{record.name}.lock")):
         records = read_record(record)
         first = records.get(download.url, {}).get("sha256", "")
-        if published and found != published.lower():
-            raise InputError(f"{path}: SHA-256 {found} of {download.url}; expected {published} as published ({advice})")
-        if not published and first and found != first:
+        if published and digest != published.lower():
             raise InputError(
-                f"{path}: SHA-256 {found} of {download.url}; expected {first} as at its first download ({advice}; "
+                f"{path}: SHA-256 {digest} of {download.url}; expected {published} as published ({advice})"
+            )
+        if not published and first and digest != first:
+            raise InputError(
+                f"{path}: SHA-256 {digest} of {download.url}; expected {first} as at its first download ({advice}; "
                 f"where its source has a new version that you want, take its entry out of {record} and get it again)"
             )
-        if found != first:
-            records[download.url] = {"sha256": found, "size": path.stat().st_size, "date": date.today().isoformat()}
+        if digest != first:
+            records[download.url] = {"sha256": digest, "size": path.stat().st_size, "date": date.today().isoformat()}
             write_atomic(record, json.dumps(records, indent=1, sort_keys=True) + "\n")
 
 
@@ -179,8 +181,8 @@ def _receive(source: _Source, part: Path, size: int, progress: Callable[[int, in
 
 def _attempt(source: _Source, part: Path, size: int, progress: Callable[[int, int], None]) -> None:
     state = _state(part)
-    known = state.get("validator") or source.sha256  # without either, nobody would see what was glued together
-    have = _size(part) if known and state.get("version") == source.version else 0
+    checked = state.get("validator") or source.sha256  # without either, parts of two files would go unnoticed
+    have = _size(part) if checked and state.get("version") == source.version else 0
     if have and have == state.get("total"):
         return
     headers = {"Accept-Encoding": "identity"} | source.headers
@@ -235,8 +237,8 @@ def _agreed(response: Response, source: _Source, part: Path, have: int, state: d
     if code in (416, 206):
         span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
         total = int(span[3]) if span and span[3] != "*" else 0
-        here, there = state.get("validator", ""), _validator(response)
-        same_version = here == there or not here or not there
+        before, now = state.get("validator", ""), _validator(response)
+        same_version = before == now or not before or not now
         same_length = total == state.get("total", 0) or 0 in (total, state.get("total", 0))
         if code == 416 or not span or int(span[1]) != have or not have or not same_version or not same_length:
             _discard(part)
@@ -300,7 +302,7 @@ def _hub_source(url: str, wait: float) -> _Source:
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # somebody else may have imported it before
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # another module may have imported it before
     try:
         owner, repository, name = url.removeprefix("hf:").split("/", 2)
     except ValueError:
@@ -309,7 +311,7 @@ def _hub_source(url: str, wait: float) -> _Source:
     address = partial(hf_hub_url, f"{owner}/{repository}", name, repo_type="dataset", endpoint=endpoint)
     for attempt in range(ATTEMPTS):
         try:
-            found = get_hf_file_metadata(address())
+            metadata = get_hf_file_metadata(address())
             break
         except Exception as error:  # which, depends on the transport of the library's version
             status = getattr(getattr(error, "response", None), "status_code", 503)
@@ -317,10 +319,10 @@ def _hub_source(url: str, wait: float) -> _Source:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise InputError(f"{url}: {reason}; expected a file of a public data-set repository") from error
             time.sleep(min(wait * 2**attempt, _LONGEST_WAIT))
-    etag = (found.etag or "").lower()
+    etag = (metadata.etag or "").lower()
     return _Source(
-        url=address(revision=found.commit_hash or "main"),
-        version=f"{url} {etag or found.commit_hash}",
+        url=address(revision=metadata.commit_hash or "main"),
+        version=f"{url} {etag or metadata.commit_hash}",
         headers=build_hf_headers(library_name="iqasuite"),
         sha256=etag if re.fullmatch("[0-9a-f]{64}", etag) else "",
     )

@@ -290,10 +290,10 @@ def _extension(info: tarfile.TarInfo, stream: _Readable, archive: Path) -> dict[
     fields = _pax_fields(content)
     if any(name.startswith("GNU.sparse.") for name in fields):
         raise InputError(f"{archive}: a sparse file; expected plain files")
-    said: dict[str, str] = {name: fields[name] for name in ("path", "size") if name in fields}
-    if (said and info.type == tarfile.XGLTYPE) or not re.fullmatch(r"\d{1,18}", said.get("size", "0"), re.ASCII):
-        raise InputError(f"{archive}: a header that says {str(said)[:200]}; expected a path and a size of one entry")
-    return said
+    stated: dict[str, str] = {name: fields[name] for name in ("path", "size") if name in fields}
+    if (stated and info.type == tarfile.XGLTYPE) or not re.fullmatch(r"\d{1,18}", stated.get("size", "0"), re.ASCII):
+        raise InputError(f"{archive}: a header that says {str(stated)[:200]}; expected a path and a size of one entry")
+    return stated
 
 
 def _pax_fields(content: bytes) -> dict[str, str]:

@@ -21,8 +21,8 @@ SCORES = (
     *("dataset", "model", "protocol", "observer", "part", "n", "metric", "value", "low", "high", "seeds", "folds"),
 )
 VOTE_SCALE = (1, 5)
-# Rated images below which a person does not count in a mean over people: three votes are not to weigh as much as three
-# hundred. Their own scores stand beside their n; what compares people with each other is nan for them.
+# Rated images below which an observer does not count in a mean over observers: three votes are not to weigh as
+# much as three hundred. Their own scores stand beside their n; what compares observers with each other is nan for them.
 LEAST_IMAGES = 5
 PARTS = ("train", "val", "test")
 
@@ -116,7 +116,7 @@ def validate(frame: pd.DataFrame, kind: str, source: str = "") -> pd.DataFrame:
 
 
 def check_votes(votes: pd.DataFrame, where: str = "") -> None:
-    """Raises InputError where a vote lies outside the ACR scale 1–5 or somebody voted twice in one session."""
+    """Raises InputError where a vote lies outside the ACR scale 1–5 or an observer voted twice in one session."""
     low, high = VOTE_SCALE
     outside = np.flatnonzero(~votes["vote"].between(low, high))
     if len(outside):

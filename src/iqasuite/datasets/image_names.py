@@ -28,11 +28,11 @@ class Located:
     """What became of the names of a column.
 
     Attributes:
-        found: name -> path of the file below the folder.
+        files: name -> path of the file below the folder.
         absent: name -> where it stands and why no file was taken, for a message.
     """
 
-    found: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
 
@@ -74,11 +74,11 @@ def located(
     of_references = _candidates(references[references != ""], places, folder, table, None)
     named = {c.file: c.name for c in of_images if c.by_path}
     second = _chosen(of_references, named)
-    meant = {file: name if name in of_others else "the reference" for name, file in second.found.items()}
+    meant = {file: name if name in of_others else "the reference" for name, file in second.files.items()}
     first = _chosen(of_images, meant | named)
     taken: dict[str, str] = {}
     for candidate in of_images:
-        file = first.found.get(candidate.name)
+        file = first.files.get(candidate.name)
         if file in taken:
             raise InputError(
                 f"{table}, line {candidate.line}: {candidate.name!r} and {taken[file]!r} are the same file {file}; "
@@ -185,7 +185,7 @@ def _chosen(candidates: list[_Candidate], others: dict[str, str]) -> Located:
         name, file = candidate.name, candidate.file
         other = others.get(file, name)
         if file and (candidate.by_path or other == name):
-            result.found[name] = file
+            result.files[name] = file
             continue
         if file:
             why = f", {file} is {other!r}"

@@ -31,7 +31,7 @@ def audit(
         split: split frame.
         images: images frame, for contents and references.
         sources: content -> source photograph; None = not looked at.
-        pairs: images that show one picture, as `near_duplicates` finds them; None = pictures are not looked at.
+        pairs: images that show one scene, as `near_duplicates` finds them; None = pixels are not looked at.
 
     Returns:
         One row a leak, with one pair of images as its witness: fold, kind ("content", "reference", "source",
@@ -61,7 +61,7 @@ def audit(
 
 
 def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float = NEAR) -> pd.DataFrame:
-    """All pairs of images of different contents that show nearly the same picture.
+    """All pairs of images of different contents that show nearly the same pixels.
 
     Args:
         images: images frame, or its columns image and content.
@@ -92,7 +92,7 @@ def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float
 
 
 def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFrame:
-    """Pictures that two sets share: a network that was trained on one must not be tested on them in the other.
+    """Images that two sets share: a network that was trained on one must not be tested on them in the other.
 
     Returns:
         As `near_duplicates`; image_a and content_a are of the first set, image_b and content_b of the second.
@@ -101,20 +101,20 @@ def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFra
         InputError: a set without images, a file that cannot be read.
     """
     both = {"a": first, "b": second}
-    images = [own.images[["image"]].assign(set=name) for name, own in both.items()]
+    images = [dataset.images[["image"]].assign(set=name) for name, dataset in both.items()]
     named = pd.concat(images, ignore_index=True)
     named = named.assign(content=named["set"], image=named["set"] + "/" + named["image"])
-    paths = {f"{name}/{image}": path for name, own in both.items() for image, path in own.paths().items()}
+    paths = {f"{name}/{image}": path for name, dataset in both.items() for image, path in dataset.paths().items()}
     pairs = near_duplicates(named, paths, near)
-    for side, own in both.items():
+    for side, dataset in both.items():
         pairs[f"image_{side}"] = pairs[f"image_{side}"].str.split("/", n=1).str[-1]
-        contents = own.images.set_index("image")["content"]
+        contents = dataset.images.set_index("image")["content"]
         pairs[f"content_{side}"] = pairs[f"image_{side}"].map(contents)
     return pairs
 
 
 def joined_sources(sources: Mapping[str, str], pairs: pd.DataFrame) -> dict[str, str]:
-    """Sources in which contents that show one picture are one source, so that a split keeps them together.
+    """Sources in which contents that show one scene are one source, so that a split keeps them together.
 
     Args:
         sources: content -> source photograph.

@@ -55,12 +55,12 @@ def pairs_of(dataset: Dataset, size: tuple[int, int], root: Path | str | None = 
         raise InputError(f"{dataset.name}: no image has a reference; expected a set with full-reference pairs")
     reference_of, references = pd.factorize(images["reference"])
     _check_whole_files(dataset)
-    originals = [dataset.path(name) for name in references]
-    versions = [dataset.path(name) for name in images["image"]]
+    reference_paths = [dataset.path(name) for name in references]
+    paths = [dataset.path(name) for name in images["image"]]
     return ImagePairs(
         images=images,
-        references=open_cache(originals, size, root, dataset.fit),
-        distorted=open_cache(versions, size, root, dataset.fit, [originals[i] for i in reference_of]),
+        references=open_cache(reference_paths, size, root, dataset.fit),
+        distorted=open_cache(paths, size, root, dataset.fit, [reference_paths[i] for i in reference_of]),
         reference_of=reference_of,
     )
 

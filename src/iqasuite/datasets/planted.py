@@ -41,13 +41,13 @@ def planted_recall(paths: Sequence[Path], n: int = 30, seed: int = 0) -> pd.Data
     """How many altered copies of images are found beside all the images.
 
     Args:
-        paths: files of images that show different pictures.
+        paths: files of images that show different scenes.
         n: of so many of them, evenly chosen, each kind of copy is planted.
         seed: of where copies are cropped.
 
     Returns:
         One row a kind of copy: kind, n (planted), found (share that is a near-duplicate of its original), similarity
-        (median), false (pairs of a copy with another picture, near-duplicates of the original itself left out).
+        (median), false (pairs of a copy with another image, near-duplicates of the original itself left out).
 
     Raises:
         InputError: no images, a file that cannot be read.
@@ -74,9 +74,9 @@ def planted_recall(paths: Sequence[Path], n: int = 30, seed: int = 0) -> pd.Data
     twins = {*zip(alike["first"], alike["second"], strict=True), *zip(alike["second"], alike["first"], strict=True)}
     rows = []
     for number, (kind, original) in enumerate(planted):
-        own = pairs[pairs["copy"] == number].set_index("first")["similarity"]
-        others = [i for i in own.index[own >= NEAR] if i != original and (original, i) not in twins]
-        rows.append((kind, own.get(original, 0.0), len(others)))
+        similarities = pairs[pairs["copy"] == number].set_index("first")["similarity"]
+        others = [i for i in similarities.index[similarities >= NEAR] if i != original and (original, i) not in twins]
+        rows.append((kind, similarities.get(original, 0.0), len(others)))
     table = pd.DataFrame(rows, columns=["kind", "similarity", "false"])
     grouped = table.assign(found=table["similarity"] >= NEAR).groupby("kind", sort=False)
     result = grouped.agg(

@@ -1,7 +1,7 @@
 """Rating playlists: a CSV file per observer and session, `Image Name,Vote,Duration,Timestamp` or the first two columns.
 
 The form is that of the ViT-IQA individual-observer study: votes 1–5, durations in seconds, timestamps as MATLAB writes
-them (`24-Jan-2023 10:51:16`), one row per image in the order shown. `playlists/README.md` describes it for people.
+them (`24-Jan-2023 10:51:16`), one row per image in the order of voting. `playlists/README.md` describes it.
 Sessions that are still MATLAB files (.mat) are converted to it first.
 """
 
@@ -51,7 +51,7 @@ def read_playlist(
             unknown, a duration or timestamp cannot be read. The message names the file and the line.
     """
     path = Path(path)
-    known = None if known_images is None else {composed(name): name for name in known_images}
+    names = None if known_images is None else {composed(name): name for name in known_images}
     rows: list[tuple[str, int, int, str, int, float]] = []
     times: dict[int, str] = {}
     first_line: dict[str, int] = {}
@@ -60,15 +60,15 @@ def read_playlist(
         image, vote = fields[0].strip(), _vote(fields[1], path, line)
         if not image:
             raise InputError(f"{path}, line {line}: no image name; expected one")
-        if known is not None and image not in known:
-            raise InputError(f"{path}, line {line}: image {image!r} unknown; expected one of the set's {len(known)}")
+        if names is not None and image not in names:
+            raise InputError(f"{path}, line {line}: image {image!r} unknown; expected one of the set's {len(names)}")
         duration = _duration(fields[2], path, line) if len(fields) > 2 else math.nan
         if image in first_line:
             again.append(f"{image!r} in line {line}, first in line {first_line[image]}")
             continue
         first_line[image] = line
         times[line] = fields[3] if len(fields) > 2 else ""
-        name = image if known is None else known[image]
+        name = image if names is None else names[image]
         rows.append((observer or composed(path.stem), session, len(rows) + 1, name, vote, duration))
     if not rows:
         raise InputError(f"{path}, line 2: no votes; expected at least one row under the header")
@@ -86,7 +86,7 @@ def read_playlists(
 
     Args:
         folder: holds one folder per observer.
-        observers: whose to read; None = everybody's.
+        observers: whose to read; None = all.
         known_images: as in `read_playlist`.
 
     Returns:
@@ -173,8 +173,8 @@ def write_playlist(votes: pd.DataFrame, path: Path | str) -> Path:
     """
     votes = validate(votes, "votes", str(path)).sort_values("position", kind="stable")
     if len(votes.groupby(["observer", "session"])) != 1:
-        found = len(votes.groupby(["observer", "session"]))
-        raise InputError(f"{path}: votes of {found} sessions; expected those of one observer in one session")
+        n = len(votes.groupby(["observer", "session"]))
+        raise InputError(f"{path}: votes of {n} sessions; expected those of one observer in one session")
     long = bool(votes["duration"].notna().any() or votes["timestamp"].notna().any())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -202,7 +202,7 @@ def _sessions(folder: Path, observers: Iterable[str] | None) -> list[tuple[Path,
     for name in present if observers is None else map(composed, observers):
         if name not in present:
             raise InputError(f"{folder}: observer {name!r} unknown; expected one of {', '.join(present) or '(none)'}")
-        known: dict[int | str, str] = {}
+        files: dict[int | str, str] = {}
         for path in sorted(present[name].iterdir()):
             if is_left_behind(path.name):
                 continue
@@ -211,9 +211,9 @@ def _sessions(folder: Path, observers: Iterable[str] | None) -> list[tuple[Path,
                 continue
             match = re.fullmatch(re.escape(name) + r"_(\d+)(_\w+)?", composed(path.stem))
             session = int(match[1]) if match else f"name of a playlist; expected {name}_<session>.csv"
-            if session in known:
-                session = f"session {session} a second time (first {known[session]}); expected each once"
-            known.setdefault(session, path.name)
+            if session in files:
+                session = f"session {session} a second time (first {files[session]}); expected each once"
+            files.setdefault(session, path.name)
             sessions.append((path, name, session))
     if not sessions:
         matlab = any(path.suffix.lower() == ".mat" for path in passed_over)
@@ -230,9 +230,9 @@ def _conversions(source: Path, target: Path) -> dict[Path, Path]:
         return {source: target if target.suffix.lower() == ".csv" else target / f"{source.stem}.csv"}
     if not source.is_dir():
         raise InputError(f"{source}: no such file or folder; expected .mat files")
-    found = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() == ".mat"]
-    found = [path for path in found if (source / path).is_file() and not any(map(is_left_behind, path.parts))]
-    files = {source / path: target / path.with_suffix(".csv") for path in found}
+    paths = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() == ".mat"]
+    paths = [path for path in paths if (source / path).is_file() and not any(map(is_left_behind, path.parts))]
+    files = {source / path: target / path.with_suffix(".csv") for path in paths}
     if not files:
         raise InputError(f"{source}: no .mat files; expected rating sessions saved by MATLAB")
     if target.suffix.lower() == ".csv":

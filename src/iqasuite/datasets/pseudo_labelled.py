@@ -55,7 +55,7 @@ class PseudoLabelled(ImagePairs):
     Attributes:
         images: images frame: `content` is the photograph's name (split by it), `distortion` and `level` 1–5 how the
             crop was distorted, `mos` the pseudo-label (mean 0, deviation 1, higher = better), `mos_std` nan and
-            `n_votes` 0, as nobody voted. Names are of no files.
+            `n_votes` 0, as there are no votes. Names are of no files.
         metrics: what each metric gave, higher = better: one column a metric, rows as of `images`.
         references, distorted: uint8 crops (n, size, size, 3), read from disk as they are needed.
         reference_of: for each row of `images` the row of its crop in `references`.
@@ -151,19 +151,19 @@ def consensus(metrics: pd.DataFrame | np.ndarray, fitted_on: pd.DataFrame | np.n
         InputError: no rows, other columns, or values that are not finite.
     """
     values = np.asarray(metrics, dtype=float)
-    known = values if fitted_on is None else np.asarray(fitted_on, dtype=float)
-    if known.ndim != 2 or values.ndim != 2 or not known.size or known.shape[1] != values.shape[1]:
-        raise InputError(f"consensus: metrics {values.shape}, fitted on {known.shape}; expected (n, k), (m, k)")
-    if not (np.isfinite(values).all() and np.isfinite(known).all()):
+    fitted = values if fitted_on is None else np.asarray(fitted_on, dtype=float)
+    if fitted.ndim != 2 or values.ndim != 2 or not fitted.size or fitted.shape[1] != values.shape[1]:
+        raise InputError(f"consensus: metrics {values.shape}, fitted on {fitted.shape}; expected (n, k), (m, k)")
+    if not (np.isfinite(values).all() and np.isfinite(fitted).all()):
         raise InputError("consensus: metrics that are not finite; expected a number for every pair")
-    of_known = _mean_normal_score(known, known)
-    spread = of_known.std() or 1.0  # all pairs alike
-    return (_mean_normal_score(values, known) - of_known.mean()) / spread
+    of_fitted = _mean_normal_score(fitted, fitted)
+    spread = of_fitted.std() or 1.0  # all pairs alike
+    return (_mean_normal_score(values, fitted) - of_fitted.mean()) / spread
 
 
-def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Mean over columns of the normal quantile at each value's mid-rank among the known ones."""
-    n, ordered = len(known), np.sort(known, axis=0)
+def _mean_normal_score(values: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """Mean over columns of the normal quantile at each value's mid-rank among the fitted ones."""
+    n, ordered = len(fitted), np.sort(fitted, axis=0)
     scores = np.empty(values.shape)
     for k in range(values.shape[1]):
         rank = sum(np.searchsorted(ordered[:, k], values[:, k], side) for side in ("left", "right")) / 2
@@ -173,8 +173,8 @@ def _mean_normal_score(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _check(paths: list[Path], metrics: Mapping[str, Any], distortions: Sequence[str], size: int, places: int) -> None:
     if not paths or not metrics or not distortions:
-        found = f"{len(paths)} photographs, {len(metrics)} metrics, {len(distortions)} distortions"
-        raise InputError(f"pseudo-labels of {found}: expected one or more of each")
+        request = f"{len(paths)} photographs, {len(metrics)} metrics, {len(distortions)} distortions"
+        raise InputError(f"pseudo-labels of {request}: expected one or more of each")
     unknown = [name for name in distortions if name not in DISTORTIONS]
     if unknown:
         raise InputError(f"distortion {unknown[0]!r}: expected some of {', '.join(DISTORTIONS)}")
@@ -199,8 +199,8 @@ def _build(
     n = len(paths) * len(distortions) * places
     needed, free = n * (1 + N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
     if needed > free:
-        found = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
-        raise InputError(f"{path.parent}: {found}; expected room (IQASUITE_CACHE names another folder)")
+        room = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
+        raise InputError(f"{path.parent}: {room}; expected room (IQASUITE_CACHE names another folder)")
     _log.info("making %d pseudo-labelled pairs in %s", n * N_LEVELS, path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
     try:

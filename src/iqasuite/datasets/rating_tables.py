@@ -1,4 +1,4 @@
-"""Tables of ratings as people make them: votes in rows, a column of votes per observer, or scores."""
+"""The ratings of a table: votes in rows, a column of votes per observer, or scores."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ REPORT = (
 )
 FAULTS = ("observer", "session", "should_repeat", "shared", "n", "why")
 COPIES = ("observer_a", "session_a", "observer_b", "session_b", "n", "why")
-_CHANCE = 20  # votes; without times, two people may well agree on all of fewer
+_CHANCE = 20  # votes; without times, two observers may well agree on all of fewer
 
 
 def session_report(votes: pd.DataFrame) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def session_report(votes: pd.DataFrame) -> pd.DataFrame:
         observer; session; n votes; start and end, the first and last timestamp (NaT where there is none); minutes
         between them; median_duration in seconds (nan where unknown); share_1 … share_5 of the votes; longest_run of
         the same vote one after the other (<NA> where positions are unknown); n_elsewhere, how many of the images occur
-        in other sessions of the same person; repeats, the earlier session that this one repeats (<NA>: none): the one
+        in other sessions of the same observer; repeats, the earlier session that this one repeats (<NA>: none): the one
         it shares most images with, at least half of the smaller of both; share_repeated, that largest share (0…1).
     """
     sessions = _sessions(votes)
@@ -42,8 +42,8 @@ def session_report(votes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (observer, session), frame in sessions.items():
         others = {s: images[o, s] for o, s in sessions if o == observer and s != session}
-        own = images[observer, session]
-        earlier = {s: len(own & those) / min(len(own), len(those)) for s, those in others.items() if s < session}
+        rated = images[observer, session]
+        earlier = {s: len(rated & those) / min(len(rated), len(those)) for s, those in others.items() if s < session}
         repeated = max(earlier, key=lambda s: (earlier[s], -s), default=None)
         share = 0.0 if repeated is None else earlier[repeated]
         start, end = frame["timestamp"].min(), frame["timestamp"].max()
@@ -54,7 +54,7 @@ def session_report(votes: pd.DataFrame) -> pd.DataFrame:
                 frame["duration"].median(),
                 *(frame["vote"].to_numpy()[:, None] == np.arange(low, high + 1)).mean(0),
                 _longest_run(frame),
-                len(own.intersection(frozenset().union(*others.values()))),
+                len(rated.intersection(frozenset().union(*others.values()))),
                 repeated if share >= 0.5 else pd.NA,
                 share,
             )
@@ -69,7 +69,7 @@ def faulty_runs(votes: pd.DataFrame, expected: Mapping[int, int] | None = None) 
 
     Args:
         votes: votes frame.
-        expected: session -> the earlier session that it repeats, for everybody. None = what most of the other
+        expected: session -> the earlier session that it repeats, for all observers. None = what most of the other
             observers with that session do, where there are at least two others.
 
     Returns:
@@ -89,9 +89,11 @@ def faulty_runs(votes: pd.DataFrame, expected: Mapping[int, int] | None = None) 
             continue
         model = images.get((row.observer, wanted), frozenset())
         shared = len(images[row.observer, row.session] & model)
-        found = f"only {shared} of its {row.n} images are in it" if model else "there is no such session"
+        problem = f"only {shared} of its {row.n} images are in it" if model else "there is no such session"
         instead = "" if pd.isna(row.repeats) else f"; it repeats session {row.repeats} instead"
-        why = f"{row.observer}, session {row.session} should repeat session {wanted} ({reason}), but {found}{instead}."
+        why = (
+            f"{row.observer}, session {row.session} should repeat session {wanted} ({reason}), but {problem}{instead}."
+        )
         rows.append((row.observer, row.session, wanted, shared, row.n, why))
     return pd.DataFrame(rows, columns=list(FAULTS))
 
@@ -169,10 +171,10 @@ def _longest_run(frame: pd.DataFrame) -> int | NAType:
 
 def _usual(repeats: list[Any]) -> tuple[int | None, str]:
     """What more than half of at least two observers do with a session, and how to say so."""
-    found = Counter(int(session) for session in repeats if not pd.isna(session)).most_common(1)
-    if len(repeats) < 2 or not found or 2 * found[0][1] <= len(repeats):
+    usual = Counter(int(session) for session in repeats if not pd.isna(session)).most_common(1)
+    if len(repeats) < 2 or not usual or 2 * usual[0][1] <= len(repeats):
         return None, ""
-    return found[0][0], f"as with {found[0][1]} of the {len(repeats)} other observers"
+    return usual[0][0], f"as with {usual[0][1]} of the {len(repeats)} other observers"
 
 
 def _number(value: float, form: str) -> str:

@@ -1,4 +1,4 @@
-"""Simulated observers: people made by a formula, so that every method can be checked against the truth.
+"""Simulated observers: made by a formula, so that every method can be checked against the truth.
 
 The model is that of ITU-T P.910 (subject bias and subject inconsistency; Z. Li et al., "A simple model for subject
 behavior in subjective experiments", 2020) with a taste added. Of an image of quality q in [1, 5] and distortion d,
@@ -23,12 +23,12 @@ from iqasuite.datasets.frames import VOTE_SCALE
 
 @dataclass(frozen=True)
 class Observer:
-    """Who a simulated person is.
+    """A simulated observer.
 
     Attributes:
         name: as in the `observer` column.
         bias: votes above (+) or below (−) the true quality on average.
-        inconsistency: standard deviation of the vote around what the person expects, in votes.
+        inconsistency: standard deviation of the vote around the expected one, in votes.
         taste: distortion -> votes more (+, forgiving) or less (−, hating) at the worst quality; 0 where not named.
         description: the same in words.
     """
@@ -65,7 +65,7 @@ def expected_vote(observer: Observer, quality: np.ndarray, distortion: np.ndarra
     """What the observer would say without noise, clipping and rounding; may leave [1, 5].
 
     Args:
-        observer: the person.
+        observer: who votes.
         quality: true quality in [1, 5], shape (n,).
         distortion: its name for each image, shape (n,).
 

@@ -287,8 +287,8 @@ def _by_source(
     source = images["content"].map(lambda content: (sources or {}).get(content, content))
     names, group_of_image = np.unique(source.to_numpy(str), return_inverse=True)
     mos = images["mos"].to_numpy()
-    known = mos[np.isfinite(mos)]
-    standard = np.nan_to_num((mos - known.mean()) / (known.std() or 1.0)) if len(known) else np.zeros(len(mos))
+    finite = mos[np.isfinite(mos)]
+    standard = np.nan_to_num((mos - finite.mean()) / (finite.std() or 1.0)) if len(finite) else np.zeros(len(mos))
     size = np.bincount(group_of_image).astype(float)
     return images, names, group_of_image, size, np.bincount(group_of_image, weights=standard)
 

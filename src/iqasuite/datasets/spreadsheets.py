@@ -1,4 +1,4 @@
-"""CSV files as spreadsheets and people save them: encoding, separator, rows with the numbers of their lines, times."""
+"""CSV files as spreadsheets and hands save them: encoding, separator, rows with the numbers of their lines, times."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _refuse_formula(field: str, path: Path, line: int, column: str = "") -> None
 
 def _separator(text: str) -> str:
     widths = {mark: [len(row) for row in _beginning(text, mark)] or [0] for mark in _SEPARATORS}
-    even = [mark for mark, found in widths.items() if found[0] > 1 and len(set(found)) == 1]
+    even = [mark for mark, counts in widths.items() if counts[0] > 1 and len(set(counts)) == 1]
     return even[0] if even else max(reversed(_SEPARATORS), key=lambda mark: widths[mark][0])
 
 
@@ -144,15 +144,15 @@ def _text(path: Path, what: str) -> str:
         if wide:
             raise InputError(f"{path}: UTF-16 that is damaged; expected the file saved as CSV UTF-8") from error
         line = content[: error.start].count(b"\n") + 1
-        found = f"0x{content[error.start]:02x}"
-        raise InputError(f"{path}, line {line}: byte {found} is not UTF-8; expected the file saved as UTF-8") from error
+        byte = f"0x{content[error.start]:02x}"
+        raise InputError(f"{path}, line {line}: byte {byte} is not UTF-8; expected the file saved as UTF-8") from error
     if "\0" in text:
         raise InputError(f"{path}: bytes of value 0 in it; expected text, the file saved as CSV UTF-8")
     return text
 
 
 def read_times(cells: pd.Series, column: str, path: Path | str) -> list[datetime]:
-    """Times as people and programs write them: ISO 8601, MATLAB's, days first or months first, 12 hours, epoch.
+    """Times in the forms in which they are written: ISO 8601, MATLAB's, days first or months first, 12 hours, epoch.
 
     Offsets from UTC are left off: the time is that of the place. Where days and months are numbers (03/04/2023), a
     number above 12 somewhere in the column says which comes first; points (3.4.2023) say that days do.

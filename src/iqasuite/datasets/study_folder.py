@@ -70,9 +70,9 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
     table = _of_images(table, scores.index)
     _check_the_same(table)
     images, references = _located(table, folder, missing)
-    files = images.found
+    files = images.files
     table = _of_images(table, files)
-    frame = _images(table, files, references.found).join(scores, on="name")
+    frame = _images(table, files, references.files).join(scores, on="name")
     frame = validate(frame[list(IMAGES)], "images", str(table.path))
     votes = votes[votes["image"].isin(files)]
     return Dataset(
@@ -93,7 +93,7 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
 def _name_of(folder: Path) -> str:
     """Of its folder and the one above; the end tells it from all other folders, whatever these are called."""
     whole = folder.resolve()
-    above = "" if whole.parent == Path.home() else whole.parent.name  # who somebody is is nobody's business
+    above = "" if whole.parent == Path.home() else whole.parent.name  # names of users are private
     safe = (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".-") for name in (above, whole.name))
     readable = "_".join(name for name in safe if name)
     name = f"{readable or 'own'}-{hashlib.sha256(os.fsencode(whole.as_posix())).hexdigest()[:6]}"
@@ -186,9 +186,9 @@ def _located(table: RatingTable, folder: Path, missing: str) -> tuple[Located, L
     images, references = located(rows["image"], names, _files(folder), folder, table.path)
     for what, files in (("images", images), ("references", references)):
         n = len(files.absent)
-        about = f"{table.path}: {n} of {n + len(files.found)} {what}"
+        about = f"{table.path}: {n} of {n + len(files.files)} {what}"
         check_absent(list(files.absent.values()), about, missing, f"all in {folder} or below")
-        if not images.found:
+        if not images.files:
             raise InputError(f"{table.path}: all {n} images absent; expected them in {folder} or below")
     return images, references
 

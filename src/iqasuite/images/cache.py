@@ -58,7 +58,7 @@ def open_cache(
     size: tuple[int, int],
     root: Path | str | None = None,
     fit: str = "crop",
-    versions_of: Sequence[Path | str] | None = None,
+    references: Sequence[Path | str] | None = None,
 ) -> ImageCache:
     """The cache of these files at this size, built first where it is absent or damaged.
 
@@ -69,7 +69,7 @@ def open_cache(
         size: (height, width) in pixels.
         root: folder of caches; None = `images` in the cache folder.
         fit: what is done with images of another aspect, as of `loading.resized`.
-        versions_of: for each file the reference of which it is a version, so that both show the same part of the scene.
+        references: for each file that of its image, so that both show the same part of the scene; None = no references.
 
     Raises:
         InputError: no files, a size below 1, a file that is missing or no image, too little disk space. Nothing
@@ -80,7 +80,7 @@ def open_cache(
     height, width = size
     if not files or height < 1 or width < 1:
         raise InputError(f"cache of {len(files)} images at size {size}: expected one or more, at 1×1 or larger")
-    shapes = _shapes(files if versions_of is None else [Path(path) for path in versions_of], fit)
+    shapes = _shapes(files if references is None else [Path(path) for path in references], fit)
     hashes = _file_hashes(files, root / "hashes.json")
     described = [shown_as(name, shape, size, fit) for name, shape in zip(hashes, shapes, strict=True)]
     key = hashlib.sha256(json.dumps([_LAYOUT, height, width, described]).encode()).hexdigest()[:32]
@@ -117,7 +117,7 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
         index = json.loads(index_path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         index = {}
-    known, hashes = len(index), []
+    n_before, hashes = len(index), []
     for path in paths:
         try:
             status = path.stat()
@@ -127,7 +127,7 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
         if entry not in index:
             index[entry] = file_hash(path)
         hashes.append(index[entry])
-    if len(index) != known:
+    if len(index) != n_before:
         try:
             write_atomic(index_path, json.dumps(index))
         except InputError as error:  # what is cached can still be read

@@ -47,12 +47,12 @@ class DecoderWarnings:
     def _change(self) -> None:
         self._before = warnings.catch_warnings()
         self._before.__enter__()
-        shown = warnings.showwarning
+        show = warnings.showwarning
 
         def keep(message: Warning | str, *details: Any, **more: Any) -> None:
             messages = getattr(self._here, "messages", None)
             if messages is None:
-                shown(message, *details, **more)
+                show(message, *details, **more)
             else:
                 messages[" ".join(str(message).split())] = True
 

@@ -1,7 +1,7 @@
 """An endless stream of photographs encoded at a low resolution and shown large: what blur and coding look like.
 
-Streamed and downloaded pictures are encoded at some size and quality and shown at another. Both are known where we
-encode ourselves, so a network can learn to see them from pixels alone, on photographs that nobody rated, before it is
+Streamed and downloaded images are encoded at some size and quality and shown at another. Both are known where we
+encode ourselves, so a network can learn to see them from pixels alone, on photographs without ratings, before it is
 given the few votes of a study. The counterpart of `stream.JPEGStream` for sets such as `tta_h265_lab`.
 """
 
@@ -72,11 +72,11 @@ class EncodingStream:
         """
         generators = [np.random.default_rng([self.seed, step, i]) for i in range(n)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of the interpreter's lock
-            made = list(pool.map(self._sample, generators))
-        patches = torch.from_numpy(np.stack([shown for shown, _ in made]))
+            samples = list(pool.map(self._sample, generators))
+        patches = torch.from_numpy(np.stack([pixels for pixels, _ in samples]))
         p = self.patch
         patches = patches.unfold(1, p, p).unfold(2, p, p).flatten(1, 2)  # (n, 4, 3, p, p)
-        return patches.contiguous(), torch.tensor([targets for _, targets in made], dtype=torch.float32)
+        return patches.contiguous(), torch.tensor([targets for _, targets in samples], dtype=torch.float32)
 
     def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float]]:
         factor, part, coded_side = self._part(rng)
@@ -84,9 +84,9 @@ class EncodingStream:
         decoded = self._coded(small, rng)
         error = np.asarray(decoded, np.float32) - np.asarray(small, np.float32)
         psnr = 10 * math.log10(255**2 / max(float((error**2).mean()), _ROUGHEST_MSE))
-        shown = 2 * self.patch / factor  # in encoded pixels
-        left, top = rng.uniform(_EDGE / 2, coded_side - shown - _EDGE / 2, size=2)
-        box = (left, top, left + shown, top + shown)
+        visible = 2 * self.patch / factor  # in encoded pixels
+        left, top = rng.uniform(_EDGE / 2, coded_side - visible - _EDGE / 2, size=2)
+        box = (left, top, left + visible, top + visible)
         upscaled = decoded.resize((2 * self.patch, 2 * self.patch), Image.Resampling.BICUBIC, box=box)
         return np.asarray(upscaled), (math.log(factor), psnr)
 

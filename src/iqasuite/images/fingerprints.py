@@ -1,6 +1,6 @@
-"""Which files show the same picture: a perceptual fingerprint, and all pairs of files that have nearly the same one.
+"""Which files show the same scene: a perceptual fingerprint, and all pairs of files that have nearly the same one.
 
-The fingerprint is real-valued: luminance at 64×64, divided by its local contrast, averaged to 16×16. Two pictures are
+The fingerprint is real-valued: luminance at 64×64, divided by its local contrast, averaged to 16×16. Two images are
 compared by the correlation of their fingerprints, one whole, the other whole, mirrored or slightly cropped. Local
 normalisation leaves the drawing and takes the light away, so two blue skies are not alike, while a recompressed,
 resized, brightened or slightly cropped copy stays so. On 689 photographs of three sets, all copies cropped by a
@@ -31,7 +31,7 @@ _WHOLE = (0.0, 0.0, 1.0)
 
 
 def thumbnails(paths: Sequence[Path | str], root: Path | str | None = None) -> np.ndarray:
-    """Gray 64×64 pictures of image files, uint8 (N, 64, 64), whatever their shape; decoded once, then kept.
+    """Gray 64×64 images of image files, uint8 (N, 64, 64), whatever their shape; decoded once, then kept.
 
     Args:
         paths: image files.
@@ -48,27 +48,27 @@ def thumbnails(paths: Sequence[Path | str], root: Path | str | None = None) -> n
     return gray
 
 
-def near_pairs(pictures: np.ndarray, groups: Sequence[Any] | None = None, near: float = NEAR) -> pd.DataFrame:
-    """All pairs of pictures that are (nearly) the same.
+def near_pairs(thumbs: np.ndarray, groups: Sequence[Any] | None = None, near: float = NEAR) -> pd.DataFrame:
+    """All pairs of images that are (nearly) the same.
 
     Args:
-        pictures: uint8 (N, 64, 64), as `thumbnails` makes them.
+        thumbs: uint8 (N, 64, 64), as `thumbnails` makes them.
         groups: pairs of one group are left out, length N; None = every pair counts.
         near: least similarity.
 
     Returns:
         One row a pair: first, second (indices, first < second), similarity (correlation, at most 1), the most similar
-        first. A picture without any drawing (one colour) is like no other.
+        first. An image without any drawing (one colour) is like no other.
     """
-    code = np.arange(len(pictures)) if groups is None else np.unique(np.asarray(groups, str), return_inverse=True)[1]
-    drawing = _local_contrast(pictures)
+    code = np.arange(len(thumbs)) if groups is None else np.unique(np.asarray(groups, str), return_inverse=True)[1]
+    drawing = _local_contrast(thumbs)
     whole = _fingerprint(drawing, _WHOLE)
     axes = _main_axes(whole)
     others = ((drawing, crop) for crop in _crops())
-    found = np.empty((0, 3))
+    rows = np.empty((0, 3))
     for other, crop in (*others, (drawing[:, :, ::-1], _WHOLE)):
-        found = _most_alike([found, *_above(whole, _fingerprint(other, crop), axes, code, near)], len(pictures))
-    pairs = pd.DataFrame(found, columns=["first", "second", "similarity"])
+        rows = _most_alike([rows, *_above(whole, _fingerprint(other, crop), axes, code, near)], len(thumbs))
+    pairs = pd.DataFrame(rows, columns=["first", "second", "similarity"])
     pairs = pairs.astype({"first": int, "second": int, "similarity": float})
     return pairs.sort_values(["similarity", "first", "second"], ascending=[False, True, True], ignore_index=True)
 
@@ -80,12 +80,12 @@ def _crops() -> list[tuple[float, float, float]]:
     return [_WHOLE, *smaller]
 
 
-def _local_contrast(pictures: np.ndarray) -> np.ndarray:
+def _local_contrast(thumbs: np.ndarray) -> np.ndarray:
     """(value − local mean) / local standard deviation, float16 (N, 64, 64)."""
-    result = np.empty(pictures.shape, np.float16)
+    result = np.empty(thumbs.shape, np.float16)
     spread = (0, _SPREAD, _SPREAD)
-    for start in range(0, len(pictures), _BLOCK):
-        part = pictures[start : start + _BLOCK].astype(np.float32)
+    for start in range(0, len(thumbs), _BLOCK):
+        part = thumbs[start : start + _BLOCK].astype(np.float32)
         part -= gaussian_filter(part, spread, mode="nearest")
         part /= np.sqrt(gaussian_filter(part * part, spread, mode="nearest")) + _NOISE
         result[start : start + _BLOCK] = part
@@ -99,7 +99,7 @@ def _fingerprint(drawing: np.ndarray, crop: tuple[float, float, float]) -> np.nd
     prints = np.empty((len(drawing), _CELLS * _CELLS), np.float32)
     for start in range(0, len(drawing), _BLOCK):
         part = drawing[start : start + _BLOCK].astype(np.float32)
-        rows = (part.reshape(-1, _SIZE) @ across.T).reshape(len(part), _SIZE, _CELLS)  # one product, not one a picture
+        rows = (part.reshape(-1, _SIZE) @ across.T).reshape(len(part), _SIZE, _CELLS)  # one product, not one an image
         cells = rows.transpose(0, 2, 1).reshape(-1, _SIZE) @ down.T
         prints[start : start + _BLOCK] = cells.reshape(len(part), -1)
     prints -= prints.mean(1, keepdims=True)
@@ -136,7 +136,7 @@ def _shortened(prints: np.ndarray, axes: np.ndarray) -> np.ndarray:
 def _above(a: np.ndarray, b: np.ndarray, axes: np.ndarray, code: np.ndarray, near: float) -> list[np.ndarray]:
     """Rows (first, second, similarity) of pairs of different groups whose fingerprints are alike, block by block."""
     short_a, short_b = _shortened(a, axes), _shortened(b, axes).T
-    found = []
+    rows = []
     for start in range(0, len(a), _BLOCK):
         i, j = np.nonzero(short_a[start : start + _BLOCK] @ short_b >= near - 1e-5)
         i += start
@@ -147,18 +147,18 @@ def _above(a: np.ndarray, b: np.ndarray, axes: np.ndarray, code: np.ndarray, nea
             alike = np.einsum("nk,nk->n", a[first], b[second])
             enough = alike >= near
             ends = np.sort(np.stack([first[enough], second[enough]]), axis=0)
-            found.append(np.column_stack([*ends, np.minimum(alike[enough], 1)]))
-    return found
+            rows.append(np.column_stack([*ends, np.minimum(alike[enough], 1)]))
+    return rows
 
 
-def _most_alike(found: list[np.ndarray], n: int) -> np.ndarray:
-    """Rows (first, second, similarity) of each pair of `n` pictures once, with its largest similarity.
+def _most_alike(blocks: list[np.ndarray], n: int) -> np.ndarray:
+    """Rows (first, second, similarity) of each pair of `n` images once, with its largest similarity.
 
-    Done crop by crop: a set of many versions of few photographs would fill the memory with the same pairs.
+    Done crop by crop: a set of many distorted images of few photographs would fill the memory with the same pairs.
     """
-    rows = np.concatenate(found)
+    rows = np.concatenate(blocks)
     pair = rows[:, 0] * n + rows[:, 1]
-    order = np.argsort(pair, kind="stable")  # those found before are in order
+    order = np.argsort(pair, kind="stable")  # those of crops before are in order
     starts = np.flatnonzero(np.diff(pair[order], prepend=-1))
     kept = rows[order[starts]]
     if len(kept):

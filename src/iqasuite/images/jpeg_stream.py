@@ -108,8 +108,8 @@ def decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:
         for path in paths:
             image = read_image(path)
             if min(image.shape[:2]) < crop:
-                found = f"{image.shape[1]}×{image.shape[0]}"
-                raise InputError(f"{path}: {found} pixels; expected {crop} or more on each side")
+                size = f"{image.shape[1]}×{image.shape[0]}"
+                raise InputError(f"{path}: {size} pixels; expected {crop} or more on each side")
             file.write(image.data)
             shapes.append(image.shape)
         file.flush()

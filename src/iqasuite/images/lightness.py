@@ -1,4 +1,4 @@
-"""Lighter and darker versions of images: L of CIE Lab scaled, a and b as they are, on the device the images are on."""
+"""Images made lighter and darker: L of CIE Lab scaled, a and b as they are, on the device the images are on."""
 
 from __future__ import annotations
 

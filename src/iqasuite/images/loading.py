@@ -70,8 +70,8 @@ def read_image(path: Path | str, max_pixels: float = 200e6) -> np.ndarray:
     a warning in the log, where the decoders' own warnings go, too. Colour profiles are not applied.
 
     Of unsigned integers of 12, 16 or 32 bits the upper 8 are kept. An image that leaves the upper 4 unused is refused:
-    every viewer shows it black, and it may hold 8 to 12 bits that nobody scaled. Where the upper 2 are unused, as by 14
-    bits, a warning is in the log. A TIFF in which white is zero is inverted, as it is shown. Signed integers have no
+    every viewer shows it black, and it may hold 8 to 12 bits that were not scaled. Where the upper 2 are unused, as by
+    14 bits, a warning is in the log. A TIFF in which white is zero is inverted, as it is shown. Signed integers have no
     range on which readers agree: those of 16 or 32 bits are taken as they are where all lie in 0…255, and refused
     otherwise, as are all signed 8-bit and all floating-point values. Raw files of cameras are refused, and every TIFF
     whose first image is the thumbnail of another.
@@ -138,7 +138,7 @@ def resized(
         size: (height, width) in pixels.
         fit: "crop" scales the image to cover `size` and keeps its centre; "letterbox" scales it to lie within and fills
             the rest with mid-gray (128); "stretch" squeezes it. No matter where the aspects are the same (`fitted`).
-        shape: (height, width) of the image of which this is a version, such as the reference: cropped or letterboxed
+        shape: (height, width) of the image's reference: cropped or letterboxed
             are the same shares of both. None = its own.
 
     Returns:
@@ -289,8 +289,8 @@ def _upper_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
     values = np.asarray(image)
     if 2 in tiff.several(tags.get(tiff.SAMPLE_FORMAT, 1)):
         if values.min() < 0 or values.max() > 255:
-            found = f"signed {bits}-bit values {values.min()}…{values.max()}"
-            raise InputError(f"{path}: {found}, whose range is not known; expected unsigned ones of 8 or 16 bits")
+            kind = f"signed {bits}-bit values {values.min()}…{values.max()}"
+            raise InputError(f"{path}: {kind}, whose range is not known; expected unsigned ones of 8 or 16 bits")
         gray = values.astype(np.uint8)
     else:
         values = values.view(np.uint32) if bits == 32 else values
@@ -304,7 +304,7 @@ def _upper_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
 
 
 def _check_largest(largest: int, bits: int, path: Path) -> None:
-    """Refuse what would be black, and say what is dark, as cameras' 8 to 14 bits are that nobody scaled."""
+    """Refuse what would be black, and say what is dark, as cameras' 8 to 14 bits are that were not scaled."""
     used = f"{bits}-bit values up to {largest}, as {largest.bit_length()} bits that were not scaled"
     if largest < _BLACK << bits - 8:
         raise InputError(f"{path}: {used}, or black; expected values up to {2**bits - 1}")

@@ -152,11 +152,11 @@ def _starts(side: int, patch: int, overlap: float) -> np.ndarray:
 
 
 def _spiral(cells: np.ndarray) -> np.ndarray:
-    found = []
+    rings = []
     while cells.size:
-        found.append(cells[0])
+        rings.append(cells[0])
         cells = np.rot90(cells[1:])  # the column on the right becomes the next upper row
-    return np.concatenate(found)
+    return np.concatenate(rings)
 
 
 def _hilbert(side: int) -> tuple[np.ndarray, np.ndarray]:

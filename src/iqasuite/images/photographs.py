@@ -60,16 +60,16 @@ def photographs(name: str | Path, names: Collection[str] | None = None) -> list[
         InputError: no such folder, no images in it, unknown names.
     """
     if name == "demo":
-        found = {key: photograph(key) for key in PHOTOGRAPHS}
+        paths = {key: photograph(key) for key in PHOTOGRAPHS}
     else:
         folder = data_root() / name if (data_root() / name).is_dir() or name == "kodak24" else Path(name)
         if not folder.is_dir():
             raise InputError(f"photographs {str(name)!r}: {folder} is no folder; expected demo, kodak24 or a folder")
-        found = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in endings.IMAGES}
-    unknown = sorted(set(names or ()) - set(found))
+        paths = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in endings.IMAGES}
+    unknown = sorted(set(names or ()) - set(paths))
     if unknown:
-        raise InputError(f"photographs {str(name)!r}: {unknown[0]!r} unknown; expected some of {', '.join(found)}")
-    chosen = [path for key, path in found.items() if names is None or key in names]
+        raise InputError(f"photographs {str(name)!r}: {unknown[0]!r} unknown; expected some of {', '.join(paths)}")
+    chosen = [path for key, path in paths.items() if names is None or key in names]
     if not chosen:
         raise InputError(f"photographs {str(name)!r}: none; expected images ({', '.join(endings.IMAGES)})")
     return chosen

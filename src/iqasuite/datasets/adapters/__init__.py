@@ -10,9 +10,9 @@ from iqasuite.errors import InputError
 
 NAMES = (
     "demo",
-    *("tta_h265_lab", "tta_h265_crowd", "aio_playlists", "aio_semi_real", "aio_study"),  # single people's votes
+    *("tta_h265_lab", "tta_h265_crowd", "aio_playlists", "aio_semi_real", "aio_study"),  # single observers' votes
     *("live_challenge", "koniq10k", "spaq", "cid2013"),  # authentic distortions
-    *("live", "csiq", "tid2008", "tid2013", "kadid10k", "pipal", "pieapp"),  # references and their versions
+    *("live", "csiq", "tid2008", "tid2013", "kadid10k", "pipal", "pieapp"),  # references and their distorted images
     "kodak24",  # references alone
 )
 

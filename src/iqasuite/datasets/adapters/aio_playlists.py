@@ -46,8 +46,8 @@ def load(root: Path | str, missing: str = "error") -> Dataset:
     """
     root = Path(root)
     sessions = read_playlists(root / "Obs_iterative")
-    people = sorted(set(sessions["observer"]) - {FAULTY})
-    held_out = [read_playlist(root / "Test" / f"{name}.csv", name, DSX) for name in people]
+    observers = sorted(set(sessions["observer"]) - {FAULTY})
+    held_out = [read_playlist(root / "Test" / f"{name}.csv", name, DSX) for name in observers]
     set_aside = sessions[sessions["observer"] == FAULTY].reset_index(drop=True)
     votes = pd.concat([sessions[sessions["observer"] != FAULTY], *held_out], ignore_index=True)
     images = mean_votes(first_votes(votes))

@@ -55,8 +55,8 @@ def load(root: Path, missing: str = "error") -> Dataset:
     if "set" in table:
         official = pd.DataFrame({"name": table["name"], "part": table["set"].map(_PARTS)})
         if official["part"].isna().any():
-            found = table["set"][official["part"].isna()].iloc[0]
-            raise InputError(f"{files.root}, column set: {found!r}; expected training, validation or test")
+            part = table["set"][official["part"].isna()].iloc[0]
+            raise InputError(f"{files.root}, column set: {part!r}; expected training, validation or test")
     columns = {"name": table["name"], "content": table["content"], "score": table["score"], "distortion": "authentic"}
     # SD is in ACR steps (of c_total − 1 degrees of freedom), the MOS is not.
     frame = pd.DataFrame(columns | {"std": table["SD"] * ACR_STEP, "n_votes": table["c_total"]})

@@ -2,7 +2,7 @@
 
 Sheikh, Sabir, Bovik, "A Statistical Evaluation of Recent Full Reference Image Quality Assessment Algorithms", IEEE
 Trans. Image Processing 15(11), 2006. jp2k/img2.bmp, refimgs/womanhat.bmp; `refnames_all.mat` and `dmos_realigned.mat`
-(else `dmos.mat`) have 982 entries, of which `orgs` marks 203 undistorted copies. DMOS may lie outside 0–100.
+(else `dmos.mat`) have 982 entries, of which `orgs` marks 203 undistorted images. DMOS may lie outside 0–100.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def load(root: Path, missing: str = "error") -> Dataset:
 def _scores(files: Files) -> pd.DataFrame:
     if files.find("dmos_realigned.mat"):
         path = files.need("dmos_realigned.mat")
-        found = read_mat(path, ["dmos_new", "dmos_std", "orgs"])
-        score, std, undistorted = found["dmos_new"], found["dmos_std"], found["orgs"]
+        variables = read_mat(path, ["dmos_new", "dmos_std", "orgs"])
+        score, std, undistorted = variables["dmos_new"], variables["dmos_std"], variables["orgs"]
     else:
         path = files.need("dmos.mat", "dmos_realigned.mat")
-        found = read_mat(path, ["dmos", "orgs"])
-        score, std, undistorted = found["dmos"], np.full(np.shape(found["dmos"]), np.nan), found["orgs"]
+        variables = read_mat(path, ["dmos", "orgs"])
+        score, std, undistorted = variables["dmos"], np.full(np.shape(variables["dmos"]), np.nan), variables["orgs"]
     references = read_mat(files.need("refnames_all.mat"), ["refnames_all"])["refnames_all"]
     names = [f"{folder}/img{i}.bmp" for folder, n in FOLDERS.items() for i in range(1, n + 1)]
     lengths = [np.size(score), np.size(std), np.size(undistorted), len(references)]

@@ -61,10 +61,10 @@ def _notice(root: Path) -> str:
 
 
 def _scores(files: Files) -> pd.DataFrame:
-    found = {}
+    columns = {}
     for column, name in (("name", "AllImages_release"), ("score", "AllMOS_release"), ("std", "AllStdDev_release")):
-        found[column] = np.ravel(read_mat(files.need(f"{name}.mat"), [name])[name])
-    lengths = {column: len(values) for column, values in found.items()}
+        columns[column] = np.ravel(read_mat(files.need(f"{name}.mat"), [name])[name])
+    lengths = {column: len(values) for column, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{files.root}: entries of the .mat files: {lengths}; expected as many of each")
-    return pd.DataFrame(found)
+    return pd.DataFrame(columns)

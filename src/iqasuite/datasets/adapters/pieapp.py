@@ -106,7 +106,7 @@ def _labels(files: Files, ending: str) -> list[tuple[str, Path]]:
 def _pairs(files: Files) -> pd.DataFrame:
     """All pairs by official names. Columns: 1 reference, 2 image A, 3 image B, 4 preference for A as counted.
 
-    In train and val some pairs were not shown to people; column 5 has the preference estimated from all that were.
+    In train and val observers did not see some pairs; column 5 has the preference estimated from all that were.
     """
     tables = []
     for part, path in _labels(files, _LABELS):

@@ -81,16 +81,16 @@ def _votes(path: Path) -> pd.DataFrame:
             raw = pd.read_sql("SELECT * FROM ratings WHERE rating_type = 'acr'", database)
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
         raise InputError(f"{path}: not a database with a table `ratings` ({error})") from error
-    found = raw["stimuli_file"].astype(str).str.extract(r"([^\\/]+)_(tl|tr|bl|br)\.png$")
-    if found[0].isna().any():
-        name = raw.loc[found[0].isna(), "stimuli_file"].iloc[0]
+    parts = raw["stimuli_file"].astype(str).str.extract(r"([^\\/]+)_(tl|tr|bl|br)\.png$")
+    if parts[0].isna().any():
+        name = raw.loc[parts[0].isna(), "stimuli_file"].iloc[0]
         raise InputError(f"{path}, column stimuli_file: {name!r}; expected <image>_tl.png, …_tr, …_bl or …_br")
     times = raw["timestamp"].astype(str).str.replace(r" (\d+)$", r".\1", regex=True)
     votes = pd.DataFrame(
         {
             "observer": "crowd" + raw["user_ID"].astype(str),
-            "stem": found[0],
-            "quadrant": found[1],
+            "stem": parts[0],
+            "quadrant": parts[1],
             "vote": pd.to_numeric(raw["rating"], errors="coerce"),
             "timestamp": pd.to_datetime(times, errors="coerce", format="%Y-%m-%d %H:%M:%S.%f"),
         }

@@ -129,7 +129,7 @@ def _images(table: pd.DataFrame, files: dict[str, Path], references: dict[str, P
 def _votes(table: pd.DataFrame, log_path: Path) -> pd.DataFrame:
     """Votes by stem; position, timestamp and duration from the raw log where it agrees with every vote.
 
-    It does for all 21 people (user_ID n is column `user<n>`; of the two images that somebody rated twice, the first
+    It does for all 21 observers (user_ID n is column `user<n>`; of the two images that one rated twice, the first
     rating counts, while the published means count both). The log has only the time of each vote: `duration` is the
     time since the vote before, viewing included, nan for the first.
     """
@@ -154,7 +154,7 @@ def _votes(table: pd.DataFrame, log_path: Path) -> pd.DataFrame:
 
 
 def _log_of_votes(path: Path) -> pd.DataFrame:
-    """The first rating of every person and image: observer, image (stem), vote, position, duration, timestamp."""
+    """The first rating of every observer and image: observer, image (stem), vote, position, duration, timestamp."""
     raw = _read(path)
     missing = {"rating", "user_ID", "timestamp", "video_name"} - set(raw.columns)
     if missing:
