@@ -50,7 +50,7 @@ def writers(tmp_path_factory):
         return inputs._stored("a", linear, list("abc"), lambda image: np.full((1, 10_000), ord(image)))
 
     def photographs(folder):
-        return np.stack(jpeg_stream._decode_once(files, 16))
+        return np.stack(jpeg_stream.decode_once(files, 16))
 
     def pairs(folder):
         metrics = {"mse": lambda reference, distorted: -((reference - distorted) ** 2).mean((1, 2, 3))}

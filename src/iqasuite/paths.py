@@ -123,6 +123,21 @@ def replacing(path: Path | str, mode: str = "wb", **options: Any) -> Iterator[IO
             raise
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which replaces `path` at the end of the block; `path` stays where the block fails."""
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        if path.exists():
+            os.replace(path, temporary / "replaced")
+        os.replace(temporary, path)
+        shutil.rmtree(path / "replaced", ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_atomic(path: Path | str, content: bytes | str) -> Path:
     """Write a whole file or nothing.
 

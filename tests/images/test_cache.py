@@ -173,7 +173,7 @@ def test_impossible_requests(files, root):
         open_cache([*files, files[0].with_name("none.png")], (8, 8), root)
 
 
-def test_concurrent_builders_decode_once_and_remove_what_a_killed_one_left(files, root, monkeypatch):
+def test_concurrent_buildersdecode_once_and_remove_what_a_killed_one_left(files, root, monkeypatch):
     decoded, left = [], unfinished(open_cache(files, (16, 16), root).path)
     for path in root.glob("*.u8"):
         path.unlink()

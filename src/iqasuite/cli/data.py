@@ -25,6 +25,7 @@ def list_data(
     """
     from iqasuite.datasets import adapters
     from iqasuite.datasets.integrity import state
+    from iqasuite.text_tables import aligned
 
     cards = [adapters.card(name) for name in adapters.NAMES]
     if long:
@@ -34,11 +35,7 @@ def list_data(
     for card in cards:
         licence = card.licence if len(card.licence) <= 24 else f"{card.licence[:23]}…"
         rows.append((card.name, state(card), f"{card.n_images:,}", card.votes, _source(card), licence, card.title))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    for *row, title in rows:
-        aligned = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        aligned[2] = row[2].rjust(widths[2])  # the number
-        typer.echo("  ".join([*aligned, title]))
+    typer.echo(aligned(rows, right=("images",)))
 
 
 def _facts(card) -> str:

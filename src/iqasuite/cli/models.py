@@ -49,6 +49,7 @@ def list_models(
     Example: iqasuite models mobile_nr --long
     """
     from iqasuite.inference.tables import printable
+    from iqasuite.text_tables import aligned
     from iqasuite.weights import catalogue
 
     entries = catalogue.available() if name is None else [catalogue.find(name)]
@@ -63,9 +64,7 @@ def list_models(
     rows: list[tuple[str, ...]] = [("name", "predicts", "scale", "size", "scores", "sharpness", "licence", "what")]
     for group, members in groupby(entries, lambda entry: entry.set_name or entry.name):
         rows.append(tuple(map(printable, _line(group, list(members)))))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    for *row, title in rows:
-        typer.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), title]).rstrip())
+    typer.echo(aligned(rows))
     for entry in entries:
         if entry.caution:
             typer.echo(printable(f"{entry.name}: {entry.caution}"))

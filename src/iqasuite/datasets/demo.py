@@ -12,9 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +29,7 @@ from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg, jpeg_byt
 from iqasuite.images.distortions.noise import white_noise
 from iqasuite.images.distortions.registry import LEVELS
 from iqasuite.images.photographs import PHOTOGRAPHS, SIZE, contents
-from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
+from iqasuite.paths import cache_root, file_hash, locked, replacing_folder, writable
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +89,9 @@ def make(root: Path | str, seed: int = 0) -> None:
         return
     with locked(root), writable(root):  # runs of a batch want it at the same time: one of them makes it
         if not _is_current(root, seed):
-            _build(root, seed)
+            _log.info("making the demo set in %s", root)
+            with replacing_folder(root) as folder:
+                _fill(folder, seed)
 
 
 def load(root: Path | str | None = None) -> Dataset:
@@ -126,24 +125,6 @@ def load(root: Path | str | None = None) -> Dataset:
         citation="",
         truth=pd.read_csv(root / "truth.csv"),
     )
-
-
-def _build(root: Path, seed: int) -> None:
-    """Write the set into a temporary neighbour, which becomes the folder when it is whole."""
-    _log.info("making the demo set in %s", root)
-    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=unfinished(root)))
-    try:
-        _fill(temporary, seed)
-        os.chmod(temporary, 0o755)
-        if root.exists():
-            if any(root.iterdir()):
-                os.replace(root, temporary / "replaced")
-            else:
-                root.rmdir()
-        os.replace(temporary, root)
-        shutil.rmtree(root / "replaced", ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def by_strength(images: pd.DataFrame, content: str) -> pd.DataFrame:

@@ -87,9 +87,7 @@ def check(
     if dataset.images.empty:
         raise InputError(f"{dataset.root}: no image of {dataset.name} in it; expected at least one")
     card = adapters.card(name) if name in adapters.NAMES else None
-    files, references = _files(dataset)
-    if card and card.n_references == card.n_images:  # references alone: they have none themselves
-        references = set(dataset.images["image"])
+    files, references = _files(dataset, references_alone=bool(card and card.n_references == card.n_images))
     record = _record(dataset)
     before = _read_record(record)
     examine = _glance if quick else _examine
@@ -104,9 +102,8 @@ def check(
             entries[file] = entry
         if progress:
             progress(number, len(files))
-    new = {} if quick else {file: entry for file, entry in entries.items() if file not in before}
-    recorded = bool(files) and not quick
-    if recorded:
+    hashed = bool(files) and not quick
+    if hashed:
         write_atomic(record, json.dumps(before | entries, indent=1, sort_keys=True) + "\n")
     return Report(
         name=dataset.name,
@@ -119,8 +116,8 @@ def check(
         absent=[*dataset.absent, *_gone(dataset, before, files)],
         broken=broken,
         changed=changed,
-        new=len(new),
-        record=record if recorded else None,
+        new=len(entries.keys() - before.keys()) if hashed else 0,
+        record=record if hashed else None,
     )
 
 
@@ -144,9 +141,9 @@ def _name_of_folder(name: str) -> str:
     return next((each for each in adapters.NAMES if adapters.card(each).folder().resolve() == folder), name)
 
 
-def _files(dataset: Dataset) -> tuple[list[str], set[str]]:
+def _files(dataset: Dataset, references_alone: bool) -> tuple[list[str], set[str]]:
     """Files of images and references below the root, each once; and the references."""
-    references = set(dataset.images["reference"]) - {""}
+    references = set(dataset.images["image" if references_alone else "reference"]) - {""}
     if not dataset.has_pixels:
         return [], references
     names = set(dataset.images["image"]) | references

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,7 +32,7 @@ from iqasuite.images.cache import ImageCache
 from iqasuite.images.distortions.pixels import SMALLEST
 from iqasuite.images.distortions.registry import DISTORTIONS, LEVELS, N_LEVELS
 from iqasuite.images.loading import read_image
-from iqasuite.paths import cache_root, file_hash, locked, unfinished, writable
+from iqasuite.paths import cache_root, file_hash, locked, replacing_folder, writable
 
 _log = logging.getLogger(__name__)
 # How a table is read: "NA" and "007" are names like any other.
@@ -195,32 +193,29 @@ def _build(
     places: int,
     seed: int,
 ) -> None:
-    """Write crops and table into a temporary neighbour, which becomes the folder when it is whole."""
+    """Write crops and table, all of it or nothing."""
     n = len(paths) * len(distortions) * places
     needed, free = n * (1 + N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
     if needed > free:
         room = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
         raise InputError(f"{path.parent}: {room}; expected room (IQASUITE_CACHE names another folder)")
     _log.info("making %d pseudo-labelled pairs in %s", n * N_LEVELS, path)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
-    try:
-        rows = []
-        with open(temporary / "references.u8", "wb") as references, open(temporary / "distorted.u8", "wb") as distorted:
-            for photograph in paths:
-                pixels, name = _large_enough(photograph, size), photograph.stem
-                for distortion in distortions:
-                    for place in range(places):
-                        crop, levels = _distorted(pixels, name, distortion, place, size, seed)
-                        references.write(crop.data)
-                        distorted.write(levels.data)
-                        rows += _rows(name, distortion, place, _measured(metrics, crop, levels))
+    rows = []
+    with (
+        replacing_folder(path) as folder,
+        open(folder / "references.u8", "wb") as references,
+        open(folder / "distorted.u8", "wb") as distorted,
+    ):
+        for photograph in paths:
+            pixels, name = _large_enough(photograph, size), photograph.stem
+            for distortion in distortions:
+                for place in range(places):
+                    crop, levels = _distorted(pixels, name, distortion, place, size, seed)
+                    references.write(crop.data)
+                    distorted.write(levels.data)
+                    rows += _rows(name, distortion, place, _measured(metrics, crop, levels))
         table = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", *metrics])
-        table.to_csv(temporary / "table.csv", index=False)
-        os.chmod(temporary, 0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        table.to_csv(folder / "table.csv", index=False)
 
 
 def _large_enough(path: Path, size: int) -> np.ndarray:

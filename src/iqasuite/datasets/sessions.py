@@ -13,6 +13,7 @@ from pandas.api.typing import NAType
 
 from iqasuite.datasets.frames import VOTE_SCALE, validate
 from iqasuite.names import natural_key
+from iqasuite.text_tables import aligned
 
 REPORT = (
     *("observer", "session", "n", "start", "end", "minutes", "median_duration"),
@@ -142,17 +143,8 @@ def report_text(report: pd.DataFrame) -> str:
             ],
         }
     )
-    lines = [list(table.columns), *table.to_numpy().tolist()]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    left = {"observer", "start", "repeats"}
-    aligned = [
-        "  ".join(
-            f"{cell:{'<' if name in left else '>'}{width}}"
-            for cell, width, name in zip(line, widths, lines[0], strict=True)
-        )
-        for line in lines
-    ]
-    return "\n".join(line.rstrip() for line in aligned)
+    rows = [list(table.columns), *table.to_numpy().tolist()]
+    return aligned(rows, right=table.columns.difference(["observer", "start", "repeats"]))
 
 
 def _sessions(votes: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
