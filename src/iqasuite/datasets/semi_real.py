@@ -11,9 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +22,11 @@ from iqasuite.datasets.adapters import aio_playlists
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import validate
 from iqasuite.errors import InputError
-from iqasuite.images.distortions import jpeg_bytes
+from iqasuite.images.distortions.compression import jpeg_bytes
 from iqasuite.images.loading import image_size, read_image
 from iqasuite.images.photographs import HELD_OUT
 from iqasuite.images.photographs import photographs as files_of
-from iqasuite.paths import cache_root, data_root, file_hash, locked, safe_name, unfinished, writable
+from iqasuite.paths import cache_root, data_root, file_hash, locked, replacing_folder, safe_name, writable
 
 _log = logging.getLogger(__name__)
 NAME = "aio_semi_real"
@@ -113,14 +110,14 @@ def planned(study: Dataset, shapes: Mapping[str, tuple[int, int]], size: int, se
             top, left = (_BLOCK * int(rng.integers((side - size) // _BLOCK + 1)) for side in shapes[name])
             place[real[index], dsx] = name, top, left
     places = [place[key] for key in zip(plan["real"], plan["tested"], strict=True)]
-    content, top, left = zip(*places, strict=True)
+    content, tops, lefts = zip(*places, strict=True)
     quality = plan["level"].astype(int)
     files = [
         f"images/{number:04d}_{safe_name(name.replace('/', '_'))}_q{level:03d}.jpg"
         for number, (name, level) in enumerate(zip(content, quality, strict=True))
     ]
     table = {"playlist_image": plan["image"], "image": files, "content": content}
-    table |= {"part": [part_of[name] for name in content], "quality": quality, "top": top, "left": left}
+    table |= {"part": [part_of[name] for name in content], "quality": quality, "top": tops, "left": lefts}
     return pd.DataFrame(table)
 
 
@@ -156,22 +153,16 @@ def _is_whole(path: Path, plan: pd.DataFrame) -> bool:
 
 
 def _build(path: Path, plan: pd.DataFrame, files: Mapping[str, Path], size: int) -> None:
-    """Write the images into a temporary neighbour, which becomes the folder when it is whole."""
+    """Write the images, all of them or nothing."""
     _log.info("making %d semi-real images in %s", len(plan), path)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
-    try:
-        (temporary / "images").mkdir()
+    with replacing_folder(path) as folder:
+        (folder / "images").mkdir()
         for name, rows in plan.groupby("content"):
             pixels = read_image(files[str(name)])
             for row in rows.itertuples():
                 region = np.ascontiguousarray(pixels[row.top : row.top + size, row.left : row.left + size])
-                (temporary / row.image).write_bytes(jpeg_bytes(region, row.quality))
-        plan.to_csv(temporary / "semi_real.csv", index=False)
-        os.chmod(temporary, 0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+                (folder / row.image).write_bytes(jpeg_bytes(region, row.quality))
+        plan.to_csv(folder / "semi_real.csv", index=False)
 
 
 def _dataset(path: Path, plan: pd.DataFrame, study: Dataset, size: int) -> Dataset:
@@ -188,7 +179,6 @@ def _dataset(path: Path, plan: pd.DataFrame, study: Dataset, size: int) -> Datas
         scale=study.scale,
         display_size=(size, size),
         nuisances=pd.DataFrame({"jpeg_quality": images["level"].to_numpy()}, index=pd.Index(images["image"])),
-        sources={content: content for content in plan["content"].unique()},
         semi_real=True,
         licence="votes: none stated; photographs: as in their folders",
         citation=study.citation,

@@ -66,7 +66,6 @@ def load(root: Path | str, missing: str = "error") -> Dataset:
         scale=CARD.scale,
         display_size=(_SIDE, _SIDE),
         nuisances=quality.rename_axis("image"),
-        sources={content: content for content in kept["content"].unique()},
         absent=absent,
         licence=CARD.licence,
         citation=CARD.citation,
