@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from iqasuite.cli.results import aligned
 from iqasuite.errors import InputError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
@@ -17,9 +18,9 @@ app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 @app.command("list")
 def list_data(
-    long: Annotated[bool, typer.Option("--long", help="Everything that is known, not one line a set.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="All facts, not one line a set.")] = False,
 ) -> None:
-    """List the data sets, their licences, and whether they are here.
+    """List the data sets, their licences, and whether they are available.
 
     Example: iqasuite data list --long
     """
@@ -34,11 +35,9 @@ def list_data(
     for card in cards:
         licence = card.licence if len(card.licence) <= 24 else f"{card.licence[:23]}…"
         rows.append((card.name, state(card), f"{card.n_images:,}", card.votes, _source(card), licence, card.title))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    for *row, title in rows:
-        aligned = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        aligned[2] = row[2].rjust(widths[2])  # the number
-        typer.echo("  ".join([*aligned, title]))
+    widest = max(len(row[2]) for row in rows)
+    for line in aligned([(*row[:2], row[2].rjust(widest), *row[3:]) for row in rows]):  # the number to the right
+        typer.echo(line)
 
 
 def _facts(card) -> str:
@@ -151,7 +150,7 @@ def _downloading() -> Callable[[str, int, int], None]:
     from tqdm import tqdm
 
     bars: dict[str, tqdm] = {}
-    said: dict[str, int] = {}
+    written: dict[str, int] = {}
 
     def bar(name: str, done: int, total: int) -> None:
         if name not in bars:
@@ -162,8 +161,8 @@ def _downloading() -> Callable[[str, int, int], None]:
 
     def line(name: str, done: int, total: int) -> None:
         step = done * 10 // total if total else done // 10**8
-        if step > said.get(name, 0 if total else -1):
-            said[name] = step
+        if step > written.get(name, 0 if total else -1):
+            written[name] = step
             typer.echo(f"{name}: {_bytes(done)}" + (f" of {_bytes(total)}" if total else ""), err=True)
 
     return bar if sys.stderr.isatty() else line

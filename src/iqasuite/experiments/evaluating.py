@@ -166,6 +166,11 @@ def baseline_rows(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataF
     return predictions_frame(first["dataset"], MEAN, *keys, scores=np.full(n, np.mean(known)))
 
 
+def beside_trivial(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
+    """Predictions, and below them those of the rule that looks at no image, see `baseline_rows`."""
+    return pd.concat([predictions, baseline_rows(predictions, known)], ignore_index=True)
+
+
 def scores(predictions: pd.DataFrame, rows: pd.DataFrame, same_scale: bool = True) -> pd.DataFrame:
     """Scores frame with 95 % intervals by content, of the metrics that people ask for, `mse` among them.
 

@@ -13,13 +13,7 @@ from iqasuite.datasets import simulated
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation.baselines import (
-    CEILING,
-    MAJORITY,
-    MOS_PERSONAL,
-    baseline_predictions,
-    nuisance_baselines,
-)
+from iqasuite.evaluation.baselines import CEILING, MAJORITY, MOS_PERSONAL, baseline_predictions, nuisance_baselines
 from iqasuite.evaluation.benchmark import median_scores
 from iqasuite.evaluation.gains import gains
 from iqasuite.evaluation.scores import score_frame
