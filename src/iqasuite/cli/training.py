@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, model_names
+from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, check_precision, model_names
 from iqasuite.cli.results import warn
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def train(
 def _run(settings: Settings, resume: bool, overwrite: bool) -> None:
     from iqasuite.experiments import train_program as program
 
+    check_precision(settings.precision)
     program.check(settings, resume, overwrite)
     try:
         program.run(settings, typer.echo, warn)
