@@ -118,6 +118,5 @@ def run_notebook(suite: str, run: str, threads: int = 1) -> None:
 def build_gallery(name: SuiteName) -> None:
     """Build the pages of a suite from what its runs have left in results/."""
     from iqasuite.experiments import gallery
-    from iqasuite.experiments.suite import read_suite
 
-    typer.echo(gallery.build(read_suite(name)))
+    typer.echo(gallery.build(name))

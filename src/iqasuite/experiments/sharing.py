@@ -40,7 +40,7 @@ def default_jobs() -> int:
 
 
 def threads_of(run: Run, jobs: int) -> int:
-    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite says."""
+    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite asks for."""
     total = max(cores(), jobs)
     if run.cores is None:
         return max(1, total // jobs)

@@ -62,7 +62,7 @@ def plan(study: str, name: str = "", quick: bool = False, jobs: int = 1) -> Stud
     Args:
         study: a folder with images and a CSV of ratings, or the name of a set.
         name: of the suite; "" = that of the folder, or of the set.
-        quick: trainings of moments on one fold, for a look at what will come; the method's name says so.
+        quick: trainings of moments on one fold, for a look at what will come; the method's name has it.
         jobs: runs at a time, for the estimate.
 
     Raises:
@@ -117,7 +117,7 @@ def _folds(data: Dataset) -> tuple[int, list[str]]:
     """Number of folds (0: none needed) and the observers who have rated enough images of each part of each fold."""
     from iqasuite.training.aio import votes_by_part
 
-    sources = len({data.sources.get(content, content) for content in data.images["content"]})
+    sources = data.sources_of_images().nunique()
     if not data.has_pixels:
         return 0, []
     if sources < 3:
@@ -253,7 +253,7 @@ def _description(data: Dataset, observers: list[str], quick: bool) -> str:
         least = ", ".join(f"{number} {part}" for part, number in LEAST_VOTES.items())
         text += f" {n_observers - len(observers)} of them rated fewer than {least} images of some fold and get no AIO."
     if observers:
-        text += " Folds are by scene: no network has seen the pictured scene before. One training."
+        text += " Folds are by scene: no network has seen the scene before. One training."
     return text + (" QUICK: trained for moments, to see what there will be; conclude nothing from it." if quick else "")
 
 
