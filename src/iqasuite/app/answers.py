@@ -301,7 +301,7 @@ def _network_row(networks: Networks, entry: Entry, reference: np.ndarray, distor
 
 
 def _error_map(reference: np.ndarray, distorted: np.ndarray) -> Markup:
-    luma = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as in JPEG files
+    luma = np.array(RGB_TO_YCC[0], np.float32)
     error = np.abs(reference.astype(np.float32) @ luma - distorted.astype(np.float32) @ luma)
     step = max(1, -(-max(error.shape) // 240))
     rows, columns = (max(1, side // step) for side in error.shape)
