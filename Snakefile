@@ -4,7 +4,8 @@ import os
 import sys
 
 from iqasuite.experiments import processes
-from iqasuite.experiments.batch import default_jobs, marker, parameter_texts, threads_of
+from iqasuite.experiments.batch import marker, parameter_texts
+from iqasuite.experiments.sharing import default_jobs, threads_of
 from iqasuite.experiments.suite import read_suite
 
 SUITE = read_suite(config["suite"])

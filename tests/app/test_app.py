@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from iqasuite import models
-from iqasuite.app import answers, pictures
+from iqasuite.app import answers, drawing
 from iqasuite.app.examples import examples_in
 from iqasuite.app.uploads import private_folder, read_upload, shown_name
 from iqasuite.errors import InputError
@@ -179,12 +179,12 @@ def svg(drawn: str) -> ElementTree.Element:
 
 def test_bars_are_as_high_as_the_probabilities():
     shares = [0.05, 0.1, 0.2, 0.4, 0.25]
-    bars = [float(e.get("height")) for e in svg(pictures.vote_bars(shares, 3.7)).iter("rect")]
+    bars = [float(e.get("height")) for e in svg(drawing.html.vote_bars(shares, 3.7)).iter("rect")]
     np.testing.assert_allclose(np.array(bars) / bars[3], np.array(shares) / 0.4, atol=0.01)
 
 
 def test_the_strip_marks_each_person_and_their_mean():
-    drawn = svg(pictures.people_strip(["A", "<b>"], [[0, 0, 0, 0, 1], None], [5.0, 1.0]))
+    drawn = svg(drawing.observers_strip(["A", "<b>"], [[0, 0, 0, 0, 1], None], [5.0, 1.0]))
     texts = ["".join(e.itertext()) for e in drawn.iter("text")]
     assert "mean 3.00" in texts and "<b>" in texts and "5.0 ± 0.0" in texts and "1.0" in texts
     areas = [float(e.get("r")) for e in drawn.iter("circle")]
@@ -196,7 +196,7 @@ def test_the_strip_marks_each_person_and_their_mean():
 
 @pytest.mark.parametrize(("score", "share"), [(0, 0), (50, 0.5), (100, 1), (130, 1)])
 def test_the_mark_lies_where_the_score_does(score, share):
-    drawn = svg(pictures.scale_line(score, "good", 0, 100, "MOS"))
+    drawn = svg(drawing.html.scale_line(score, "good", 0, 100, "MOS"))
     left = float(re.match(r"M([\d.]+)", drawn.find("path").get("d"))[1]) + 6
     first, *_, last = drawn.iter("rect")
     ends = float(first.get("x")), float(last.get("x")) + float(last.get("width"))
@@ -204,7 +204,7 @@ def test_the_mark_lies_where_the_score_does(score, share):
 
 
 def test_numbers_have_a_true_minus_and_no_negative_nought():
-    assert [pictures.number(x) for x in (-0.001, -1.5, 63.25, 0)] == ["0.00", "−1.50", "63.2", "0.00"]
+    assert [drawing.number(x) for x in (-0.001, -1.5, 63.25, 0)] == ["0.00", "−1.50", "63.2", "0.00"]
 
 
 def decoded(uri: str) -> Image.Image:
@@ -212,7 +212,7 @@ def decoded(uri: str) -> Image.Image:
 
 
 def test_a_map_has_the_colours_of_its_ends():
-    over = np.asarray(decoded(pictures.map_uri(np.array([[1.0, 5.0]]), 1, 5, (40, 80))).convert("RGB"))
+    over = np.asarray(decoded(drawing.map_uri(np.array([[1.0, 5.0]]), 1, 5, (40, 80))).convert("RGB"))
     import matplotlib
 
     ends = np.array([matplotlib.colormaps["cividis"](x)[:3] for x in (0.0, 1.0)]) * 255
@@ -221,11 +221,11 @@ def test_a_map_has_the_colours_of_its_ends():
 
 
 def test_a_picture_is_shown_small_enough():
-    assert decoded(pictures.picture_uri(np.zeros((3000, 1000, 3), np.uint8))).size == (300, 900)
+    assert decoded(drawing.image_uri(np.zeros((3000, 1000, 3), np.uint8))).size == (300, 900)
 
 
 def test_text_of_others_stays_text(networks):
-    assert "<b>" not in pictures.sentence("<b>") + pictures.table(["<b>"], [["<b>"]])
+    assert "<b>" not in drawing.html.sentence("<b>") + drawing.html.table(["<b>"], [["<b>"]])
     html = answers.about(networks.entry("small"))
     assert "srocc, test 0.25" in html and "srocc, test: sharpness 0.3 [0.2, 0.4]" in html and "says nothing" in html
     *_, last = answers.many(networks, "small", iter([("<img src=x>.png", "<script>")]))
@@ -235,8 +235,8 @@ def test_text_of_others_stays_text(networks):
 def test_a_score_stands_on_the_scale_of_its_model(networks):
     for name, scale in (("small", "0 (worst) to 100"), ("two/Ada", "1 (worst) to 5")):
         prediction = networks.predict(name, photograph())
-        said, shown = list(answers.one_picture(networks, name, photograph()))[-1]
-        assert scale in said and f">{pictures.number(prediction.score)}<" in said and prediction.category in said
+        said, shown = list(answers.one_image(networks, name, photograph()))[-1]
+        assert scale in said and f">{drawing.number(prediction.score)}<" in said and prediction.category in said
         assert shown.count("data:image/") == 2 and said.count("No measure &lt;of&gt; quality.") == 1
     assert "simulated" in said and "vote of Ada" in said
 
@@ -246,7 +246,7 @@ def test_a_model_that_is_not_offered_is_refused(networks, tmp_path):
     with pytest.raises(InputError, match="not offered"):
         networks.predict(str(tmp_path / "other.safetensors"), photograph())
     with pytest.raises(InputError, match="not offered"):
-        answers.people(networks, "..", photograph())
+        answers.observers(networks, "..", photograph())
 
 
 def test_few_networks_stay_loaded(networks, monkeypatch):
@@ -259,23 +259,23 @@ def test_few_networks_stay_loaded(networks, monkeypatch):
 
 
 def test_two_pictures_share_their_colours(networks):
-    html = answers.two_pictures(networks, "small", [photograph(), photograph(70, 70)])
+    html = answers.two_images(networks, "small", [photograph(), photograph(70, 70)])
     bars = re.findall(r'<div class="iqa-bar">.*?</div>', html)
     assert len(bars) == 2 and bars[0] == bars[1]
-    same = answers.two_pictures(networks, "small", [photograph(), photograph()])
+    same = answers.two_images(networks, "small", [photograph(), photograph()])
     assert "+0.00" in same and "no difference" in same
 
 
 def test_people_are_all_there_and_said_to_be_simulated(networks):
-    html = answers.people(networks, "two", photograph())
-    assert "2 simulated people" in html and html.count("attention map of") == 2
+    html = answers.observers(networks, "two", photograph())
+    assert "2 simulated observers" in html and html.count("attention map of") == 2
     votes = [networks.predict(f"two/{name}", photograph()).vote for name in ("Ada", "Bo")]
     assert f"mean {np.mean(votes):.2f}" in html
 
 
 def test_a_pair_of_different_sizes_is_refused_in_a_sentence(networks):
     with pytest.raises(InputError, match="80×64 pixels, the other 64×80; expected one size"):
-        answers.with_original(networks, photograph(), photograph(80, 64))
+        answers.with_reference(networks, photograph(), photograph(80, 64))
 
 
 def test_metrics_of_a_pair_are_those_of_the_library(networks):
@@ -284,10 +284,10 @@ def test_metrics_of_a_pair_are_those_of_the_library(networks):
     from iqasuite.models.metrics.piq_metrics import score
 
     pair = photograph(176, 176), np.clip(photograph(176, 176) + 5, 5, 255).astype(np.uint8)
-    html, shown = answers.with_original(networks, *pair)
+    html, shown = answers.with_reference(networks, *pair)
     x = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in pair]
     assert f"{score('ms_ssim', *x).item():.4g}" in html and "gray levels" in shown
-    small, _ = answers.with_original(networks, photograph(), photograph())
+    small, _ = answers.with_reference(networks, photograph(), photograph())
     assert "needs 161 pixels a side" in small and "80 dB" in small
 
 
@@ -305,7 +305,7 @@ def test_the_table_of_many_holds_scores_and_reasons(networks):
 def test_examples_are_the_same_each_time(tmp_path):
     first, second = (examples_in(tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in first.values()] == [path.read_bytes() for path in second.values()]
-    assert read_image(first["coffee blur.png"]).shape == read_image(first["coffee original.png"]).shape
+    assert read_image(first["coffee blur.png"]).shape == read_image(first["coffee reference.png"]).shape
 
 
 HERE = "http://127.0.0.1:7860"

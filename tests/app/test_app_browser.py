@@ -147,10 +147,10 @@ def test_a_picture_gets_its_score_its_map_and_its_people(page, place, picture):
     page.wait_for_selector("#one-answer .iqa-value")
     assert shown_score(page) == pytest.approx(predicted(place, "small", picture).score, abs=0.06)
     assert "0 (worst) to 100" in page.locator("#one-answer").inner_text()
-    page.wait_for_selector("#one-people svg")
+    page.wait_for_selector("#one-observers svg")
     sizes = page.locator("#one-map img").evaluate_all("all => all.map(x => [x.naturalWidth, x.clientWidth])")
     assert len(sizes) == 2 and np.min(sizes) > 50
-    assert "2 simulated people" in page.locator("#one-people").inner_text()
+    assert "2 simulated observers" in page.locator("#one-observers").inner_text()
 
     page.get_by_role("slider").first.evaluate(
         "x => { x.value = 80; x.dispatchEvent(new Event('input', {bubbles: true})); }"
@@ -169,26 +169,26 @@ def test_a_broken_file_gets_a_sentence(page, tmp_path):
     page.locator("input[type=file]:not([multiple])").first.set_input_files(tmp_path / "notes.png")
     page.wait_for_selector("#one-answer .iqa-error")
     said = page.locator("#one-answer").inner_text()
-    assert said.startswith("notes.png: no picture, or damaged") and "/" not in said.replace("JPEG/", "")
+    assert said.startswith("notes.png: no image, or damaged") and "/" not in said.replace("JPEG/", "")
 
 
 def test_many_pictures_leave_a_table_to_download(page, place, picture, tmp_path):
     (tmp_path / "notes.png").write_text("this is no picture")
-    page.get_by_role("tab", name="Many pictures").click()
+    page.get_by_role("tab", name="Many images").click()
     page.locator("input[type=file][multiple]").set_input_files([picture, tmp_path / "notes.png"])
     with page.expect_download() as download:
         page.locator("#many-answer .iqa-download").click()
     lines = Path(download.value.path()).read_text().splitlines()
     assert download.value.suggested_filename == "scores.csv" and len(lines) == 3
-    assert lines[1].startswith("picture.jpg,small,continuous,0,100,") and "no picture" in lines[2]
+    assert lines[1].startswith("picture.jpg,small,continuous,0,100,") and "no image" in lines[2]
     assert float(lines[1].split(",")[5]) == pytest.approx(predicted(place, "small", picture).score, rel=1e-3)
 
 
 def test_examples_fill_the_tabs_for_pairs(page):
-    for name, tab in (("Two pictures", "two"), ("With its original", "pair")):
+    for name, tab in (("Two images", "two"), ("With its reference", "pair")):
         page.get_by_role("tab", name=name).click()
         page.locator(f"#{tab}-answer p").wait_for()
-        page.locator("button.gallery-item:visible", has_text="coffee original and coffee jpeg").click()
+        page.locator("button.gallery-item:visible", has_text="coffee reference and coffee jpeg").click()
         page.wait_for_selector(f"#{tab}-answer .iqa-value, #{tab}-answer table")
     assert "MS-SSIM" in page.locator("#pair-answer").inner_text()
 

@@ -69,3 +69,20 @@ def test_playlist_check(tmp_path, command):
     unknown = command("playlist", "check", str(tmp_path / "good.csv"), "--images", str(tmp_path / "images"))
     assert unknown.exit_code == 2 and "b.png" in unknown.output
     assert command("playlist", "check", str(tmp_path / "good.csv"), "--images", str(tmp_path / "none")).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("inference --image-path a.png --model-path m", "score a.png --model m"),
+        ("score --ref=r.png --distorted d.png", "score --reference=r.png d.png"),
+        ("evaluate --test-data tid2013 --model-path=m", "evaluate --test-data tid2013 --model=m"),
+    ],
+)
+def test_names_of_the_programs_before_are_taken_with_a_hint(command, old, new):
+    asked, today = command(*old.split()), command(*new.split())
+    hints = [line for line in asked.stderr.splitlines() if "the old name; now " in line]
+    renamed = sum(word.partition("=")[0] not in new.replace("=", " ").split() for word in old.split())
+    assert len(hints) == renamed and asked.exit_code == today.exit_code == 2
+    assert asked.stderr.splitlines()[len(hints) :] == today.stderr.splitlines()
+    assert "the old name" not in command("score", "--", "--ref").stderr  # a file of that name

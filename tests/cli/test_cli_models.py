@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import iqasuite
 from iqasuite import models
 from iqasuite.cli import app
-from iqasuite.cli.models import data_names, model_names, observer_names
+from iqasuite.cli.options import data_names, model_names, observer_names
 from iqasuite.weights.files import save_weights
 
 OF_MEANS = {
@@ -53,10 +53,10 @@ def test_a_line_each(weights, command):
         "licence",
         "what",
     ]
-    for fact in ("mobile_nr", "pictures", "ACR 1–5", "SROCC 0.5 ", "0.45 [0.4, 0.5]", "CC0", "A small one"):
+    for fact in ("mobile_nr", "images", "ACR 1–5", "SROCC 0.5 ", "0.45 [0.4, 0.5]", "CC0", "A small one"):
         assert fact in one
     assert caution == "mobile_nr: An example."
-    assert people.startswith("people") and "as 2 people" in people and people.endswith("AIOs of user2, user10")
+    assert people.startswith("people") and "as 2 observers" in people and people.endswith("AIOs of user2, user10")
 
 
 def test_cards(weights, command):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from iqasuite.errors import InputError
-from iqasuite.experiments import batch, processes
+from iqasuite.experiments import batch, filing, processes, sharing
 from iqasuite.experiments.suite import Run, read_suite
 from iqasuite.report.provenance import record, write_run
 
@@ -119,7 +119,7 @@ def test_a_batch_that_is_ended_leaves_nobody_at_work_and_nothing_half_done(proje
     left = {path.name for path in (project.root / "results").rglob("*") if path.is_file()}
     assert left == (set() if (whom, by) == ("command", signal.SIGKILL) else {"index.html", "README.md"})
     assert not (project.root / batch.marker("small", "long")).exists()
-    with batch._only_one(project.root / "work/small/.lock", "still locked"):
+    with sharing.only_one(project.root / "work/small/.lock", "still locked"):
         pass
 
 
@@ -135,7 +135,10 @@ def test_a_run_is_executed_once_at_a_time(project, monkeypatch):
     project.suite("runs:\n  - {name: one, notebook: first}")
     monkeypatch.setattr(batch, "_run_notebook", lambda *_: pytest.fail("executed beside another"))
     monkeypatch.setattr(batch, "PATIENCE", 0)
-    with batch._only_one(project.root / "work/small/runs/.one.lock", ""), pytest.raises(InputError, match="run one of"):
+    with (
+        sharing.only_one(project.root / "work/small/runs/.one.lock", ""),
+        pytest.raises(InputError, match="run one of"),
+    ):
         batch.run_notebook("small", "one")
 
 
@@ -154,28 +157,28 @@ def test_processes_above_are_told_by_machine_number_and_start(monkeypatch):
 
 
 def test_what_a_run_prints_reaches_the_screen_now_and_then(monkeypatch, caplog):
-    monkeypatch.setattr(batch, "SAID_EVERY", 0)
-    said = batch._Said("features", bars=True)
+    monkeypatch.setattr(filing, "EVERY", 0)
+    said = filing.Printed("features", bars=True)
     with caplog.at_level("INFO"):
         said.write("one\n\rtokens: 1 of 3\rtokens: 2 of 3")
         said.write("\n \n")
         said.write("UserWarning: no bar\n")
     assert caplog.messages == ["features: tokens: 2 of 3"]
-    monkeypatch.setattr(batch, "SAID_EVERY", 1000)
-    said = batch._Said("features")
+    monkeypatch.setattr(filing, "EVERY", 1000)
+    said = filing.Printed("features")
     said.write("too soon\n")
     assert caplog.messages == ["features: tokens: 2 of 3"]
 
 
 def test_of_a_progress_bar_nothing_stays_in_the_notebook():
     output = nbformat.v4.new_output("stream", name="stderr", text="a\r\n\rtokens: 1 of 3\rtokens: 3 of 3\r    \rb\n")
-    batch._clean_output(output)
+    filing.clean_output(output)
     assert output["text"] == "a\r\nb\n"
 
 
 def test_a_very_long_line_is_filed_as_fast_as_any_other():
     output = nbformat.v4.new_output("stream", name="stdout", text="word " * 300_000)
-    batch._clean_output(output)
+    filing.clean_output(output)
     assert output["text"] == "word " * 300_000
 
 
@@ -191,12 +194,12 @@ def test_a_notebook_whose_process_dies_is_a_failed_run(project):
 def test_outputs_lose_paths_and_widgets(project):
     data = {"text/plain": f"{project.root}/a", "application/vnd.jupyter.widget-view+json": {}, "image/png": "ab/cd"}
     output = nbformat.v4.new_output("display_data", data)
-    batch._clean_output(output)
+    filing.clean_output(output)
     assert output["data"] == {"text/plain": "./a", "image/png": "ab/cd"}
     error = nbformat.v4.new_output(
         "error", ename="E", evalue=f"{project.root}/b", traceback=[f"in {project.root}/c.py"]
     )
-    batch._clean_output(error)
+    filing.clean_output(error)
     assert error["evalue"] == "./b" and error["traceback"] == ["in ./c.py"]
 
 
@@ -206,7 +209,7 @@ def test_grids_of_photographs_are_kept_as_jpeg(project):
     written = io.BytesIO()
     Image.fromarray(pixels).save(written, "PNG")
     output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(written.getvalue()).decode()})
-    batch._clean_output(output)
+    filing.clean_output(output)
     assert list(output["data"]) == ["image/jpeg"]
     kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))))
     assert kept.shape == pixels.shape and np.abs(kept.astype(int) - pixels).mean() < 3
@@ -227,7 +230,7 @@ def test_a_run_that_was_ended_before_its_notebook_was_filed_does_not_pass_for_do
 
     monkeypatch.setattr(batch, "_execute", execute)
     with monkeypatch.context() as patched, pytest.raises(InputError, match="one.ipynb"):
-        patched.setattr(batch, "_file_notebook", full)
+        patched.setattr(batch, "file_notebook", full)
         batch.run_notebook("small", "one")
     assert not described.exists()
     batch.run_notebook("small", "one")
@@ -253,16 +256,16 @@ def test_a_run_forgets_what_the_one_before_left(project):
     [(8, 2, None, 4), (2, 2, None, 1), (1, 4, None, 1), (8, 4, 0, 8), (8, 4, 3, 3), (2, 2, 16, 2), (2, 1, None, 2)],
 )
 def test_parallel_runs_share_the_cores(monkeypatch, total, jobs, wanted, threads):
-    monkeypatch.setattr(batch, "cores", lambda: total)
-    assert batch.threads_of(Run("one", "first", cores=wanted), jobs) == threads
+    monkeypatch.setattr(sharing, "cores", lambda: total)
+    assert sharing.threads_of(Run("one", "first", cores=wanted), jobs) == threads
 
 
 def test_one_job_a_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
-    assert batch.gpus() == ["0", "2"] and batch.default_jobs() == 2
+    assert sharing.gpus() == ["0", "2"] and sharing.default_jobs() == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(batch, "cores", lambda: 3)
-    assert batch.gpus() == [] and batch.default_jobs() == 3
+    monkeypatch.setattr(sharing, "cores", lambda: 3)
+    assert sharing.gpus() == [] and sharing.default_jobs() == 3
 
 
 def test_gpus_are_those_that_nvidia_smi_lists(tmp_path, monkeypatch):
@@ -273,27 +276,27 @@ def test_gpus_are_those_that_nvidia_smi_lists(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert batch.gpus() == ["0", "1"]
+    assert sharing.gpus() == ["0", "1"]
     program.unlink()
-    assert batch.gpus() == []
+    assert sharing.gpus() == []
 
 
 def test_two_runs_take_two_gpus(project, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    with batch._one_gpu():
+    with sharing.one_gpu():
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
-        lock, gpu = batch._free_gpu(["4", "7"])
+        lock, gpu = sharing.free_gpu(["4", "7"])
         assert gpu == "7"
         lock.release()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    with batch._one_gpu():
+    with sharing.one_gpu():
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
 
 
 def test_a_suite_runs_once_at_a_time(project, monkeypatch):
     project.notebook("first")
     project.suite("runs:\n  - {name: one, notebook: first}")
-    with batch._only_one(project.root / "work" / "small" / ".lock", ""), pytest.raises(InputError, match="already"):
+    with sharing.only_one(project.root / "work" / "small" / ".lock", ""), pytest.raises(InputError, match="already"):
         batch.run_suite("small")
     with pytest.raises(InputError, match="jobs: found 0"):
         batch.run_suite("small", jobs=0)

@@ -16,7 +16,7 @@ def test_parts_of_an_image_have_one_mean(demo_set):
 def test_a_test_beside_itself_is_the_same_and_a_part_of_it_is_not(demo_set):
     few = replace(demo_set, votes=demo_set.votes[demo_set.votes["observer"].isin(["Obs1", "Obs2"])])
     table = ratings.compared_tests({"all": demo_set, "again": demo_set, "two": few}, n_boot=20).set_index("test")
-    assert table.loc["all"].equals(table.loc["again"].rename("all")) and table["people"].tolist() == [5, 5, 2]
+    assert table.loc["all"].equals(table.loc["again"].rename("all")) and table["observers"].tolist() == [5, 5, 2]
     assert table.loc["two", "SOS a"] != table.loc["all", "SOS a"]
 
 

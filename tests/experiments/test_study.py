@@ -67,7 +67,7 @@ def in_project(tmp_path, repository, monkeypatch):
 
 def test_a_suite_is_planned_that_fits_its_notebooks(own, in_project):
     planned = study.plan(str(own), quick=True)
-    assert planned.name == "our_study" and planned.people == ("person 3", "person 4", "person 5")
+    assert planned.name == "our_study" and planned.observers == ("person 3", "person 4", "person 5")
     assert planned.minutes > 0 and "&id" not in planned.text
     path = study.write(planned)
     suite = read_suite(path)
@@ -95,7 +95,7 @@ def test_votes_too_few_for_aios_and_scores_alone_give_models_of_mos(own, in_proj
     votes = pd.read_csv(own / "ratings.csv")
     votes.drop_duplicates(["observer", "image"]).groupby("observer").head(12).to_csv(own / "ratings.csv", index=False)
     planned = study.plan(str(own))
-    assert planned.people == ()
+    assert planned.observers == ()
     assert [run.name for run in read_suite(study.write(planned)).runs] == ["ratings", "sheet", "patches", "benchmark"]
     mos = votes.groupby(["image", "content"])["vote"].mean().rename("mos").reset_index()
     mos.to_csv(own / "ratings.csv", index=False)
@@ -120,10 +120,10 @@ def test_what_cannot_be_split_or_named_is_refused(own, in_project):
 
 def test_folds_go_by_scenes_and_people_by_votes_on_every_part(tmp_path, in_project):
     wide = study.plan(str(make_study(tmp_path / "ten scenes", scenes=10, versions=6)))
-    assert "n_folds: 5" in wide.text and wide.people == ("person 3", "person 4", "person 5")
+    assert "n_folds: 5" in wide.text and wide.observers == ("person 3", "person 4", "person 5")
     half = votes_of(6, [f"s{i // 14}_{i % 14}.png" for i in range(84)], np.full(84, 3.0), share=0.3)
     half.to_csv(make_study(tmp_path / "half") / "ratings.csv", index=False)
-    assert study.plan(str(tmp_path / "half")).people == ()  # a third of 84 images, three folds: some 8 to learn from
+    assert study.plan(str(tmp_path / "half")).observers == ()  # a third of 84 images, three folds: some 8 to learn from
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_study_goes_from_votes_to_gallery_by_one_command(own, in_project):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "3 people get an artificial observer" in done.stdout and "minutes on this machine" in done.stdout
+    assert "3 observers get an artificial one" in done.stdout and "minutes on this machine" in done.stdout
     results = in_project / "results" / "our_study"
     states = {path.stem: json.loads(path.read_text())["status"] for path in (results / "runs").glob("*.json")}
     assert len(states) == 7 and set(states.values()) == {"ok"}

@@ -257,6 +257,14 @@ def test_a_parameters_cell_holds_plain_values_only(project, line):
         declared_parameters(project.notebook("first", line))
 
 
+def test_a_notebook_without_parameters_is_one_line(project):
+    path = project.notebook("first", "epochs: int = 3  # passes\n")
+    path.write_text(path.read_text().replace('"parameters"', '"another"'))
+    project.suite(ONE_RUN)
+    with pytest.raises(InputError, match=r"^first\.ipynb: no code cell is tagged 'parameters'$"):
+        check(read_suite("small"))
+
+
 def test_the_repositorys_suites_can_be_read(repository, monkeypatch):
     monkeypatch.chdir(repository)
     assert {"demo", "lab", "paper", "smoke"} <= set(known_suites())

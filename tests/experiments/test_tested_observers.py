@@ -28,7 +28,7 @@ def found(demo_set, split):
 
 
 def test_what_is_looked_at_must_be_there(found):
-    assert found.method == "m" and found.people == ["Obs1", "Obs2"] and "simulated observers" in found.here
+    assert found.method == "m" and found.observers == ["Obs1", "Obs2"] and "simulated observers" in found.here
     with pytest.raises(InputError, match=r"method='x', .*there are m \(corrected\), m \(faithful\)"):
         tested_observers.tested(found.dataset, found.predictions, "x", "corrected")
 
@@ -44,7 +44,7 @@ def test_rules_predict_the_same_votes_and_are_beaten_by_who_is_right(found, spli
     assert beside.loc["Obs1", "own"] == 1 and beside.loc["Obs2", "own"] < beside.loc["Obs2", "rule"] < 1
     assert observer_sentences.for_whom(beside).endswith("1 of 2 AIOs lie above every rule for their observer.")
     headline = tested_observers.headline_of(found, corrected)
-    assert headline["accuracy, AIO"] == pytest.approx(beside["own"].mean()) and headline["people"] == 2
+    assert headline["accuracy, AIO"] == pytest.approx(beside["own"].mean()) and headline["observers"] == 2
 
 
 def test_the_protocols_are_compared_on_the_same_votes(found):

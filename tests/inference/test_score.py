@@ -126,7 +126,7 @@ def test_pairs_as_a_table_for_programs(folder, command):
     assert float(rows[1]["score"]) == 1 and rows[1]["reference"].endswith("A0001.BMP")
     assert not (folder.parent / "output.txt").exists()
     written = command(folder, "--pairs", "--output", "scores.csv")
-    assert written.stdout.startswith("scores.csv: 4 of 4 pictures; score: MS-SSIM")
+    assert written.stdout.startswith("scores.csv: 4 of 4 images; score: MS-SSIM")
     assert (folder.parent / "scores.csv").read_text() == asked.stdout
 
 

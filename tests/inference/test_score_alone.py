@@ -153,7 +153,7 @@ def test_folders_patterns_and_lists(files, command):
     rows = table(command("-", "-0", "--format", "csv", input="two\nlines.png\0b.png\0"))
     assert [row["image"] for row in rows] == ["two\nlines.png", "b.png"]
     empty = command("-", input="")
-    assert empty.exit_code == 1 and "no pictures named" in empty.stderr
+    assert empty.exit_code == 1 and "no images named" in empty.stderr
 
 
 def test_bad_files_are_named_and_the_others_scored(files, command):
@@ -189,7 +189,7 @@ def test_ways_to_store_a_picture(files, command):
 
 def test_a_file_is_written_whole_or_not(files, command):
     found = command(*NAMES, "--output", "out/scores.jsonl")
-    assert found.stdout.startswith("out/scores.jsonl: 3 of 3 pictures; score (mobile_nr): continuous")
+    assert found.stdout.startswith("out/scores.jsonl: 3 of 3 images; score (mobile_nr): continuous")
     assert [json.loads(line)["image"] for line in (files / "out/scores.jsonl").read_text().splitlines()] == NAMES
     (files / "cut.png").write_bytes(b"")
     (files / "scores.csv").write_text("of before")

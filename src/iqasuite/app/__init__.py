@@ -1,6 +1,6 @@
-"""`make app`: the page in the browser, pictures in, predicted quality out; on this computer only unless asked.
+"""`make app`: the page in the browser, images in, predicted quality out; on this computer only unless asked.
 
-`page` is the page, `answers` what it says, `uploads` what it takes.
+`page` is the page, `answers` what it shows, `uploads` what it takes.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _theme() -> gr.themes.Base:
 
 
 def _middleware(host: str, share: bool) -> list:
-    """Who may ask what: other names for this computer are tricks of other people's pages (DNS rebinding)."""
+    """Who may ask what: other names for this computer are tricks of other pages (DNS rebinding)."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 

@@ -1,4 +1,4 @@
-"""Pictures to try the page with: photographs that come inside scikit-image, and what our own code makes of them."""
+"""Images to try the page with: photographs that come inside scikit-image, and distorted ones made by our own code."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CHOSEN = (("coffee", ("jpeg", 5), ("blur", 4), ("noise", 4)), ("chelsea", ("jpeg
 
 
 def examples_in(folder: Path) -> dict[str, Path]:
-    """Photographs and spoiled versions of them, written to `folder`: file name ("coffee jpeg.jpg") -> file."""
+    """Photographs and distorted images made of them, written to `folder`: file name ("coffee jpeg.jpg") -> file."""
     made = {}
-    for name, *versions in CHOSEN:
-        original = read_image(photograph(name))
-        made[f"{name} original.png"] = png_bytes(original)
-        for kind, level in versions:
+    for name, *distortions in CHOSEN:
+        reference = read_image(photograph(name))
+        made[f"{name} reference.png"] = png_bytes(reference)
+        for kind, level in distortions:
             if kind == "jpeg":
-                made[f"{name} jpeg.jpg"] = jpeg_bytes(original, int(LEVELS["jpeg"][level - 1]))
+                made[f"{name} jpeg.jpg"] = jpeg_bytes(reference, int(LEVELS["jpeg"][level - 1]))
             else:
-                made[f"{name} {kind}.png"] = png_bytes(distorted(kind, original, level, np.random.default_rng(0)))
+                made[f"{name} {kind}.png"] = png_bytes(distorted(kind, reference, level, np.random.default_rng(0)))
     return {name: write_atomic(folder / name, content) for name, content in made.items()}

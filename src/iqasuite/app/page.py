@@ -15,8 +15,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from iqasuite.app import answers
+from iqasuite.app.drawing import html
 from iqasuite.app.examples import examples_in
-from iqasuite.app.pictures import sentence
 from iqasuite.app.uploads import KEPT, read_upload, shown_name
 from iqasuite.errors import InputError
 from iqasuite.images.loading import read_image
@@ -24,13 +24,13 @@ from iqasuite.paths import weights_roots
 from iqasuite.weights.catalogue import available
 
 _log = logging.getLogger(__name__)
-TITLE = "IQA Suite: image quality as individual people see it"
+TITLE = "IQA Suite: image quality as individual observers see it"
 WHAT = (
-    "Trained networks predict here how people would rate a picture. These are predictions, not anybody's votes, and "
-    "they hold for pictures like those that a network has learnt from; what its card says of its "
-    "limits stands beside it. Pictures stay on the computer that runs this page, for {minutes} minutes at most."
+    "Trained networks predict here how observers would rate an image. These are predictions, not votes, and they hold "
+    "for images like those that a network has learnt from; the limits on its card stand beside it. Images stay on the "
+    "computer that runs this page, for {minutes} minutes at most."
 )
-ASK = "Give a picture, or choose an example below."
+ASK = "Give an image, or choose an example below."
 MOST_FILES = 200
 # What a browser asks for to show the page; Gradio offers much else (proxy, recordings, editing of code).
 _OPEN = ("/", "/config", "/favicon.ico", "/robots.txt", "/theme.css", "/manifest.json")
@@ -138,16 +138,16 @@ def build(folder: Path) -> gr.Blocks:
         where = " or ".join(str(root) for root in weights_roots())
         raise InputError(f"no predictor of images in {where}; expected .safetensors with a card, as in `weights/`")
     examples = examples_in(folder / "examples")
-    list(answers.one_picture(networks, offered[0].name, read_image(examples["coffee original.png"])))
+    list(answers.one_image(networks, offered[0].name, read_image(examples["coffee reference.png"])))
     with Page(title="IQA Suite", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
         gr.HTML(f'<div class="iqa-head"><h1>{TITLE}</h1><p>{WHAT.format(minutes=KEPT // 60)}</p></div>')
-        with gr.Tab("One picture"):
+        with gr.Tab("One image"):
             _one_tab(networks, folder, examples)
-        with gr.Tab("Two pictures"):
+        with gr.Tab("Two images"):
             _two_tab(networks, folder, examples)
-        with gr.Tab("With its original"):
+        with gr.Tab("With its reference"):
             _pair_tab(networks, folder, examples)
-        with gr.Tab("Many pictures"):
+        with gr.Tab("Many images"):
             _many_tab(networks, folder, examples)
     return page
 
@@ -155,43 +155,43 @@ def build(folder: Path) -> gr.Blocks:
 def _one_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
     with gr.Row():
         with gr.Column(scale=5):
-            image = _image("Picture")
+            image = _image("Image")
             model = _model_menu(networks)
             _offer([[path] for path in examples.values()], [image])
         with gr.Column(scale=7):
             answer = _answer("one-answer", ASK)
             laid = _answer("one-map")
-            _opacity("one-map", "one-people")
+            _opacity("one-map", "one-observers")
     sets = sorted({entry.set_name for entry in networks.entries.values()} - {""})
     with gr.Column(visible=bool(sets)):
         chosen = gr.Dropdown(sets, value=next(iter(sets), None), label="Artificial observers", visible=len(sets) > 1)
-        strip = _answer("one-people")
+        strip = _answer("one-observers")
 
     def predict(payload, name: str) -> Iterator[tuple]:
         if not payload:
-            yield sentence(ASK), ""
+            yield html.sentence(ASK), ""
             return
-        for said, shown in answers.one_picture(networks, name, read_upload(_path(payload), folder)):
-            yield said, gr.skip() if shown is None else shown
+        for answered, mapped in answers.one_image(networks, name, read_upload(_path(payload), folder)):
+            yield answered, gr.skip() if mapped is None else mapped
 
-    def people(payload, name: str) -> Iterator[str]:
+    def observers(payload, name: str) -> Iterator[str]:
         try:
-            yield answers.people(networks, name, read_upload(_path(payload), folder)) if payload and name else ""
+            yield answers.observers(networks, name, read_upload(_path(payload), folder)) if payload and name else ""
         except InputError:
-            yield ""  # the answer beside the picture says why
+            yield ""  # the answer beside the image has the reason
 
     first = _on([image.change], predict, [image, model], [answer, laid], "predict")
-    first.then(_answering(people, 1), [image, chosen], strip, **_QUIETLY)
+    first.then(_answering(observers, 1), [image, chosen], strip, **_QUIETLY)
     _on([model.change], predict, [image, model], [answer, laid], "predict_again")
-    _on([chosen.change], people, [image, chosen], [strip], "people")
+    _on([chosen.change], observers, [image, chosen], [strip], "observers")
 
 
 def _two_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
-    ask = "Give two pictures, or choose an example below."
+    ask = "Give two images, or choose an example below."
     model = _model_menu(networks)
     with gr.Row():
-        images = [_image("Picture A"), _image("Picture B")]
-    pairs = [("coffee original.png", "coffee jpeg.jpg"), ("coffee blur.png", "coffee noise.png")]
+        images = [_image("Image A"), _image("Image B")]
+    pairs = [("coffee reference.png", "coffee jpeg.jpg"), ("coffee blur.png", "coffee noise.png")]
     _offer([[examples[name] for name in pair] for pair in pairs], images)
     answer = _answer("two-answer", ask)
     _opacity("two-answer")
@@ -199,19 +199,19 @@ def _two_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]
     def compare(first, second, name: str) -> Iterator[str]:
         if first and second:
             pixels = [read_upload(_path(payload), folder) for payload in (first, second)]
-            yield answers.two_pictures(networks, name, pixels)
+            yield answers.two_images(networks, name, pixels)
         else:
-            yield sentence(ask)
+            yield html.sentence(ask)
 
     _on([images[0].change, images[1].change, model.change], compare, [*images, model], [answer], "compare")
 
 
 def _pair_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
-    ask = "Give the original and a version of it of the same size, or choose an example below."
+    ask = "Give the reference image and a distorted one of the same size, or choose an example below."
     with gr.Row():
-        images = [_image("Original"), _image("Its version")]
-    pairs = [("coffee original.png", f"coffee {kind}") for kind in ("jpeg.jpg", "blur.png", "noise.png")]
-    pairs.append(("chelsea original.png", "chelsea jpeg2000.png"))
+        images = [_image("Reference image"), _image("Distorted image")]
+    pairs = [("coffee reference.png", f"coffee {kind}") for kind in ("jpeg.jpg", "blur.png", "noise.png")]
+    pairs.append(("chelsea reference.png", "chelsea jpeg2000.png"))
     _offer([[examples[name] for name in pair] for pair in pairs], images)
     with gr.Row():
         with gr.Column():
@@ -220,27 +220,27 @@ def _pair_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path
             laid = _answer("pair-map")
             _opacity("pair-map")
 
-    def compare(reference, version) -> Iterator[tuple[str, str]]:
-        if reference and version:
-            pixels = [read_upload(_path(payload), folder) for payload in (reference, version)]
-            yield answers.with_original(networks, *pixels)
+    def compare(reference, distorted) -> Iterator[tuple[str, str]]:
+        if reference and distorted:
+            pixels = [read_upload(_path(payload), folder) for payload in (reference, distorted)]
+            yield answers.with_reference(networks, *pixels)
         else:
-            yield sentence(ask), ""
+            yield html.sentence(ask), ""
 
     changes = [image.change for image in images]
-    _on(changes, compare, images, [answer, laid], "with_original", concurrency_limit=1)  # large pairs take memory
+    _on(changes, compare, images, [answer, laid], "with_reference", concurrency_limit=1)  # large pairs take memory
 
 
 def _many_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path]) -> None:
-    ask = f"Give several pictures, at most {MOST_FILES} at a time."
+    ask = f"Give several images, at most {MOST_FILES} at a time."
     model = _model_menu(networks)
-    files = gr.File(label="Pictures", file_count="multiple", height=180)
+    files = gr.File(label="Images", file_count="multiple", height=180)
     gr.Examples(
         [[[str(path) for path in examples.values()]]], [files], label="Examples", example_labels=["all the examples"]
     )
     answer = _answer("many-answer", ask)
 
-    def pictures(paths: Sequence[str]) -> Iterator[tuple[str, np.ndarray | str]]:
+    def images(paths: Sequence[str]) -> Iterator[tuple[str, np.ndarray | str]]:
         for path in paths:
             name = shown_name(path)
             try:
@@ -253,14 +253,14 @@ def _many_tab(networks: answers.Networks, folder: Path, examples: dict[str, Path
         if len(paths) > MOST_FILES:
             raise InputError(f"{len(paths)} files; expected at most {MOST_FILES} at a time")
         if paths:
-            yield from answers.many(networks, name, pictures(paths))
+            yield from answers.many(networks, name, images(paths))
         else:
-            yield sentence(ask)
+            yield html.sentence(ask)
 
     _on([files.change, model.change], score, [files, model], [answer], "many")
 
 
-# Functions get what the browser sent: Gradio's own reading of pictures would convert and compress them again.
+# Functions get what the browser sent: Gradio's own reading of images would convert and compress them again.
 _QUIETLY: dict[str, Any] = {"preprocess": False, "show_progress": "minimal", "api_visibility": "undocumented"}
 
 
@@ -285,17 +285,18 @@ def _answering(function: Callable[..., Iterator], n_outputs: int) -> Callable[..
             yield from function(*given)
             return
         except InputError as error:
-            said = str(error)
+            sentence = str(error)
         except Exception:
             _log.exception("the page could not answer")
-            said = "Something went wrong here, and not with the picture; what it was is in the program's log."
-        yield sentence(said, "error") if n_outputs == 1 else (sentence(said, "error"), *[""] * (n_outputs - 1))
+            sentence = "Something went wrong here, and not with the image; the program's log has the reason."
+        error_line = html.sentence(sentence, "error")
+        yield error_line if n_outputs == 1 else (error_line, *[""] * (n_outputs - 1))
 
     return answer
 
 
 def _answer(name: str, text: str = "") -> gr.HTML:
-    return gr.HTML(sentence(text) if text else "", elem_id=name, js_on_load=None)
+    return gr.HTML(html.sentence(text) if text else "", elem_id=name, js_on_load=None)
 
 
 def _image(label: str) -> gr.Image:
@@ -310,25 +311,25 @@ def _image(label: str) -> gr.Image:
 
 
 def _model_menu(networks: answers.Networks) -> gr.Dropdown:
-    """The menu of models without a reference, and below it what the card of the chosen one says."""
+    """The menu of models without a reference, and below it facts of the chosen one's card."""
     offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
     menu = gr.Dropdown(
         [(entry.title, entry.name) for entry in offered], value=offered[0].name, label="Model", filterable=False
     )
     about = gr.HTML(answers.about(offered[0]), js_on_load=None)
 
-    def told(name: str) -> Iterator[str]:
+    def facts(name: str) -> Iterator[str]:
         yield answers.about(networks.entry(name))
 
-    menu.change(_answering(told, 1), menu, about, queue=True, **_QUIETLY)
+    menu.change(_answering(facts, 1), menu, about, queue=True, **_QUIETLY)
     return menu
 
 
-def _offer(pictures: Sequence[Sequence[Path]], inputs: Sequence[gr.Image]) -> None:
+def _offer(examples: Sequence[Sequence[Path]], inputs: Sequence[gr.Image]) -> None:
     """Examples to choose from, by their names."""
-    labels = [" and ".join(path.stem.replace("_", " ") for path in each) for each in pictures]
+    labels = [" and ".join(path.stem.replace("_", " ") for path in each) for each in examples]
     gr.Examples(
-        [[str(path) for path in each] for each in pictures],
+        [[str(path) for path in each] for each in examples],
         list(inputs),
         label="Examples",
         example_labels=labels,
@@ -353,7 +354,7 @@ def _path(payload) -> str:
     """Path of an upload in what the browser sent."""
     path = payload.get("path") if isinstance(payload, dict) else None
     if not isinstance(path, str):
-        raise InputError("expected an uploaded picture")
+        raise InputError("expected an uploaded image")
     return path
 
 

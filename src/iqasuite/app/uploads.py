@@ -1,4 +1,4 @@
-"""Uploads as the page takes them: hostile until shown to be a single still picture of bearable size."""
+"""Uploads as the page takes them: hostile until checked to be a single still image of bearable size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PIXELS = 40_000_000
 KEPT = 15 * 60  # seconds that an upload lies on the disk
 # Pillow tries no other: some of its formats start programs (EPS) or were never meant for strangers' files.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-_WANTED = "expected one still picture: JPEG, PNG, WebP, AVIF, TIFF or BMP"
+_WANTED = "expected one still image: JPEG, PNG, WebP, AVIF, TIFF or BMP"
 
 
 def private_folder() -> Path:
@@ -40,10 +40,10 @@ def shown_name(path: Path | str, longest: int = 60) -> str:
 def read_upload(path: Path | str, folder: Path, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of an uploaded file, decoded from the bytes that were sent.
 
-    Place, bytes, kind, number of pictures and pixels are looked at before anything is decoded.
+    Place, bytes, kind, number of images and pixels are looked at before anything is decoded.
 
     Args:
-        path: what the page says was uploaded.
+        path: of an upload, as the page has it.
         folder: where uploads lie; nothing outside of it is opened.
         max_bytes, max_pixels: larger files are refused.
 
@@ -72,7 +72,7 @@ def read_upload(path: Path | str, folder: Path, max_bytes: int = MAX_BYTES, max_
 
 
 def _check_head(path: Path, name: str, max_pixels: int) -> None:
-    """Kind, size and number of pictures from the head of a file, whose pixels stay where they are."""
+    """Kind, size and number of images from the head of a file, whose pixels stay where they are."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,7 +83,7 @@ def _check_head(path: Path, name: str, max_pixels: int) -> None:
     except Image.DecompressionBombError:
         raise InputError(f"{name}: far too many pixels; expected at most {_millions(max_pixels)}") from None
     except Exception:
-        raise InputError(f"{name}: no picture, or damaged; {_WANTED}") from None
+        raise InputError(f"{name}: no image, or damaged; {_WANTED}") from None
     if width * height > max_pixels:
         found = f"{width:,}×{height:,} pixels"
         raise InputError(f"{name}: {found}; expected at most {_millions(max_pixels)} in all")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from iqasuite.cli import data, models, playlist, scoring, suite, training
+from iqasuite.cli import data, evaluating, models, playlist, scoring, suite, training
 from iqasuite.cli.group import Commands
 
 __all__ = ["app"]
@@ -17,7 +17,7 @@ __all__ = ["app"]
 
 class _Program(typer.Typer):
     def __call__(self, *args: object, **options: object) -> object:
-        """Run it; what the screen's encoding has no letter for is shown by its number, as in `\\u5199.png`."""
+        """Run it; a letter that the screen's encoding lacks is written as its number, as in `\\u5199.png`."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -39,22 +39,22 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def start(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Image quality as individual people see it: scores for pictures, experiments, data.
+    """Image quality as individual observers see it: scores of images, experiments, data.
 
     \b
-    iqasuite score holiday/                      scores of all pictures of a folder
-    iqasuite score --reference a.png copy.jpg    how good a copy is
-    iqasuite models                              which trained networks are here
+    iqasuite score holiday/                      scores of all images of a folder
+    iqasuite score --reference a.png a.jpg       how good a distorted image is
+    iqasuite models                              which trained networks are available
     iqasuite COMMAND --help                      what a command takes, with examples
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
 app.command("score")(scoring.score_images)
-app.command("evaluate")(scoring.evaluate)
+app.command("evaluate")(evaluating.evaluate)
 app.command("train")(training.train)
 app.command("models")(models.list_models)
 app.command("app")(models.serve)

@@ -11,21 +11,21 @@ from typing import Annotated
 import typer
 
 from iqasuite.errors import InputError
+from iqasuite.text_tables import aligned
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_data(
-    long: Annotated[bool, typer.Option("--long", help="Everything that is known, not one line a set.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="All facts, not one line a set.")] = False,
 ) -> None:
-    """List the data sets, their licences, and whether they are here.
+    """List the data sets, their licences, and whether they are available.
 
     Example: iqasuite data list --long
     """
     from iqasuite.datasets import adapters
     from iqasuite.datasets.integrity import state
-    from iqasuite.text_tables import aligned
 
     cards = [adapters.card(name) for name in adapters.NAMES]
     if long:
@@ -148,7 +148,7 @@ def _downloading() -> Callable[[str, int, int], None]:
     from tqdm import tqdm
 
     bars: dict[str, tqdm] = {}
-    said: dict[str, int] = {}
+    written: dict[str, int] = {}
 
     def bar(name: str, done: int, total: int) -> None:
         if name not in bars:
@@ -159,8 +159,8 @@ def _downloading() -> Callable[[str, int, int], None]:
 
     def line(name: str, done: int, total: int) -> None:
         step = done * 10 // total if total else done // 10**8
-        if step > said.get(name, 0 if total else -1):
-            said[name] = step
+        if step > written.get(name, 0 if total else -1):
+            written[name] = step
             typer.echo(f"{name}: {_bytes(done)}" + (f" of {_bytes(total)}" if total else ""), err=True)
 
     return bar if sys.stderr.isatty() else line

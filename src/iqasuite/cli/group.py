@@ -1,4 +1,4 @@
-"""How the command ends: in one line and an exit status, whatever went wrong."""
+"""How the command begins and ends: old names, and one line with an exit status, whatever went wrong."""
 
 from __future__ import annotations
 
@@ -18,10 +18,26 @@ EXTRAS = {
         "batch",
     ),
 }
+# names of the five programs before this suite (docs/systems.md) -> ours; "" = the value alone, without an option
+OLD_COMMANDS = {"inference": "score"}
+OLD_OPTIONS = {"--model-path": "--model", "--ref": "--reference", "--image-path": "", "--distorted": ""}
 
 
 class Commands(TyperGroup):
-    """Errors that the user can mend are one line and exit status 2; Ctrl-C is 130."""
+    """Errors that the user can mend are one line and exit status 2; Ctrl-C is 130; old names are taken, with a hint."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put today's names for old ones, each with a line on standard error."""
+        today: list[str] = []
+        for place, word in enumerate(args):
+            name, equals, value = word.partition("=")
+            new = OLD_COMMANDS.get(word) if place == 0 else OLD_OPTIONS.get(name)
+            if new is None or "--" in args[:place]:
+                today.append(word)
+                continue
+            typer.echo(f"{name}: the old name; now {new or 'the file alone, without an option'}", err=True)
+            today += [f"{new}{equals}{value}"] if new else [value] * bool(equals)
+        return super().parse_args(ctx, today)
 
     def invoke(self, ctx: Any) -> object:
         """Run the command, and turn what goes wrong into a line and an exit status."""

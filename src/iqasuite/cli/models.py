@@ -1,4 +1,4 @@
-"""`iqasuite models`, `iqasuite app`: which trained networks are here, and the page that they are tried on."""
+"""`iqasuite models`, `iqasuite app`: which trained networks are available, and the page that they are tried on."""
 
 from __future__ import annotations
 
@@ -8,28 +8,8 @@ from typing import Annotated
 
 import typer
 
-
-def model_names(incomplete: str) -> list[str]:
-    """Names of models that begin like this, for the shell's completion."""
-    from iqasuite.weights.catalogue import available
-
-    return [entry.name for entry in available() if entry.name.startswith(incomplete)]
-
-
-def observer_names(incomplete: str) -> list[str]:
-    """Artificial observers that begin like this, with their set and alone."""
-    from iqasuite.weights.catalogue import available
-
-    people = [entry for entry in available() if entry.set_name]
-    names = {name for entry in people for name in (entry.observer, entry.name, "all", f"{entry.set_name}/all")}
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
-def data_names(incomplete: str) -> list[str]:
-    """Names of data sets that begin like this."""
-    from iqasuite.datasets.adapters import NAMES
-
-    return [name for name in NAMES if name.startswith(incomplete)]
+from iqasuite.cli.options import model_names
+from iqasuite.text_tables import aligned
 
 
 def list_models(
@@ -38,18 +18,17 @@ def list_models(
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="The whole card of each, as JSON.")] = False,
 ) -> None:
-    """List the trained networks that are here.
+    """List the trained networks that are available.
 
     What they predict, on which scale, how well (and the SROCC of the mere sharpness of the image in the same test,
     where the card says it), under which licence. Networks that need no reference score images alone; the others
-    compare. A set of artificial observers (AIOs), one for each person, is one line.
+    compare. A set of artificial observers (AIOs), one for each observer, is one line.
 
     \b
     Example: iqasuite models
     Example: iqasuite models mobile_nr --long
     """
     from iqasuite.inference.tables import printable
-    from iqasuite.text_tables import aligned
     from iqasuite.weights import catalogue
 
     entries = catalogue.available() if name is None else [catalogue.find(name)]
@@ -74,13 +53,13 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
     """A model, or a set of AIOs, as one row of the list."""
     first = entries[0]
     ends = "" if first.low != first.low else f" {first.low:g}–{first.high:g}"
-    what = "pairs" if first.needs_reference else f"as {first.observer}" if first.observer else "pictures"
+    what = "pairs" if first.needs_reference else f"as {first.observer}" if first.observer else "images"
     title, size = first.title, sum(entry.path.stat().st_size for entry in entries)
     if len(entries) > 1:
         from iqasuite.names import natural_order
 
-        people = natural_order(entry.observer for entry in entries)
-        what, title = f"as {len(entries)} people", f"AIOs of {', '.join(people)}"
+        names = natural_order(entry.observer for entry in entries)
+        what, title = f"as {len(entries)} observers", f"AIOs of {', '.join(names)}"
     return (
         name,
         what,
@@ -94,7 +73,7 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
 
 
 def _best(reached: dict[str, str]) -> str:
-    """The first score of a card that says how well it agrees with people, in short."""
+    """The first score of a card that is an agreement with observers, in short."""
     for name, value in reached.items():
         measure = name.replace(",", " ").split()[0]
         if measure in ("srocc", "plcc", "accuracy", "qwk"):
@@ -116,7 +95,7 @@ def serve(
     share: Annotated[bool, typer.Option("--share", help="Also a public address, through Gradio's servers.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Start a page to try pictures on.
+    """Start a page on which images can be tried.
 
     Scores, maps, artificial observers beside each other, in a browser.
 

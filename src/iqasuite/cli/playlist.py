@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from iqasuite.cli.options import Overwrite
 from iqasuite.errors import InputError
 
 app = typer.Typer(help="Rating playlists (CSV).", no_args_is_help=True)
@@ -17,7 +18,7 @@ def check_playlist(
     source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="Playlist, or folder with one per observer.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the images that may be named.")] = None,
 ) -> None:
-    """Check rating playlists; say what is in them, or what is wrong.
+    """Check rating playlists; list what is in them, or what is wrong.
 
     Of a folder: a report of every session, and warnings where a session does not repeat the one it should, or is listed
     twice. Exit status 2: files that cannot be read; all of them are named.
@@ -28,11 +29,8 @@ def check_playlist(
 
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: no such folder")
-    known = (
-        None
-        if images is None
-        else [path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()]
-    )
+    files = [path for path in images.rglob("*") if path.is_file()] if images else []
+    known = [path.relative_to(images).as_posix() for path in files] if images else None
     if source.is_dir():
         _check_sessions(source, known)
         return
@@ -61,7 +59,7 @@ def _check_sessions(folder: Path, known_images: list[str] | None) -> None:
 def convert_playlist(
     source: Annotated[Path, typer.Argument(help="MATLAB session (.mat), or a folder of them.")],
     target: Annotated[Path, typer.Argument(help="Folder for the playlists; for one session also a name in .csv.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace playlists that are there already.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make CSV playlists of rating sessions that MATLAB saved: all of them or none.
 

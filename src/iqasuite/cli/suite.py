@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from iqasuite.cli.options import Jobs
+
 app = typer.Typer(help="Batches of notebooks.", no_args_is_help=True)
 
 
@@ -46,7 +48,7 @@ def check_suite(name: SuiteName) -> None:
 @app.command("run")
 def run_suite(
     name: SuiteName,
-    jobs: Annotated[int | None, typer.Option(help="Runs at one time (default: one a GPU, else one a core).")] = None,
+    jobs: Jobs = None,
     keep_going: Annotated[bool, typer.Option(help="Go on with runs that do not need a failed one.")] = True,
 ) -> None:
     """Run what is not done yet of a suite, then build its gallery."""
@@ -61,23 +63,24 @@ def new_suite(
     name: Annotated[str, typer.Option(help="Of the suite (default: that of the folder).")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Train for moments only, to see what there will be.")] = False,
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the suite, run nothing.")] = False,
-    jobs: Annotated[int | None, typer.Option(help="Runs at one time (default: one a GPU, else one a core).")] = None,
+    jobs: Jobs = None,
 ) -> None:
     """A suite for a study of your own: written to notebooks/suites, fitted to the study, and run.
 
-    Votes in, gallery out. Says first about how long it takes on this machine. The same command goes on where it was
-    stopped.
+    Votes in, gallery out. A line estimates first how long it takes on this machine. The same command goes on where it
+    was stopped.
 
     \b
     Example: iqasuite suite new studies/portraits
     """
     from iqasuite.experiments import batch
     from iqasuite.experiments import study as studies
+    from iqasuite.experiments.sharing import default_jobs
 
-    jobs = batch.default_jobs() if jobs is None else jobs
+    jobs = default_jobs() if jobs is None else jobs
     planned = studies.plan(study, name, quick, max(1, jobs))
     path = studies.write(planned)
-    typer.echo(f"{path}: {len(planned.people)} people get an artificial observer" if planned.people else path)
+    typer.echo(f"{path}: {len(planned.observers)} observers get an artificial one" if planned.observers else path)
     typer.echo(f"about {studies.duration(planned.minutes)} on this machine; then: iqasuite suite run {planned.name}")
     if not only_write:
         raise typer.Exit(batch.run_suite(planned.name, jobs))
@@ -115,6 +118,5 @@ def run_notebook(suite: str, run: str, threads: int = 1) -> None:
 def build_gallery(name: SuiteName) -> None:
     """Build the pages of a suite from what its runs have left in results/."""
     from iqasuite.experiments import gallery
-    from iqasuite.experiments.suite import read_suite
 
-    typer.echo(gallery.build(read_suite(name)))
+    typer.echo(gallery.build(name))

@@ -3,75 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iqasuite.cli.models import data_names, model_names
+from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, check_precision, model_names
+from iqasuite.cli.results import warn
+
+if TYPE_CHECKING:
+    from iqasuite.experiments.train_program import Settings
+
+_CROP = "Side of random training crops in pixels; 0 = whole images; default: 224, or what images hold."
+_SHOWN_AT = "Shorter side in pixels at which images are shown; default: their own, at most 500."
+_ARCHITECTURES, _RANKING = "mobile_nr|trcnn|trcnn_faithful", "plcc|soft_spearman|hinge|none"
+Weights = Annotated[Path, typer.Option(help="Weights (.safetensors); card and split go beside.")]
+Network = Annotated[str | None, typer.Option(metavar=_ARCHITECTURES, help="Network; default mobile_nr.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training part.")]
+Step = Annotated[int, typer.Option(min=1, help="Images a step.")]
+LearningRate = Annotated[float, typer.Option(help="Highest, at the start.")]
+Crop = Annotated[int | None, typer.Option(min=0, help=_CROP)]
+ShownAt = Annotated[int | None, typer.Option(min=32, help=_SHOWN_AT)]
+Base = Annotated[str | None, typer.Option(help="Backbone: scratch, mobilenet_v2, mobilenet_v3_small, …")]
+Width = Annotated[float | None, typer.Option(help="Of mobile_nr from scratch; 1 = 64 to 512 channels.")]
+Pretrained = Annotated[bool, typer.Option(help="Start the backbone from its ImageNet weights.")]
+Ranking = Annotated[str, typer.Option(metavar=_RANKING, help="Term of the loss that looks at the order.")]
+Observer = Annotated[str, typer.Option(help="Learn this observer's votes instead of the mean: an AIO.")]
+Seed = Annotated[int, typer.Option(help="Of split, first weights, order and crops.")]
+Start = Annotated[str | None, typer.Option(help="Fine-tune these weights (name or file).", autocompletion=model_names)]
+Checkpoint = Annotated[Path | None, typer.Option(help="Default: OUTPUT with the ending .checkpoint.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")]
 
 
 def train(
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FOLDER",
-            help="Rated set, or folder of images with a CSV of ratings.",
-            autocompletion=data_names,
-        ),
-    ],
-    output: Annotated[Path, typer.Option(help="Weights (.safetensors); card and split go beside.")],
-    model: Annotated[
-        str | None, typer.Option(metavar="mobile_nr|trcnn|trcnn_faithful", help="Network; default mobile_nr.")
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Highest, at the start.")] = 1e-3,
-    crop: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Side of random training crops in pixels; 0 = whole images; default: 224, or what images hold.",
-        ),
-    ] = None,
-    shown_at: Annotated[
-        int | None,
-        typer.Option(min=32, help="Shorter side in pixels at which images are shown; default: their own, at most 500."),
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="Backbone: scratch, mobilenet_v2, mobilenet_v3_small, …")] = None,
-    width: Annotated[float | None, typer.Option(help="Of mobile_nr from scratch; 1 = 64 to 512 channels.")] = None,
-    pretrained: Annotated[bool, typer.Option(help="Start the backbone from its ImageNet weights.")] = True,
-    ranking: Annotated[
-        str, typer.Option(metavar="plcc|soft_spearman|hinge|none", help="Term of the loss that looks at the order.")
-    ] = "plcc",
-    observer: Annotated[str | None, typer.Option(help="Learn this person's votes instead of the mean: an AIO.")] = None,
-    seed: Annotated[int, typer.Option(help="Of split, first weights, order and crops.")] = 0,
-    start: Annotated[
-        str | None, typer.Option(help="Fine-tune these weights (name or file).", autocompletion=model_names)
-    ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Default: OUTPUT with the ending .checkpoint.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace weights that are there already.")] = False,
-    missing: Annotated[str, typer.Option(metavar="error|drop", help="Where images of the set are absent.")] = "error",
-    precision: Annotated[str, typer.Option(metavar="auto|float32", help="auto: bfloat16 where it is quick.")] = "auto",
+    data: RatedSet,
+    output: Weights,
+    model: Network = None,
+    epochs: Epochs = 20,
+    batch_size: Step = 16,
+    learning_rate: LearningRate = 1e-3,
+    crop: Crop = None,
+    shown_at: ShownAt = None,
+    base: Base = None,
+    width: Width = None,
+    pretrained: Pretrained = True,
+    ranking: Ranking = "plcc",
+    observer: Observer = "",
+    seed: Seed = 0,
+    start: Start = None,
+    checkpoint: Checkpoint = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    missing: Missing = "error",
+    precision: Precision = "auto",
 ) -> None:
     """Train a network on a rated set.
 
     The set is split by content in three parts, saved beside the weights: the training part is learnt from, the
-    validation part chooses the epoch, the test part is read once, at the end, and its scores go into the card, with
-    their 95 % intervals by content, and beside them a rule that looks at no picture and the SROCC of four statistics of
-    the image, such as its sharpness. Where weights that training starts from have seen images of the test part, a
-    warning counts them before anything is learnt. Nothing is written before the end
-    but a checkpoint after each epoch: after Ctrl-C or a crash the same command with --resume goes on.
+    validation part chooses the epoch, the test part is read once, at the end. Its scores go into the card, with 95 %
+    intervals by content, a rule that looks at no image, and the SROCC of four statistics of the image, such as its
+    sharpness. Where the weights of --start have seen images of the test part, a warning counts them before anything is
+    learnt. Nothing is written before the end but a checkpoint after each epoch: after Ctrl-C or a crash the same
+    command with --resume goes on.
 
     \b
     Example: iqasuite train --data demo --output w.safetensors --epochs 5 --shown-at 128 --crop 96 --width 0.25
     Example: iqasuite train --data koniq10k --model trcnn --base mobilenet_v2 --output trcnn.safetensors
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     """
-    from iqasuite.experiments import train_program as program
+    from iqasuite.experiments.train_program import Settings
 
-    given = {"base": base, "width": width}
-    settings = program.Settings(
+    settings = Settings(
         data=data,
         output=output,
         model=model,
@@ -80,19 +81,26 @@ def train(
         learning_rate=learning_rate,
         crop=crop,
         shown_at=shown_at,
-        arguments={k: v for k, v in given.items() if v is not None},
+        arguments={name: given for name, given in (("base", base), ("width", width)) if given is not None},
         pretrained=pretrained,
         ranking=ranking,
-        observer=observer or "",
+        observer=observer,
         seed=seed,
         start=start,
         checkpoint=checkpoint or output.with_suffix(".checkpoint"),
         missing=missing,
         precision=precision,
     )
+    _run(settings, resume, overwrite)
+
+
+def _run(settings: Settings, resume: bool, overwrite: bool) -> None:
+    from iqasuite.experiments import train_program as program
+
+    check_precision(settings.precision)
     program.check(settings, resume, overwrite)
     try:
-        program.run(settings, typer.echo, lambda text: typer.echo(f"warning: {text}", err=True))
+        program.run(settings, typer.echo, warn)
     except KeyboardInterrupt:
         if settings.checkpoint.exists():
             typer.echo(f"interrupted; {settings.checkpoint} is kept: the same command with --resume goes on", err=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import io
 import json
 import logging
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import psutil
-from filelock import FileLock, Timeout
 
 from iqasuite.errors import InputError
 from iqasuite.experiments import processes
+from iqasuite.experiments.filing import Printed, file_notebook
+from iqasuite.experiments.sharing import default_jobs, one_gpu, only_one
 from iqasuite.experiments.suite import Run, Suite, check, read_suite
 from iqasuite.paths import check_writable, project_root, results_root, work_root, writable, write_atomic
 from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
@@ -37,39 +34,11 @@ log = logging.getLogger(__name__)
 # Without it, reading any notebook builds 38 grammars for checks that no notebook asks for: a second for every run.
 cast("dict", sys.modules).setdefault("rfc3987_syntax", None)
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
-LARGE_PICTURE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
-SAID_EVERY = 30.0  # seconds between two lines of a run on the screen
 PATIENCE = 10.0  # seconds that a run waits for another process that executes it and is being ended
 
 
 class RunFailed(Exception):
     """A notebook stopped with an error; the message is its last line."""
-
-
-def gpus() -> list[str]:
-    """GPUs that may be used: `CUDA_VISIBLE_DEVICES`, else what nvidia-smi lists; importing torch would take seconds."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [gpu.strip() for gpu in visible.split(",") if gpu.strip() and gpu.strip() != "-1"]
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = listed.stdout.splitlines() if listed.returncode == 0 else []
-    return [str(number) for number, _ in enumerate(line for line in lines if line.startswith("GPU "))]
-
-
-def default_jobs() -> int:
-    """Runs at one time: one for each GPU, without a GPU one for each core."""
-    return len(gpus()) or cores()
-
-
-def threads_of(run: Run, jobs: int) -> int:
-    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite says."""
-    total = max(cores(), jobs)
-    if run.cores is None:
-        return max(1, total // jobs)
-    return min(run.cores, total) if run.cores else total
 
 
 def marker(suite: str, run: str) -> Path:
@@ -106,7 +75,7 @@ def run_suite(name: str, jobs: int | None = None, keep_going: bool = True) -> in
     if jobs < 1:
         raise InputError(f"jobs: found {jobs}; expected 1 or more")
     check_writable(results_root(suite.name))
-    with _only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"), _sigterm_as_ctrl_c():
+    with only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"), _sigterm_as_ctrl_c():
         status = _interruptible(_snakemake(suite, jobs, keep_going), _environment())
         if status == INTERRUPTED:
             log.error("interrupted; the same command goes on from here")
@@ -140,7 +109,7 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
     parameters = check(suite)[run.name]
     check_writable(results_root(suite.name))
     message = f"run {run.name} of suite {suite.name} is being executed by another process"
-    with _only_one(_lock_of(suite, run), message, patience=PATIENCE):
+    with only_one(_lock_of(suite, run), message, patience=PATIENCE):
         _forget(suite.name, run.name)
         try:
             return _run_notebook(suite, run, parameters, threads)
@@ -150,10 +119,10 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
 
 def _run_notebook(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -> Path:
     started = time.time()
-    with _one_gpu():
+    with one_gpu():
         notebook, error = _execute(suite, run, parameters, threads)
     elapsed = time.time() - started
-    _file_notebook(notebook, suite, run)
+    file_notebook(notebook, suite, run)
     written = results_root(suite.name) / "runs" / f"{run.name}.json"  # by the notebook, unless it stopped before
     if written.is_file():
         described = json.loads(written.read_text(encoding="utf-8"))
@@ -200,8 +169,8 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
                 progress_bar=False,
                 autosave_cell_every=0,
                 start_timeout=1200,  # a busy machine starts a kernel slowly
-                stdout_file=_Said(run.name),
-                stderr_file=_Said(run.name, bars=True),
+                stdout_file=Printed(run.name),
+                stderr_file=Printed(run.name, bars=True),
                 extra_arguments=["--log-level=ERROR"],
             )
     except PapermillExecutionError as failure:
@@ -209,78 +178,6 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
     except DeadKernelError:
         error = "DeadKernelError: the notebook's process was ended from outside; the usual reason is too little memory"
     return nbformat.read(executed, as_version=4), error
-
-
-class _Said:
-    """What a notebook prints, on its way to the screen: the last line of it every now and then.
-
-    `bars`: only what begins with a carriage return, as progress bars do; warnings are not for the screen.
-    """
-
-    def __init__(self, run: str, bars: bool = False) -> None:
-        self.run, self.bars, self.next = run, bars, time.monotonic() + SAID_EVERY / 3
-
-    def write(self, text: str) -> None:
-        lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-        if self.bars and "\r" not in text:
-            return
-        if lines and time.monotonic() >= self.next:
-            self.next = time.monotonic() + SAID_EVERY
-            log.info("%s: %s", self.run, lines[-1].strip())
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-
-def _file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
-    """Write an executed notebook to `work/` and `results/` without this machine's paths and without live widgets."""
-    import nbformat
-
-    notebook.metadata.pop("widgets", None)
-    papermill_notes = notebook.metadata.get("papermill", {})
-    papermill_notes["input_path"] = run.notebook_file.as_posix()
-    papermill_notes["output_path"] = f"results/{suite.name}/notebooks/{run.name}.ipynb"
-    papermill_notes.pop("environment_variables", None)
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            _clean_output(output)
-        if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if output.get("text", "…")]
-    text = nbformat.writes(notebook) + "\n"
-    for folder in (work_root(suite.name), results_root(suite.name)):
-        write_atomic(folder / "notebooks" / f"{run.name}.ipynb", text)
-
-
-def _clean_output(output: NotebookNode) -> None:
-    for kind in ("text", "evalue"):
-        if kind in output:
-            output[kind] = without_machine_paths(output[kind])
-    if "text" in output:
-        output["text"] = re.sub(r"(?m)^[^\n]*\r(?!\n)", "", output["text"])  # of a progress bar what was left standing
-    if "traceback" in output:
-        output["traceback"] = [without_machine_paths(line) for line in output["traceback"]]
-    data = output.get("data", {})
-    for mime in list(data):
-        if mime.startswith("application/vnd.jupyter.widget"):
-            del data[mime]  # lives only in the kernel; its text stays
-        elif isinstance(data[mime], str) and not mime.startswith("image/"):
-            data[mime] = without_machine_paths(data[mime])
-    png = data.get("image/png", "")
-    if len(png) > LARGE_PICTURE and len(jpeg := _as_jpeg(png)) < 0.6 * len(png):  # of diagrams it is the larger one
-        data["image/jpeg"] = jpeg
-        del data["image/png"]
-
-
-def _as_jpeg(png: str) -> str:
-    """A picture of photographs, base64, as a JPEG in which nothing is lost that one would see.
-
-    Executed notebooks and their pages are light with it; `results/<suite>/figures/` has every pixel.
-    """
-    from PIL import Image
-
-    written = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(written, "JPEG", quality=95, subsampling=0)
-    return base64.b64encode(written.getvalue()).decode("ascii")
 
 
 def _forget(suite: str, run: str) -> None:
@@ -365,50 +262,5 @@ def _wait_for_runs(suite: Suite) -> None:
     """
     for run in suite.runs:
         if _lock_of(suite, run).exists():
-            with _only_one(_lock_of(suite, run), f"run {run.name} does not end", patience=60):
+            with only_one(_lock_of(suite, run), f"run {run.name} does not end", patience=60):
                 _forget_what_did_not_end(suite.name, run.name)
-
-
-@contextmanager
-def _only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
-    try:
-        with writable(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire(timeout=patience)
-    except Timeout:
-        raise InputError(f"{message} (lock: {path.relative_to(project_root()).as_posix()})") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _one_gpu() -> Iterator[None]:
-    """Show this process and its kernel one GPU that no other run has taken; nothing to do with fewer than two."""
-    available = gpus()
-    if len(available) < 2:
-        yield
-        return
-    lock, gpu = _free_gpu(available)
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _free_gpu(available: list[str]) -> tuple[FileLock, str]:
-    """Wait for a GPU that no other run has taken; a lock is given back when its process ends, however it ends."""
-    folder = project_root() / "work" / "gpus"
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        for gpu in available:
-            lock = FileLock(folder / f"{gpu}.lock")
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            return lock, gpu
-        time.sleep(1)

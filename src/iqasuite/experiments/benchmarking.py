@@ -13,8 +13,7 @@ from iqasuite.evaluation.rank_baselines import rank_baselines, rank_statistics
 from iqasuite.experiments.run import Run
 from iqasuite.inference.predictions import check_split, read_predictions
 from iqasuite.report.tables import with_interval
-
-PROTOCOLS = ("corrected", "faithful")
+from iqasuite.training.aio import PROTOCOLS
 
 
 @dataclass(frozen=True)

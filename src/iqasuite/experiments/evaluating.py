@@ -1,4 +1,4 @@
-"""How well a trained model agrees with a data set's people, as `iqasuite evaluate` and `iqasuite train` say it."""
+"""How well a trained model agrees with a data set's observers, for `iqasuite evaluate` and `iqasuite train`."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ FEW = 10  # contents below which intervals are rough
 
 
 def rated(dataset: Dataset, observer: str = "") -> pd.DataFrame:
-    """What people said: image, content (source photograph, where known), reference and target.
+    """What observers voted: image, content (source photograph, where known), reference and target.
 
     Args:
         dataset: of which the images with a rating are taken.
         observer: whose first votes are the target; "" = the mean opinion, on the set's own scale.
 
     Raises:
-        InputError: nobody of that name voted; fewer than two rated images.
+        InputError: no observer of that name; fewer than two rated images.
     """
-    images = dataset.images.assign(content=dataset.images["content"].map(lambda c: dataset.sources.get(c, c)))
+    images = dataset.images.assign(content=dataset.sources_of_images().to_numpy())
     if observer:
         votes = first_votes(dataset.votes)
-        own = votes[votes["observer"] == dataset.check_observer(observer)].set_index("image")["vote"]
-        images = images.assign(target=images["image"].map(own))
+        target = votes[votes["observer"] == dataset.check_observer(observer)].set_index("image")["vote"]
+        images = images.assign(target=images["image"].map(target))
     else:
         images = images.assign(target=images["mos"])
-    found = images.dropna(subset="target")[["image", "content", "reference", "target"]].reset_index(drop=True)
-    if len(found) < 2:
-        raise InputError(f"{dataset.name}: {len(found)} images with ratings; expected two or more")
-    return found
+    rows = images.dropna(subset="target")[["image", "content", "reference", "target"]].reset_index(drop=True)
+    if len(rows) < 2:
+        raise InputError(f"{dataset.name}: {len(rows)} images with ratings; expected two or more")
+    return rows
 
 
 def in_part(rated: pd.DataFrame, split: pd.DataFrame, fold: int, part: str) -> pd.DataFrame:
@@ -83,33 +83,33 @@ def predicted_rows(
 
     Args:
         predictor: the model.
-        dataset: where the pictures are.
+        dataset: where the images are.
         rows: of `rated`.
         observer: as of `rated`.
         part: named in the frame.
-        batch_size: pictures at a time.
-        drop: leave out pictures that cannot be read, and say so, instead of stopping.
-        say: takes a line about each of these.
+        batch_size: images at a time.
+        drop: leave out images that cannot be read, with a line, instead of stopping.
+        say: takes these lines.
         watch: wraps the items as they are done, such as with a progress bar.
 
     Raises:
-        InputError: a picture that cannot be read.
+        InputError: an image that cannot be read.
     """
-    said = {}
+    predictions = {}
     items = predicted_by([predictor], rows["image"].tolist(), dataset.read, batch_size)
     for image, found in watch(items, len(rows)):
         if not isinstance(found, str):
-            said[image] = found[0][0]
+            predictions[image] = found[0][0]
         elif drop:
             say(f"{found}; left out")
         else:
             raise InputError(f"{found} (--missing drop goes on without)")
-    rows = rows[rows["image"].isin(said)]
-    given = [said[image] for image in rows["image"]]
+    rows = rows[rows["image"].isin(predictions)]
+    ordered = [predictions[image] for image in rows["image"]]
     facts = (dataset.name, predictor.entry.name, "corrected", 0, 0, part, observer, rows["image"], rows["target"])
-    if observer and all(prediction.distribution is not None for prediction in given):
-        return predictions_frame(*facts, probabilities=np.stack([prediction.distribution for prediction in given]))
-    votes = np.array([prediction.vote for prediction in given])
+    if observer and all(prediction.distribution is not None for prediction in ordered):
+        return predictions_frame(*facts, probabilities=np.stack([prediction.distribution for prediction in ordered]))
+    votes = np.array([prediction.vote for prediction in ordered])
     return predictions_frame(*facts, scores=votes if observer else scores_of(votes, dataset.scale))
 
 
@@ -123,7 +123,7 @@ def compared_rows(
     """Predictions frame of a metric or full-reference network, turned so that higher = better, on its own scale.
 
     Images without a reference are left out. Where the set has a display size, both images of a pair are brought to it:
-    there people saw them, and copies of several sizes can be compared with one reference.
+    there observers saw them, and distorted images of several sizes can be compared with one reference.
 
     Raises:
         InputError: fewer than two images have a reference; one that cannot be compared.
@@ -158,7 +158,7 @@ def compared_rows(
 
 
 def baseline_rows(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
-    """The rule that looks at no picture, for the same images: the mean of `known` targets, or their commonest vote."""
+    """The rule that looks at no image, for the same ones: the mean of `known` targets, or their commonest vote."""
     first, n = predictions.iloc[0], len(predictions)
     keys = (first["protocol"], 0, 0, first["part"], first["observer"], predictions["image"], predictions["target"])
     if first["observer"]:
@@ -166,24 +166,28 @@ def baseline_rows(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataF
     return predictions_frame(first["dataset"], MEAN, *keys, scores=np.full(n, np.mean(known)))
 
 
+def beside_trivial(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
+    """Predictions, and below them those of the rule that looks at no image, see `baseline_rows`."""
+    return pd.concat([predictions, baseline_rows(predictions, known)], ignore_index=True)
+
+
 def scores(predictions: pd.DataFrame, rows: pd.DataFrame, same_scale: bool = True) -> pd.DataFrame:
-    """Scores frame with 95 % intervals by content, of the metrics that people ask for, `mse` among them.
+    """Scores frame with 95 % intervals by content, of the usual metrics, `mse` among them.
 
     Args:
-        predictions: of one person or of means, models and baselines.
+        predictions: of one observer or of means, models and baselines.
         rows: of `rated`, for the contents.
         same_scale: whether predictions are on the targets' scale.
     """
-    found = score_frame(predictions, rows.set_index("image")["content"])
-    found = found[found["observer"] != "mean"]
-    squared = found[found["metric"] == "rmse"].copy()
+    every = score_frame(predictions, rows.set_index("image")["content"])
+    every = every[every["observer"] != "mean"]
+    squared = every[every["metric"] == "rmse"].copy()
     squared[["value", "low", "high"]] **= 2
-    found = pd.concat([squared.assign(metric="mse"), found], ignore_index=True)
-    of_kind: tuple[str, ...] = OF_VOTES if (found["observer"] != "").any() else OF_MEANS
+    every = pd.concat([squared.assign(metric="mse"), every], ignore_index=True)
+    of_kind: tuple[str, ...] = OF_VOTES if (every["observer"] != "").any() else OF_MEANS
     wanted = [metric for metric in of_kind if same_scale or metric not in _OF_LEVEL]
-    found = found[found["metric"].isin(wanted)]
-    order = found["metric"].map({metric: i for i, metric in enumerate(wanted)})
-    return found.assign(order=order).sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
+    chosen = every[every["metric"].isin(wanted)]
+    return chosen.sort_values("metric", kind="stable", key=lambda m: m.map(wanted.index), ignore_index=True)
 
 
 def unknown(scores: pd.DataFrame, predictions: pd.DataFrame, rows: pd.DataFrame) -> str:
@@ -215,17 +219,8 @@ def beside_baseline(scores: pd.DataFrame) -> list[dict]:
     """One row a metric, `COLUMNS`: the model with its interval, and the baseline's value."""
     trivial = scores["model"].str.startswith("baseline: ")
     of_baseline = scores[trivial].set_index("metric")["value"]
-    return [
-        {
-            "metric": row.metric,
-            "value": row.value,
-            "low": row.low,
-            "high": row.high,
-            "n": row.n,
-            "baseline": float(of_baseline.get(row.metric, np.nan)),
-        }
-        for row in scores[~trivial].itertuples()
-    ]
+    of_model = scores[~trivial]
+    return of_model.assign(baseline=of_model["metric"].map(of_baseline))[list(COLUMNS)].to_dict("records")
 
 
 def above_statistics(dataset: Dataset, predictions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -236,32 +231,23 @@ def above_statistics(dataset: Dataset, predictions: pd.DataFrame, rows: pd.DataF
         predictions: of the model, one observer or means.
         rows: of `rated`, for the contents.
     """
-    found = rank_scores(
-        predictions, rank_statistics(dataset, predictions["image"].tolist()), rows.set_index("image")["content"]
-    )
-    keys = ["dataset", "protocol", "part", "observer"]
-    return found.assign(**predictions.iloc[0][keys], seeds="0")
+    statistics = rank_statistics(dataset, predictions["image"].tolist())
+    ranked = rank_scores(predictions, statistics, rows.set_index("image")["content"])
+    return ranked.assign(**predictions.iloc[0][["dataset", "protocol", "part", "observer"]], seeds="0")
 
 
 def beside_model(ranked: pd.DataFrame) -> list[dict]:
     """One row a rank baseline, `RANK_COLUMNS`, and last the difference of the model from the best of them."""
-    return [
-        {
-            "rank baseline": row.metric if row.metric != "srocc" else short_name(row.model),
-            "value": row.value,
-            "low": row.low,
-            "high": row.high,
-            "n": row.n,
-        }
-        for row in ranked.iloc[1:].itertuples()
-    ]
+    rows = ranked.iloc[1:]
+    names = rows["metric"].where(rows["metric"] != "srocc", rows["model"].map(short_name))
+    return rows.assign(**{"rank baseline": names})[list(RANK_COLUMNS)].to_dict("records")
 
 
 def heading(dataset: Dataset, model: str, rows: pd.DataFrame, observer: str, part: str) -> str:
     """What was evaluated, in one line."""
     scale = dataset.scale
     target = f"votes of {observer}" if observer else f"mean opinion ({scale.name}, {scale.low:g} to {scale.high:g})"
-    simulated = ", simulated people" if dataset.simulated else ""
+    simulated = ", simulated observers" if dataset.simulated else ""
     which = "all images" if part == "all" else f"{part} part"
     contents = rows["content"].nunique()
     rough = " (few: the intervals are rough)" if LEAST_CONTENTS <= contents < FEW else ""

@@ -23,6 +23,7 @@ from iqasuite.images.photographs import PHOTOGRAPHS, photograph, photographs
 from iqasuite.inference.pairs import SCALES, VIEWS
 from iqasuite.models.metrics.piq_metrics import METRICS, qualities
 from iqasuite.training import ranking_losses
+from iqasuite.training.aio import PROTOCOLS
 from iqasuite.training.pairs import (
     LIGHTNESS,
     Followed,
@@ -38,7 +39,6 @@ from iqasuite.weights.files import load_weights
 
 Key = tuple[int, int]  # fold and seed of a training
 EIGHT = ("jpeg", "blur", "noise", "resolution", "webp", "contrast_loss", "colour_noise", "ringing")
-PROTOCOLS = ("corrected", "faithful")
 
 
 @dataclass(frozen=True)

@@ -28,16 +28,7 @@ from iqasuite.report.tables import UNTRAINED, method_table
 
 FOLD_ABOVE = 20  # a larger group of runs is one table with pages for its first and its failed runs only
 PREVIEW_ROWS = 12
-METRICS = (
-    "accuracy",
-    "qwk",
-    "mae",
-    "mse_expected",
-    "srocc",
-    "plcc",
-    "krcc",
-    "rmse",
-)  # columns of the score table, in order
+METRICS = ("accuracy", "qwk", "mae", "mse_expected", "srocc", "plcc", "krcc", "rmse")  # columns, in this order
 # what Markdown would obey: HTML, code, columns, headings, entities, links, emphasis
 MARKUP = re.compile(r"[<`|\\*~]|^[#>]|&(?=#?\w+;)|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 MOS_METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
@@ -122,9 +113,9 @@ def build(suite: Suite | str) -> Path:
 def _groups(suite: Suite, root: Path) -> list[Group]:
     described = read_runs(suite.name)
     given = check(suite)
-    notebooks = {run.notebook for run in suite.runs}
-    declared = {name: declared_parameters(project_root() / "notebooks" / f"{name}.ipynb") for name in notebooks}
-    titles = {name: notebook_page.title(project_root() / "notebooks" / f"{name}.ipynb") for name in notebooks}
+    notebooks = {run.notebook: project_root() / run.notebook_file for run in suite.runs}
+    declared = {name: declared_parameters(file) for name, file in notebooks.items()}
+    titles = {name: notebook_page.title(file) for name, file in notebooks.items()}
     groups: list[Group] = []
     for template, runs in suite.groups().items():
         cards = []
@@ -179,26 +170,21 @@ def _figure(path: Path, caption: str, root: Path) -> Item:
 
 
 def _table(path: Path, caption: str, root: Path) -> Item:
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""])  # a person may be called NA
-    return Item(
-        path.stem,
-        caption,
-        path.relative_to(root).as_posix(),
-        columns=[without_guard(str(column)) for column in frame.columns],
-        rows=[
-            list(row) for row in zip(*(_shown(column) for _, column in frame.head(PREVIEW_ROWS).items()), strict=True)
-        ],
-        numeric=[pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes],
-        left_out=max(0, len(frame) - PREVIEW_ROWS),
-    )
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""])  # an observer may be called NA
+    names = [without_guard(str(column)) for column in frame.columns]
+    columns = (_texts(column) for _, column in frame.head(PREVIEW_ROWS).items())
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
+    file = path.relative_to(root).as_posix()
+    return Item(path.stem, caption, file, names, rows, numeric, max(0, len(frame) - PREVIEW_ROWS))
 
 
-def _shown(column: pd.Series) -> list[str]:
+def _texts(column: pd.Series) -> list[str]:
     """A column's values as text, all with the same decimals."""
     if not pd.api.types.is_float_dtype(column):
         return ["" if pd.isna(value) else without_guard(str(value)) for value in column]
-    known = column.dropna()
-    decimals = 0 if (known == known.round()).all() or known.abs().max() >= 1000 else 3
+    finite = column.dropna()
+    decimals = 0 if (finite == finite.round()).all() or finite.abs().max() >= 1000 else 3
     return ["–" if pd.isna(value) else f"{value:,.{decimals}f}" for value in column]
 
 
@@ -213,7 +199,7 @@ def _highlight(entry: str, root: Path) -> Item | None:
 
 
 def _scores(path: Path) -> list[Item]:
-    """Means over people, then models of MOS: methods × metrics with 95 % intervals.
+    """Means over observers, then models of MOS: methods × metrics with 95 % intervals.
 
     A table for each data set, protocol, set of splits and number of images: only what was tested on the same splits and
     images is ranked together.
@@ -223,7 +209,7 @@ def _scores(path: Path) -> list[Item]:
     scores = read_frame(path, "scores")
     scores = scores[scores["part"] == "test"]
     items = []
-    for observer, metrics, what in (("mean", METRICS, "mean over the people"), ("", MOS_METRICS, "models of MOS")):
+    for observer, metrics, what in (("mean", METRICS, "mean over the observers"), ("", MOS_METRICS, "models of MOS")):
         wanted = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
         shown_with = wanted["protocol"].replace(UNTRAINED, "corrected")  # metrics stand beside what was trained
         keys = ["dataset", shown_with, "folds"] + (["n"] if observer == "" else [])

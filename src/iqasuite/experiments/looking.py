@@ -48,7 +48,7 @@ class Looking:
     layer: int
 
     @property
-    def people(self) -> list[str]:
+    def observers(self) -> list[str]:
         """Observers, in the order of the maps."""
         return list(self.models)
 
@@ -139,7 +139,7 @@ def spread(maps: np.ndarray) -> np.ndarray:
 def distances(looking: Looking) -> pd.DataFrame:
     """Mean distance of each AIO's focus maps from the mean AIO's, 0 to 2, largest first: observer, distance."""
     distance = np.abs(looking.focus - looking.focus.mean(0)).sum((2, 3)).mean(1)
-    table = pd.DataFrame({"observer": looking.people, "distance": distance})
+    table = pd.DataFrame({"observer": looking.observers, "distance": distance})
     return table.sort_values("distance", ascending=False)
 
 
@@ -154,9 +154,9 @@ def perturbations(looking: Looking, images: Sequence[str]) -> pd.DataFrame:
         image = looking.dataset.read(name, looking.size)
         distorted = perturbed(image)
         maps = focus_layer(record(looking.models, distorted.values()), looking.layer)
-        for person, own in zip(looking.people, maps, strict=True):
-            of_person = changes(dict(zip(distorted, own, strict=True)), image.shape[:2])
-            rows.append(of_person.assign(aio=person, image=name))
+        for observer, own in zip(looking.observers, maps, strict=True):
+            of_observer = changes(dict(zip(distorted, own, strict=True)), image.shape[:2])
+            rows.append(of_observer.assign(aio=observer, image=name))
     columns = ["image", "aio", "perturbation", "summed", "change", "difference", "centre_share"]
     return pd.concat(rows, ignore_index=True)[columns]
 
@@ -164,6 +164,6 @@ def perturbations(looking: Looking, images: Sequence[str]) -> pd.DataFrame:
 def save_maps(path: Path, looking: Looking, image: str) -> Path:
     """Keep all focus maps, and all layers and heads of one image, as arrays of an .npz file."""
     arrays, of_image = io.BytesIO(), looking.maps[:, looking.images.index(image)]
-    named: dict[str, Any] = {"aios": looking.people, "images": looking.images, "image": image}
+    named: dict[str, Any] = {"aios": looking.observers, "images": looking.images, "image": image}
     np.savez_compressed(arrays, **named, focus=looking.focus, layers_heads=of_image)
     return write_atomic(path, arrays.getvalue())

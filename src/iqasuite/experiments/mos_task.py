@@ -17,8 +17,8 @@ from iqasuite.evaluation.benchmark import median_scores
 from iqasuite.evaluation.scores import numbers_of
 from iqasuite.experiments.run import Run
 from iqasuite.inference.predictions import P, predictions_frame
+from iqasuite.training.aio import PROTOCOLS
 
-PROTOCOLS = ("corrected", "faithful")
 METRICS = ("srocc", "plcc", "krcc", "rmse")
 RANDOM_FOLDS = 5  # of the faithful protocol, as in the studies
 EXAMPLES = (0.02, 0.35, 0.65, 0.98)  # places in the order of quality of the images that are shown

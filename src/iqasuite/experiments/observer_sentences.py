@@ -23,10 +23,10 @@ def looked_at(found: Tested) -> str:
         found.n_units,
     )
     text = (
-        f"Looked at in detail: the {len(found.people)} AIOs of **{found.method}** ({found.protocol} protocol) on "
+        f"Looked at in detail: the {len(found.observers)} AIOs of **{found.method}** ({found.protocol} protocol) on "
         f"{found.on}, {votes:,} votes of {found.who}. Intervals come from resampling {unit}"
     )
-    text += f" and the {seeds} trainings." if seeds > 1 else "; there is one training, so they say nothing of another."
+    text += f" and the {seeds} trainings." if seeds > 1 else "; there is one training, so they hold for no other."
     if n_units < FEW:
         least = min(1, 2 / 2**n_units)
         text += (
@@ -65,9 +65,9 @@ def for_whom(beside: pd.DataFrame) -> str:
     Args:
         beside: of `beside_best_rule`.
     """
-    own, people = beside["own"], len(beside)
-    few = people - own.count()
-    text = f"{few} of {people} observers have too few rated test images to count in a mean. " if few else ""
+    own, n_observers = beside["own"], len(beside)
+    few = n_observers - own.count()
+    text = f"{few} of {n_observers} observers have too few rated test images to count in a mean. " if few else ""
     if own.count():
         text += f"Accuracy runs from {own.min():.2f} ({own.idxmin()}) to {own.max():.2f} ({own.idxmax()}). "
     above = int((own > beside["rule"]).sum())
@@ -90,17 +90,17 @@ def missed(counts: np.ndarray) -> str:
     )
 
 
-def predicted_best(crossed: pd.DataFrame, people: list[str]) -> str:
+def predicted_best(crossed: pd.DataFrame, observers: list[str]) -> str:
     """Who is predicted best by whose AIO.
 
     Args:
         crossed: table of `cross_comparison`.
-        people: observers, in order.
+        observers: in order.
     """
     accuracy = crossed[crossed["metric"] == "accuracy"]
-    square = accuracy.pivot(index="observer", columns="aio", values="value").loc[people]
+    square = accuracy.pivot(index="observer", columns="aio", values="value").loc[observers]
     beaten = {name: row.drop(name).idxmax() for name, row in square.iterrows() if row.drop(name).max() > row[name]}
-    text = f"{len(people) - len(beaten)} of {len(people)} observers are predicted best by their own AIO."
+    text = f"{len(observers) - len(beaten)} of {len(observers)} observers are predicted best by their own AIO."
     if beaten:
         first = ", ".join(f"{name} by the AIO of {other}" for name, other in list(beaten.items())[:5])
         text += f" Predicted better by another: {first}{' …' if len(beaten) > 5 else ''}."
@@ -163,16 +163,16 @@ def repeated(again: pd.Series, own: pd.Series) -> str:
     )
 
 
-def panel(srocc: Mapping[str, float], method: str, people: int) -> str:
-    """How well the mean of the AIOs follows the MOS, beside one network for everybody.
+def panel(srocc: Mapping[str, float], method: str, n_aios: int) -> str:
+    """How well the mean of the AIOs follows the MOS, beside one network of all observers.
 
     Args:
         srocc: by model.
         method: of the AIOs.
-        people: number of AIOs.
+        n_aios: number of AIOs.
     """
-    text = f"The mean of the {people} AIOs follows the MOS with SROCC {srocc[f'{method}, mean of the AIOs']:.3f}"
-    return text + (f", one network for everybody with {srocc[method]:.3f}." if method in srocc else ".")
+    text = f"The mean of the {n_aios} AIOs follows the MOS with SROCC {srocc[f'{method}, mean of the AIOs']:.3f}"
+    return text + (f", one network of all observers with {srocc[method]:.3f}." if method in srocc else ".")
 
 
 def selection(row: pd.Series) -> str:

@@ -47,7 +47,7 @@ def to_train(dataset: Dataset, rated: pd.DataFrame, observer: str) -> list[str]:
         observer: a name; `EVERYBODY`; or "all": each one who rated enough images of every part.
 
     Raises:
-        InputError: nobody of that name voted; "all", and nobody rated enough.
+        InputError: no observer of that name; "all", and no observer rated enough.
     """
     if observer != "all":
         return [observer if observer == EVERYBODY else dataset.check_observer(observer)]
@@ -128,7 +128,7 @@ def train(
         plan: how.
         seed: of order, augmentation and dropout.
         checkpoints: folder where a killed training goes on.
-        before_refit: file for the network of everybody as it is before its refit: epochs of AIOs are chosen from it.
+        before_refit: file for the network of all observers before its refit: epochs of AIOs are chosen from it.
 
     Returns:
         Stages of the training; distributions (n, 5) that are predicted for the images of "val" and "test".
@@ -181,7 +181,7 @@ def card_of(fold: Fold, start: Start, protocol: str, inputs: PixelInputs | Store
         start: the weights that training began with, whose images count as seen as well.
         protocol: see `Plan`.
         inputs: how images reach the network.
-        facts: what else the cards say.
+        facts: further facts for the cards.
     """
     learnt_from = fold.part("train") + fold.part("val")
     return {
@@ -234,8 +234,8 @@ def validation_table(rows: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
         votes: of `votes_of`.
 
     Returns:
-        observer, n, accuracy, qwk, accuracy of the most frequent vote; for the network of everybody, which predicts a
-        mean, observer, n, srocc, rmse.
+        observer, n, accuracy, qwk, accuracy of the most frequent vote; for the network of all observers, which predicts
+        a mean, observer, n, srocc, rmse.
     """
     table = []
     for observer, own in rows.groupby("observer", sort=False):

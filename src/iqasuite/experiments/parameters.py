@@ -8,21 +8,14 @@ import json
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Optional
+
+from pydantic import TypeAdapter, ValidationError
 
 from iqasuite.errors import InputError
 from iqasuite.yaml_files import shown
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (float, int),
-    "str": (str,),
-    "bool": (bool,),
-    "None": (type(None),),
-    "list": (list,),
-    "tuple": (list, tuple),
-    "dict": (dict,),
-}
+KINDS = {"Optional": Optional} | {kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def settled(value: Any, parameter: Parameter, where: str) -> Any:
     """The value of a parameter as the notebook gets it.
 
     A parameter of the type `dict` with a default is a group of settings: the default names them, and what is given is
-    laid over it. A mapping with keys of one's own has a type that says so, such as `dict[str, float]`.
+    laid over it. A mapping with keys of one's own has another type, such as `dict[str, float]`.
 
     Args:
         value: as it was given.
@@ -81,7 +74,7 @@ def settled(value: Any, parameter: Parameter, where: str) -> Any:
         if key not in parameter.default:
             raise InputError(f"{where}: unknown setting {shown(key)}; expected some of {', '.join(parameter.default)}")
         default = parameter.default[key]
-        if default is not None and not _fits(setting, ast.Name(type(default).__name__)):
+        if default is not None and not _fits(setting, type(default)):
             found = f"{shown(setting)} ({type(setting).__name__})"
             raise InputError(f"{where}: {key}: found {found}; expected {type(default).__name__}, such as {default!r}")
     return parameter.default | value
@@ -117,33 +110,32 @@ def fits(value: Any, annotation: str) -> bool:
 
     A whole number fits `float`; True and False fit `bool` only. To an annotation of other words everything fits.
     """
-    return not annotation or _fits(value, ast.parse(annotation, mode="eval").body)
+    return not annotation or _fits(value, _type(ast.parse(annotation, mode="eval").body))
 
 
-def _fits(value: Any, node: ast.expr) -> bool:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _fits(value, node.left) or _fits(value, node.right)
-    if isinstance(node, ast.Constant):
-        return value is None if node.value is None else True
-    if isinstance(node, ast.Name):
-        if isinstance(value, bool):
-            return node.id not in KINDS or node.id == "bool"
-        return isinstance(value, KINDS.get(node.id, object))
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if node.value.id == "Literal":
-            return value in [ast.literal_eval(choice) for choice in inner]
-        if node.value.id == "Optional":
-            return value is None or _fits(value, inner[0])
-        if not _fits(value, node.value):
-            return False
-        if node.value.id == "list":
-            return all(_fits(item, inner[0]) for item in value)
-        if node.value.id == "dict":
-            return all(_fits(key, inner[0]) and _fits(item, inner[1]) for key, item in value.items())
-        if node.value.id == "tuple" and not isinstance(inner[-1], ast.Constant):
-            return len(value) == len(inner) and all(map(_fits, value, inner))
+def _fits(value: Any, kind: Any) -> bool:
+    try:  # as JSON: a list, of a suite's file, fits a tuple
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValidationError:
+        return False
     return True
+
+
+def _type(node: ast.expr) -> Any:
+    """The type that an annotation names, nothing of it executed."""
+    match node:
+        case ast.BinOp(left, ast.BitOr(), right):
+            return _type(left) | _type(right)
+        case ast.Constant(value):
+            return value if value in (None, ...) else Any
+        case ast.Name(name):
+            return KINDS.get(name, Any)
+        case ast.Subscript(ast.Name("Literal"), choices):
+            return Literal[ast.literal_eval(choices)]
+        case ast.Subscript(ast.Name(name), inner) if name in KINDS:
+            parts = tuple(map(_type, inner.elts)) if isinstance(inner, ast.Tuple) else _type(inner)
+            return KINDS[name][parts]  # type: ignore[index]  # of those that take types
+    return Any
 
 
 def _parameters_cell(notebook: Path) -> str:

@@ -140,7 +140,7 @@ def file_vectors(task: MosTask) -> dict[str, pd.DataFrame]:
     """What is known without looking for quality: method -> vectors (index image).
 
     The first is of the file and plain statistics of its pixels; the others are of one nuisance of the set each, numbers
-    with a column that says where they are known, categories as one column each.
+    with a column for where they are known, categories as one column each.
     """
     paths = {image: task.data.path(image) for image in task.mos.index}
     found = {OF_FILE: file_facts(paths)[["height", "bytes", "bits_per_pixel"]].join(image_facts(paths))}

@@ -223,8 +223,7 @@ def quality_card(
         for metric in METRICS
         if metric in values.index and np.isfinite(values.loc[metric, "value"])
     }
-    contents = dataset.images.set_index("image")["content"].map(lambda name: dataset.sources.get(name, name))
-    ranked = rank_scores(own, rank_statistics(dataset, own["image"].tolist()), contents)
+    ranked = rank_scores(own, rank_statistics(dataset, own["image"].tolist()), dataset.sources_of_images())
     parts = task.split[task.split["fold"] == fold].set_index("image")["part"]
     scores["srocc, test part of this network"] = round(srocc(own["prediction"].to_numpy(), own["target"].to_numpy()), 4)
     scores["test images of this network"] = len(own)

@@ -1,4 +1,4 @@
-"""What a data set's votes say about its observers: sentences, scores of simple rules, and one test beside another."""
+"""What a data set's votes tell of its observers: sentences, scores of simple rules, and one test beside another."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rule_scores(dataset: Dataset, seed: int = 0) -> tuple[pd.DataFrame, pd.DataF
         and the split; no scores and no split of a set with fewer than three sources.
     """
     contents = dataset.images.set_index("image")["content"]
-    n_sources = contents.map(lambda content: dataset.sources.get(content, content)).nunique()
+    n_sources = dataset.sources_of_images().nunique()
     if n_sources < _LEAST_SOURCES:
         return pd.DataFrame(columns=["model", "observer", "metric", "value"]), None
     split = by_content(dataset.images, min(_FOLDS, n_sources), seed, dataset.sources)
@@ -102,7 +102,7 @@ def compared_tests(tests: Mapping[str, Dataset], n_boot: int = 1000, seed: int =
         n_boot, seed: of the coefficients' intervals.
 
     Returns:
-        Rows test, people, votes, mean vote, SOS a (see `sos_parameter`), alpha, interval (`krippendorff_alpha`).
+        Rows test, observers, votes, mean vote, SOS a (see `sos_parameter`), alpha, interval (`krippendorff_alpha`).
     """
     rows = []
     for name, data in tests.items():
@@ -111,4 +111,4 @@ def compared_tests(tests: Mapping[str, Dataset], n_boot: int = 1000, seed: int =
         alpha = krippendorff_alpha(data.votes, "interval", contents, n_boot, seed)["value"].item()
         votes = data.votes["vote"]
         rows.append((name, data.votes["observer"].nunique(), len(votes), votes.mean(), spread.a, alpha))
-    return pd.DataFrame(rows, columns=["test", "people", "votes", "mean vote", "SOS a", "alpha, interval"])
+    return pd.DataFrame(rows, columns=["test", "observers", "votes", "mean vote", "SOS a", "alpha, interval"])

@@ -31,14 +31,14 @@ def reached(found: Tested, scores: pd.DataFrame, split: pd.DataFrame, published:
         InputError: `published` names somebody who has not voted.
     """
     own = scores[
-        (scores["model"] == found.method) & (scores["metric"] == "accuracy") & scores["observer"].isin(found.people)
+        (scores["model"] == found.method) & (scores["metric"] == "accuracy") & scores["observer"].isin(found.observers)
     ]
     rows = [own.assign(model="AIO, " + own["protocol"])]
     numbers = found.dataset.nuisances.select_dtypes("number")
     for name in numbers.columns[:1]:
         folds = [rules_on_split(found.dataset, numbers[name], split, fold, 0) for fold in found.main["fold"].unique()]
         rules = pd.concat(folds)
-        rules = rules[(rules["model"] == MOST_OFTEN_RIGHT) & rules["observer"].isin(found.people)]
+        rules = rules[(rules["model"] == MOST_OFTEN_RIGHT) & rules["observer"].isin(found.observers)]
         pooled = rules.assign(right=rules["value"] * rules["n"]).groupby("observer")[["right", "n"]].sum()
         values = (pooled["right"] / pooled["n"]).rename("value").reset_index()
         rows.append(values.assign(model=f"thresholds on {name.replace('_', ' ')}, most often right"))

@@ -155,7 +155,7 @@ def _check_highlights(suite: Suite) -> None:
                 f"{suite.path.name}: highlights: found {shown(highlight)}; expected 'run/figure' or 'run/table'"
             )
         if run_name not in names:
-            suite.run(run_name)  # which says so
+            suite.run(run_name)  # which raises
 
 
 def _is_plain(name: str) -> bool:

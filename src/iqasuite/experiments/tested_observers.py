@@ -13,13 +13,7 @@ from iqasuite.datasets import simulated
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation.baselines import (
-    CEILING,
-    MAJORITY,
-    MOS_PERSONAL,
-    baseline_predictions,
-    nuisance_baselines,
-)
+from iqasuite.evaluation.baselines import CEILING, MAJORITY, MOS_PERSONAL, baseline_predictions, nuisance_baselines
 from iqasuite.evaluation.benchmark import median_scores
 from iqasuite.evaluation.gains import gains
 from iqasuite.evaluation.scores import score_frame
@@ -69,7 +63,7 @@ class Tested:
         return self.under_protocol[self.under_protocol["model"] == self.method]
 
     @cached_property
-    def people(self) -> list[str]:
+    def observers(self) -> list[str]:
         """Observers that have an AIO of this method, in natural order."""
         return natural_order(self.main["observer"])
 
@@ -86,8 +80,7 @@ class Tested:
     @cached_property
     def sources(self) -> pd.Series:
         """Source photograph, or content where none is known, by image."""
-        content = self.dataset.images.set_index("image")["content"]
-        return content.map(lambda name: self.dataset.sources.get(name, name))
+        return self.dataset.sources_of_images()
 
     @property
     def n_units(self) -> int:
@@ -126,8 +119,8 @@ class Tested:
     @property
     def here(self) -> str:
         """Data set, observers, images, method and protocol, in brackets behind a caption."""
-        people = f"{len(self.people)} {self.who}"
-        return f"({self.dataset.name}, {people}, {self.on}, {self.method}, {self.protocol} protocol)"
+        observers = f"{len(self.observers)} {self.who}"
+        return f"({self.dataset.name}, {observers}, {self.on}, {self.method}, {self.protocol} protocol)"
 
 
 def tested(dataset: Dataset, predictions: pd.DataFrame, method: str, protocol: str) -> Tested:
@@ -151,10 +144,10 @@ def tested(dataset: Dataset, predictions: pd.DataFrame, method: str, protocol: s
 
 
 def made_table(aios: pd.DataFrame) -> pd.DataFrame:
-    """What each method's AIOs have predicted: model, protocol, people, folds, seeds, images, votes."""
+    """What each method's AIOs have predicted: model, protocol, observers, folds, seeds, images, votes."""
     grouped = aios.groupby(["model", "protocol"], sort=False)
     return grouped.agg(
-        people=("observer", "nunique"),
+        observers=("observer", "nunique"),
         folds=("fold", "nunique"),
         seeds=("seed", "nunique"),
         images=("image", "nunique"),
@@ -166,7 +159,7 @@ def rules_of(found: Tested, split: pd.DataFrame) -> pd.DataFrame:
     """Predictions frame of the rules and of the ceiling, of the same votes as the AIOs', fold by fold.
 
     Args:
-        found: the AIOs; where their method has a network of everybody, rules are made of its MOS as well.
+        found: the AIOs; where their method has a network of all observers, rules are made of its MOS as well.
         split: whose training and validation parts the rules are fitted on.
     """
     networks = found.predictions[
@@ -185,7 +178,7 @@ def rules_of(found: Tested, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores_of(found: Tested, rules: pd.DataFrame, n_boot: int, seed: int) -> pd.DataFrame:
-    """Scores frame of all AIOs, rules, networks of everybody, and the AIOs of each method as a panel.
+    """Scores frame of all AIOs, rules, networks of all observers, and the AIOs of each method as a panel.
 
     Args:
         found: all predictions.
@@ -195,9 +188,9 @@ def scores_of(found: Tested, rules: pd.DataFrame, n_boot: int, seed: int) -> pd.
     panels = [mean_of_aios(own, found.mos) for _, own in found.aios.groupby(["model", "protocol"], sort=False)]
     of_mos = pd.concat([found.test[found.test["observer"] == ""], *panels], ignore_index=True)
     metrics = ("srocc", "plcc", "krcc", "rmse")
-    of_people = score_frame(pd.concat([found.aios, rules], ignore_index=True), found.sources, n_boot, seed)
+    of_observers = score_frame(pd.concat([found.aios, rules], ignore_index=True), found.sources, n_boot, seed)
     of_mos = median_scores(of_mos, found.sources, n_boot, seed, metrics, found.dataset.scale)
-    return pd.concat([of_people, of_mos], ignore_index=True)
+    return pd.concat([of_observers, of_mos], ignore_index=True)
 
 
 def mean_of(scores: pd.DataFrame, model: str, metric: str) -> float:
@@ -237,7 +230,7 @@ def headline_of(found: Tested, scores: pd.DataFrame) -> dict[str, object]:
         "MOS model": MOS_PERSONAL,
         "ceiling": CEILING,
     }
-    headline = {"method": found.method, "people": len(found.people), "test images": len(found.images)}
+    headline = {"method": found.method, "observers": len(found.observers), "test images": len(found.images)}
     headline[found.unit] = int(found.n_units)
     for name, model in marks.items():
         headline |= {f"{metric}, {name}": mean_of(scores, model, metric) for metric in ("accuracy", "qwk")}
@@ -256,7 +249,7 @@ def beside_rules(found: Tested, rules: pd.DataFrame, scores: pd.DataFrame) -> pd
 
 def readable(found: Tested, rows: pd.DataFrame) -> pd.DataFrame:
     """With many observers, the rows of `beside_rules` with the marks that matter most: too many hide each other."""
-    if len(found.people) <= READABLE:
+    if len(found.observers) <= READABLE:
         return rows
     marks = [found.method, best_of(rows, rules_on_files(found.dataset)), MOS_PERSONAL, CEILING]
     return rows[rows["model"].isin(marks)]
@@ -270,7 +263,7 @@ def beside_best_rule(found: Tested, scores: pd.DataFrame) -> pd.DataFrame:
     counted = scores[(scores["n"] >= LEAST_IMAGES) & (scores["metric"] == "accuracy")]
     own = counted[counted["model"] == found.method].set_index("observer")["value"]
     rules = counted[counted["model"].isin(rule_names(found.dataset))].groupby("observer")["value"].max()
-    return pd.DataFrame({"own": own.reindex(found.people), "rule": rules.reindex(found.people)})
+    return pd.DataFrame({"own": own.reindex(found.observers), "rule": rules.reindex(found.observers)})
 
 
 def per_fold(found: Tested) -> pd.DataFrame:
@@ -302,8 +295,8 @@ def bias_table(found: Tested) -> pd.DataFrame:
     Where the observers are simulated, `bias_true` is what they were made with.
     """
     on_test = found.dataset.votes[found.dataset.votes["image"].isin(found.images)]
-    people, aios = bias_and_inconsistency(on_test, found.mos), aio_bias(found.main, found.mos)
-    table = people.merge(aios, on="observer", suffixes=("", "_aio"))
+    human, aios = bias_and_inconsistency(on_test, found.mos), aio_bias(found.main, found.mos)
+    table = human.merge(aios, on="observer", suffixes=("", "_aio"))
     if not found.dataset.simulated:
         return table
     true = simulated.table()[["observer", "bias"]].rename(columns={"bias": "bias_true"})

@@ -67,11 +67,11 @@ class Settings:
 
 
 def check(settings: Settings, resume: bool, overwrite: bool) -> None:
-    """What can be said before anything is read.
+    """Check what can be checked before anything is read.
 
     Raises:
         InputError: options that cannot be, weights that are there already, no checkpoint to go on from, or one that
-            nobody asked for.
+            was not asked for.
     """
     if settings.output.suffix != ".safetensors":
         raise InputError(f"--output {settings.output}: ending {settings.output.suffix!r}, expected .safetensors")
@@ -81,8 +81,6 @@ def check(settings: Settings, resume: bool, overwrite: bool) -> None:
         raise InputError(f"--model {settings.model}: expected one of {', '.join(ARCHITECTURES)}")
     if settings.ranking not in RANKING:
         raise InputError(f"--ranking {settings.ranking}: expected one of {', '.join(RANKING)}")
-    if settings.precision not in ("auto", "float32"):
-        raise InputError(f"--precision {settings.precision}: expected auto or float32")
     if settings.start and settings.arguments:
         named = ", ".join(f"--{name}" for name in settings.arguments)
         raise InputError(f"{named} with --start: the weights have their own; expected one or the other")
@@ -112,35 +110,50 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
         settings = replace(settings, observer=dataset.check_observer(settings.observer))
     rated = evaluating.rated(dataset, settings.observer)
     split = split_of(dataset, rated, settings.seed)
-    train, val, test = (evaluating.in_part(rated, split, 0, part) for part in ("train", "val", "test"))
-    height, width = shown_size(dataset, settings.shown_at)
-    smaller = settings.crop is None and min(height, width) < CROP
-    settings = replace(settings, crop=training_crop(dataset, settings.crop, (height, width)))
+    parts = {name: evaluating.in_part(rated, split, 0, name) for name in ("train", "val", "test")}
+    size = shown_size(dataset, settings.shown_at)
+    smaller = settings.crop is None and min(size) < CROP
+    settings = replace(settings, crop=training_crop(dataset, settings.crop, size))
     model = network(settings)
     start = catalogue.find(settings.start) if settings.start else None
-    no_test = seen.warning(start, dataset, test["image"].tolist(), "test", split) if start else ""
+    no_test = seen.warning(start, dataset, parts["test"]["image"].tolist(), "test", split) if start else ""
     if no_test:
         warn(no_test)
-    counts = ", ".join(
-        f"{name} {len(rows):,} images of {rows['content'].nunique():,} contents"
-        for name, rows in (("train", train), ("val", val), ("test", test))
-    )
+    counts = (f"{name} {len(rows):,} images of {rows['content'].nunique():,} contents" for name, rows in parts.items())
     crops = f"crops of {settings.crop}" if settings.crop else "whole"
     crops += f" (the default {CROP} is larger than the images)" if smaller else ""
-    say(f"{dataset.name}: {counts}; shown at {width}×{height} pixels, in training {crops}")
-    schedule = Schedule(
-        settings.epochs,
-        settings.learning_rate,
-        warmup=min(1.0, settings.epochs / 10),
-        precision="auto" if settings.precision == "auto" else "no",
+    say(f"{dataset.name}: {', '.join(counts)}; shown at {size[1]}×{size[0]} pixels, in training {crops}")
+    result = _train(model, dataset, parts, size, settings, say)
+    facts = card(settings, dataset, split, rated, result)
+    facts["limits"] += f" About the weights that it started from: {no_test}." if no_test else ""
+    facts["seen"] = seen.record(
+        dataset, [*parts["train"]["image"], *parts["val"]["image"]], start.card if start else None
     )
+    scores, ranked = tested(model, dataset, parts, min(size), facts, settings)
+    _say_scores(scores, ranked, parts["test"]["content"].nunique(), say)
+    splits.save_split(split, settings.output.with_name(f"{settings.output.stem}_split.csv"))
+    path = save_quality(model, settings.output, dataset, min(size), facts | in_card(scores, ranked))
+    settings.checkpoint.unlink(missing_ok=True)
+    say(f"{path}; next: iqasuite score --model {path} IMAGES")
+    return path
+
+
+def _train(
+    model: nn.Module,
+    dataset: Dataset,
+    parts: dict[str, pd.DataFrame],
+    size: tuple[int, int],
+    settings: Settings,
+    say: Callable[[str], None],
+) -> Result:
+    epochs, precision = settings.epochs, "auto" if settings.precision == "auto" else "no"
     result = train_quality(
         model,
-        PixelInputs(dataset, (height, width), settings.crop, views=0),
+        PixelInputs(dataset, size, settings.crop, views=0),
         targets(dataset, settings.observer),
-        train["image"].tolist(),
-        val["image"].tolist(),
-        schedule,
+        parts["train"]["image"].tolist(),
+        parts["val"]["image"].tolist(),
+        Schedule(epochs, settings.learning_rate, warmup=min(1.0, epochs / 10), precision=precision),
         settings.seed,
         quality_loss(settings.ranking),
         settings.batch_size,
@@ -148,24 +161,18 @@ def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], No
         say,
     )
     say(f"epoch {result.best_epoch + 1} of {result.epochs_run} is the best on val, SROCC {result.best_value:.4f}")
-    facts = card(settings, dataset, split, rated, result)
-    facts["limits"] += f" About the weights that it started from: {no_test}." if no_test else ""
-    facts["seen"] = seen.record(dataset, [*train["image"], *val["image"]], start.card if start else None)
-    scores, ranked = tested(model, dataset, train, test, min(height, width), facts, settings)
-    few = test["content"].nunique()
-    if few < evaluating.FEW:
-        rough = "rough" if few >= LEAST_CONTENTS else f"not known, which takes {LEAST_CONTENTS}"
-        say(f"the test part has {few} contents: its intervals are {rough}")
+    return result
+
+
+def _say_scores(scores: pd.DataFrame, ranked: pd.DataFrame, n_contents: int, say: Callable[[str], None]) -> None:
+    if n_contents < evaluating.FEW:
+        rough = "rough" if n_contents >= LEAST_CONTENTS else f"not known, which takes {LEAST_CONTENTS}"
+        say(f"the test part has {n_contents} contents: its intervals are {rough}")
     for row in evaluating.beside_baseline(scores):
-        found = with_interval(row["value"], row["low"], row["high"], 4)
-        say(f"test {row['metric']:14} {found:27} baseline {with_interval(row['baseline'], digits=4)}, n {row['n']:,}")
+        value = with_interval(row["value"], row["low"], row["high"], 4)
+        say(f"test {row['metric']:14} {value:27} baseline {with_interval(row['baseline'], digits=4)}, n {row['n']:,}")
     for row in evaluating.beside_model(ranked):
         say(f"test {row['rank baseline']:21} SROCC {with_interval(row['value'], row['low'], row['high'], 4)}")
-    splits.save_split(split, settings.output.with_name(f"{settings.output.stem}_split.csv"))
-    path = save_quality(model, settings.output, dataset, min(height, width), facts | in_card(scores, ranked))
-    settings.checkpoint.unlink(missing_ok=True)
-    say(f"{path}; next: iqasuite score --model {path} IMAGES")
-    return path
 
 
 def split_of(dataset: Dataset, rated: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -227,7 +234,7 @@ def training_crop(dataset: Dataset, crop: int | None, shown: tuple[int, int]) ->
 
 
 def targets(dataset: Dataset, observer: str) -> dict[str, np.ndarray]:
-    """Image -> distribution of votes (5,): of everybody, or soft labels of one person's first votes."""
+    """Image -> distribution of votes (5,): of all observers, or soft labels of one observer's first votes."""
     if not observer:
         return targets_of(dataset)
     rated = evaluating.rated(dataset, observer)
@@ -248,7 +255,7 @@ def network(settings: Settings) -> nn.Module:
             raise InputError(f"--start {settings.start}: weights of {entry.architecture}, expected {', '.join(wanted)}")
         model, read = load_weights(entry.path)
         model.card = {key: read[key] for key in ("architecture", "arguments")}  # type: ignore[assignment]  # no tensor
-        if hasattr(model, "steady"):  # its batch norm has learnt from more pictures than are here
+        if hasattr(model, "steady"):  # its batch norm has learnt from more images than are here
             model.steady = True  # type: ignore[assignment]  # torch's types know tensors and modules alone
         return model.train()
     name = settings.model or ARCHITECTURES[0]
@@ -260,9 +267,9 @@ def network(settings: Settings) -> nn.Module:
 
 
 def card(settings: Settings, dataset: Dataset, split: pd.DataFrame, rated: pd.DataFrame, result: Result) -> dict:
-    """What the weights' card says besides scores, scale and preprocessing."""
+    """What the weights' card has besides scores, scale and preprocessing."""
     who = f"votes of {settings.observer}" if settings.observer else "mean opinions"
-    simulated = " (simulated people)" if dataset.simulated else ""
+    simulated = " (simulated observers)" if dataset.simulated else ""
     contents = rated["content"].nunique()
     about = {
         "title": f"{'AIO of ' + settings.observer if settings.observer else 'Quality without a reference'}, "
@@ -291,21 +298,21 @@ def card(settings: Settings, dataset: Dataset, split: pd.DataFrame, rated: pd.Da
 def tested(
     model: nn.Module,
     dataset: Dataset,
-    train: pd.DataFrame,
-    test: pd.DataFrame,
+    parts: dict[str, pd.DataFrame],
     shorter_side: int,
     facts: dict,
     settings: Settings,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores frames of the test part, read as `iqasuite score` will read pictures: beside the training part's mean, and
+    """Scores frames of the test part, read as `iqasuite score` will read images: beside the training part's mean, and
     beside the rank baselines.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = save_quality(model, Path(folder) / settings.output.name, dataset, shorter_side, facts)
         predictor = Predictor(catalogue.entry_of(path, settings.output.stem), settings.precision)
-    found = evaluating.predicted_rows(predictor, dataset, test, settings.observer, "test", settings.batch_size)
-    both = pd.concat([found, evaluating.baseline_rows(found, train["target"])], ignore_index=True)
-    return evaluating.scores(both, test), evaluating.above_statistics(dataset, found, test)
+    test = parts["test"]
+    predictions = evaluating.predicted_rows(predictor, dataset, test, settings.observer, "test", settings.batch_size)
+    both = evaluating.beside_trivial(predictions, parts["train"]["target"])
+    return evaluating.scores(both, test), evaluating.above_statistics(dataset, predictions, test)
 
 
 def in_card(scores: pd.DataFrame, ranked: pd.DataFrame) -> dict:

@@ -1,0 +1,96 @@
+"""What an executed notebook leaves: lines on the screen while it runs, and a file without this machine's paths."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import re
+import time
+from typing import TYPE_CHECKING
+
+from iqasuite.paths import results_root, work_root, write_atomic
+from iqasuite.report.provenance import without_machine_paths
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from iqasuite.experiments.suite import Run, Suite
+
+log = logging.getLogger(__name__)
+LARGE_IMAGE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
+EVERY = 30.0  # seconds between two lines of a run on the screen
+
+
+class Printed:
+    """What a notebook prints, on its way to the screen: the last line of it every now and then.
+
+    `bars`: only what begins with a carriage return, as progress bars do; warnings are not for the screen.
+    """
+
+    def __init__(self, run: str, bars: bool = False) -> None:
+        self.run, self.bars, self.next = run, bars, time.monotonic() + EVERY / 3
+
+    def write(self, text: str) -> None:
+        """Log the last line of a text, if the line before was long ago."""
+        lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+        if self.bars and "\r" not in text:
+            return
+        if lines and time.monotonic() >= self.next:
+            self.next = time.monotonic() + EVERY
+            log.info("%s: %s", self.run, lines[-1].strip())
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+def file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
+    """Write an executed notebook to `work/` and `results/` without this machine's paths and without live widgets."""
+    import nbformat
+
+    notebook.metadata.pop("widgets", None)
+    papermill_notes = notebook.metadata.get("papermill", {})
+    papermill_notes["input_path"] = run.notebook_file.as_posix()
+    papermill_notes["output_path"] = f"results/{suite.name}/notebooks/{run.name}.ipynb"
+    papermill_notes.pop("environment_variables", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            clean_output(output)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("text", "…")]
+    text = nbformat.writes(notebook) + "\n"
+    for folder in (work_root(suite.name), results_root(suite.name)):
+        write_atomic(folder / "notebooks" / f"{run.name}.ipynb", text)
+
+
+def clean_output(output: NotebookNode) -> None:
+    """Take this machine's paths, live widgets and large PNGs out of a cell's output."""
+    for kind in ("text", "evalue"):
+        if kind in output:
+            output[kind] = without_machine_paths(output[kind])
+    if "text" in output:
+        output["text"] = re.sub(r"(?m)^[^\n]*\r(?!\n)", "", output["text"])  # of a progress bar what was left standing
+    if "traceback" in output:
+        output["traceback"] = [without_machine_paths(line) for line in output["traceback"]]
+    data = output.get("data", {})
+    for mime in list(data):
+        if mime.startswith("application/vnd.jupyter.widget"):
+            del data[mime]  # lives only in the kernel; its text stays
+        elif isinstance(data[mime], str) and not mime.startswith("image/"):
+            data[mime] = without_machine_paths(data[mime])
+    png = data.get("image/png", "")
+    if len(png) > LARGE_IMAGE and len(jpeg := _as_jpeg(png)) < 0.6 * len(png):  # of diagrams it is the larger one
+        data["image/jpeg"] = jpeg
+        del data["image/png"]
+
+
+def _as_jpeg(png: str) -> str:
+    """A PNG of photographs, base64, as a JPEG in which nothing is lost that one would see.
+
+    Executed notebooks and their pages are light with it; `results/<suite>/figures/` has every pixel.
+    """
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(written, "JPEG", quality=95, subsampling=0)
+    return base64.b64encode(written.getvalue()).decode("ascii")

@@ -1,0 +1,93 @@
+"""What runs share of a machine: its cores and GPUs, and locks that are given back however a process ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from iqasuite.errors import InputError
+from iqasuite.paths import project_root, writable
+from iqasuite.report.provenance import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iqasuite.experiments.suite import Run
+
+
+def gpus() -> list[str]:
+    """GPUs that may be used: `CUDA_VISIBLE_DEVICES`, else what nvidia-smi lists; importing torch would take seconds."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip() and gpu.strip() != "-1"]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = listed.stdout.splitlines() if listed.returncode == 0 else []
+    return [str(number) for number, _ in enumerate(line for line in lines if line.startswith("GPU "))]
+
+
+def default_jobs() -> int:
+    """Runs at one time: one for each GPU, without a GPU one for each core."""
+    return len(gpus()) or cores()
+
+
+def threads_of(run: Run, jobs: int) -> int:
+    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite asks for."""
+    total = max(cores(), jobs)
+    if run.cores is None:
+        return max(1, total // jobs)
+    return min(run.cores, total) if run.cores else total
+
+
+@contextmanager
+def only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
+    """Hold a lock; after `patience` seconds in which another process holds it, InputError with the message."""
+    lock = FileLock(path)
+    try:
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=patience)
+    except Timeout:
+        raise InputError(f"{message} (lock: {path.relative_to(project_root()).as_posix()})") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def one_gpu() -> Iterator[None]:
+    """Show this process and its kernel one GPU that no other run has taken; nothing to do with fewer than two."""
+    available = gpus()
+    if len(available) < 2:
+        yield
+        return
+    lock, gpu = free_gpu(available)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def free_gpu(available: list[str]) -> tuple[FileLock, str]:
+    """Wait for a GPU that no other run has taken; a lock is given back when its process ends, however it ends."""
+    folder = project_root() / "work" / "gpus"
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        for gpu in available:
+            lock = FileLock(folder / f"{gpu}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            return lock, gpu
+        time.sleep(1)
