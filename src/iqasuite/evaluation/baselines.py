@@ -13,9 +13,8 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr
 
-from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import first_votes
 from iqasuite.inference.predictions import predictions_frame
 
 MAJORITY = "baseline: majority"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import content_weights, holm, least_p, resampled_means, tested
 from iqasuite.inference.predictions import hard_predictions
 

@@ -311,6 +311,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "cross_entropy": cross_entropy,
     "kl_divergence": kl_divergence,
 }
+LOWER_IS_BETTER = {"rmse", "mae", "mse_hard", "mse_expected", "cross_entropy", "kl_divergence"}
 
 
 def evaluate_votes(p: np.ndarray, votes: np.ndarray, expected: np.ndarray | None = None) -> dict[str, float]:

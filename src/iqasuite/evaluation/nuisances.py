@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from iqasuite.evaluation.resampled import srocc
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 
 OF_NUMBERS, OF_CATEGORIES = "rank correlation, squared", "means of {} categories, leave one out"

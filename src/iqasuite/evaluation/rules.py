@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, MonotoneThresholds, majority
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.names import natural_order

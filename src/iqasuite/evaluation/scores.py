@@ -13,8 +13,8 @@ from iqasuite.datasets.frames import LEAST_IMAGES, SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import resampled
 from iqasuite.evaluation.metrics import logistic_map
-from iqasuite.evaluation.subjects.people import content_of
-from iqasuite.evaluation.uncertainty import content_weights, interval, over_trainings
+from iqasuite.evaluation.subjects.observers import content_of
+from iqasuite.evaluation.uncertainty import content_weights, interval, over_defined, over_trainings
 from iqasuite.inference.predictions import P, hard_votes
 from iqasuite.names import natural_order
 
@@ -73,7 +73,9 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
             for metric, values in found.items():
                 people.setdefault(metric, []).append(values if n >= LEAST_IMAGES else np.full_like(values, np.nan))
         votes = int(group["observer"].isin(counted).sum() / group["seed"].nunique())
-        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group, contents)
+        rows += _rows(
+            fixed, "mean", votes, {m: over_defined(np.nanmean, v) for m, v in people.items()}, group, contents
+        )
     if few and predictions["observer"].nunique() > 1:
         _log.warning(
             "scores: people with fewer than %d rated images are not in the mean: %s",
@@ -122,13 +124,6 @@ def _blocks(drawn: np.ndarray, code: np.ndarray) -> Iterator[np.ndarray]:
     size = max(1, _BLOCK // max(1, len(code)))
     for start in range(0, len(drawn), size):
         yield drawn[start : start + size][:, code]
-
-
-def _mean_defined(values: list[np.ndarray]) -> np.ndarray:
-    stacked = np.array(values)
-    defined = np.isfinite(stacked)
-    total = np.where(defined, stacked, 0).sum(0)
-    return np.where(defined.any(0), total / np.maximum(defined.sum(0), 1), np.nan)
 
 
 def numbers_of(values: pd.Series) -> str:

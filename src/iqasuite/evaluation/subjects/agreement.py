@@ -6,16 +6,18 @@ Each person's first vote on an image counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import f as f_distribution
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES, VOTE_SCALE
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.names import natural_order
 
@@ -49,6 +51,31 @@ def pairwise_agreement(votes: pd.DataFrame) -> pd.DataFrame:
         elif len(x):
             rows.append((a, b, len(x), metrics.accuracy(x, y), metrics.qwk(x, y), metrics.srocc(x, y)))
     return pd.DataFrame(rows, columns=["observer_a", "observer_b", "n", "accuracy", "qwk", "srocc"])
+
+
+def agreement_with_others(
+    votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Rank correlation of each person with the mean of the others: observer, n, srocc, low, high (95 % by content).
+
+    n counts the images that others rated, too; below `LEAST_IMAGES` the rest is nan.
+    """
+    votes = first_votes(votes)
+    total = votes.groupby("image")["vote"].agg(["sum", "count"])
+    rows = []
+    for observer in natural_order(votes["observer"]):
+        own = votes[votes["observer"] == observer].set_index("image")["vote"]
+        rest = total.loc[own.index]
+        own, rest = own[(rest["count"] > 1).to_numpy()], rest[rest["count"] > 1]
+        if len(own) < LEAST_IMAGES:
+            rows.append((observer, len(own), np.nan, np.nan, np.nan))
+            continue
+        others = ((rest["sum"] - own) / (rest["count"] - 1)).to_numpy()
+        mine = own.to_numpy(float)
+        groups = content_of(own.index, contents)
+        low, high = bootstrap_by_content(partial(resampled.srocc, mine, others), groups, n_boot, seed)
+        rows.append((observer, len(own), metrics.srocc(mine, others), low, high))
+    return pd.DataFrame(rows, columns=["observer", "n", "srocc", "low", "high"])
 
 
 def icc(votes: pd.DataFrame) -> pd.DataFrame:
@@ -131,11 +158,7 @@ def _icc_interval(
 
 
 def krippendorff_alpha(
-    votes: pd.DataFrame,
-    level: str = "ordinal",
-    contents: pd.Series | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
+    votes: pd.DataFrame, level: str = "ordinal", contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Agreement beyond chance of any number of people with missing cells.
 
@@ -168,7 +191,7 @@ def krippendorff_alpha(
     def alpha(weights: np.ndarray) -> np.ndarray:
         return _alpha((weights @ pairs).reshape(len(weights), len(scale), len(scale)), scale, level)
 
-    groups = images if contents is None else content_of(images, contents)
+    groups = content_of(images, contents)
     low, high = bootstrap_by_content(alpha, groups, n_boot, seed)
     value = float(alpha(np.ones((1, len(images))))[0])
     found = (level, value, low, high, len(votes), len(images), votes["observer"].nunique())
@@ -262,5 +285,5 @@ def sos_parameter(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot
         return resampled.mean(product, weights) / np.maximum(resampled.mean(square, weights), 1e-300)
 
     a = float(slope(np.ones((1, len(images))))[0])
-    groups = images.index if contents is None else content_of(images.index, contents)
+    groups = content_of(images.index, contents)
     return SosFit(a, *bootstrap_by_content(slope, groups, n_boot, seed), images, len(images), int(images["n"].sum()))

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.evaluation import resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.subjects.repetition import repeated_votes
 from iqasuite.evaluation.uncertainty import content_weights, interval
 from iqasuite.inference.predictions import VOTES
@@ -127,7 +128,7 @@ def _brackets(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[float, float]]:
 
 def _weights(images: pd.Index, contents: pd.Series | None, n_boot: int, seed: int) -> np.ndarray:
     """Weights (1 + n_boot, images): the sample itself, then its resamples."""
-    groups = images.to_numpy() if contents is None else content_of(images, contents)
+    groups = content_of(images, contents)
     return np.vstack([np.ones(len(images)), content_weights(groups, n_boot, seed)])
 
 
@@ -271,8 +272,4 @@ def _best(p: np.ndarray) -> dict[str, np.ndarray]:
         error = np.take_along_axis(squared, chosen[:, :, None], 2)[:, :, 0] @ _GRID_WEIGHTS
         expected = np.take_along_axis(by_chance, chosen, 1) @ _GRID_WEIGHTS
         ratio = error / expected
-    return {
-        "accuracy": p.max(2) @ _GRID_WEIGHTS,
-        "qwk": 1 - ratio,
-        "mae": (p @ apart).min(2) @ _GRID_WEIGHTS,
-    }
+    return {"accuracy": p.max(2) @ _GRID_WEIGHTS, "qwk": 1 - ratio, "mae": (p @ apart).min(2) @ _GRID_WEIGHTS}

@@ -10,10 +10,11 @@ import pandas as pd
 from scipy.stats import t as t_distribution
 from scipy.stats import theilslopes
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import bootstrap_by_content, content_weights, resampled_means, tested
 from iqasuite.names import natural_order
 
@@ -39,6 +40,37 @@ def repeated_votes(votes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
+def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How well observers agree with themselves where a session repeats another (at least half of its images).
+
+    Args:
+        votes: votes frame.
+        contents: image -> content for intervals by content; None = images are resampled one by one.
+        n_boot, seed: resamples, and the seed of their draw.
+
+    Returns:
+        Long frame observer, session, repeats, n, metric (accuracy, within_one, qwk, mae), value, low, high; empty where
+        no session repeats another, nan where n is below `LEAST_IMAGES`.
+    """
+    rows = []
+    for (observer, early, late), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
+        x, y = pair["vote_late"].to_numpy(int), pair["vote_early"].to_numpy(int)
+        error, groups = np.abs(x - y).astype(float), content_of(pair["image"], contents)
+        statistics = {
+            "accuracy": partial(resampled.mean, error == 0),
+            "within_one": partial(resampled.mean, error <= 1),
+            "qwk": partial(resampled.qwk, x, y),
+            "mae": partial(resampled.mean, error),
+        }
+        for metric, statistic in statistics.items():
+            value = low = high = np.nan
+            if len(pair) >= LEAST_IMAGES:
+                low, high = bootstrap_by_content(statistic, groups, n_boot, seed)
+                value = float(statistic(np.ones((1, len(pair))))[0])
+            rows.append((observer, late, early, len(pair), metric, value, low, high))
+    return pd.DataFrame(rows, columns=["observer", "session", "repeats", "n", "metric", "value", "low", "high"])
+
+
 def session_drift(
     votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
@@ -56,7 +88,7 @@ def session_drift(
     rows = []
     for (observer, early, late), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
         difference = (pair["vote_late"] - pair["vote_early"]).to_numpy(float)
-        groups = pair["image"].to_numpy() if contents is None else content_of(pair["image"], contents)
+        groups = content_of(pair["image"], contents)
         drawn = resampled_means(difference[:, None], content_weights(groups, n_boot, seed))
         found = tested(drawn, len(np.unique(groups))) if len(pair) >= LEAST_IMAGES else [np.nan] * 4
         rows.append((observer, late, early, len(pair), *found))
@@ -174,7 +206,7 @@ def response_time(
             rows.append((observer, len(own), *[np.nan] * 4))
             continue
         duration, disagreement = own["duration"].to_numpy(float), own["disagreement"].to_numpy(float)
-        groups = own["image"].to_numpy() if contents is None else content_of(own["image"], contents)
+        groups = content_of(own["image"], contents)
         low, high = bootstrap_by_content(partial(resampled.srocc, duration, disagreement), groups, n_boot, seed)
         value = metrics.srocc(duration, disagreement)
         rows.append((observer, len(own), value, low, high, float(np.median(duration))))

@@ -11,7 +11,7 @@ import pandas as pd
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.subjects.agreement import vote_table
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 
 
 def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
@@ -53,10 +53,7 @@ def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
 
 
 def screen_p913(
-    votes: pd.DataFrame,
-    conditions: pd.Series | None = None,
-    threshold: float = 0.75,
-    condition_threshold: float = 0.8,
+    votes: pd.DataFrame, conditions: pd.Series | None = None, threshold: float = 0.75, condition_threshold: float = 0.8
 ) -> pd.DataFrame:
     """ITU-T P.913: who correlates too little with the mean of all?
 

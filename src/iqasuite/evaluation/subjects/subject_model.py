@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.names import natural_order
 
 # The likelihood has no upper end: it grows without limit where one person's noise vanishes. Nobody's falls below this.

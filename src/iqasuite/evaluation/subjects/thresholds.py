@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MonotoneThresholds, others_mean, scores_and_votes
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.names import natural_order
 
 CUTS = ("1|2", "2|3", "3|4", "4|5")
@@ -46,7 +47,7 @@ def personal_thresholds(votes: pd.DataFrame, quality: pd.Series, contents: pd.Se
     rows = []
     for observer in natural_order(votes["observer"]):
         own = votes[votes["observer"] == observer]
-        groups = own["image"].to_numpy() if contents is None else content_of(own["image"], contents)
+        groups = content_of(own["image"], contents)
         found = _cuts(own["quality"].to_numpy(), own["vote"].to_numpy(int), groups)
         rows += [(observer, len(own), parameter, *values) for parameter, values in found.items()]
     return pd.DataFrame(rows, columns=["observer", "n", "parameter", "value", "low", "high"])

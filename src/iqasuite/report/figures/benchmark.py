@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.metrics import logistic_map, plcc, srocc
+from iqasuite.evaluation.metrics import LOWER_IS_BETTER, logistic_map, plcc, srocc
 from iqasuite.report.figures.style import (
     BLUE,
     DIVERGING,
@@ -32,7 +32,6 @@ NAMES = {
     "krcc": "KRCC",
     "rmse": "RMSE (unit of the MOS)",
 }
-_LOWER_IS_BETTER = {"rmse"}
 
 
 def _stars(p: float) -> str:
@@ -69,7 +68,7 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
             ax.text(b, a - 0.12, text, ha="center", va="center", fontsize=7, color=ink, fontweight=bold)
             ax.text(b, a + 0.26, _stars(float(p[a, b])), ha="center", va="center", fontsize=8, color=ink)
     name = NAMES.get(table["metric"].iloc[0], table["metric"].iloc[0])
-    better = " saved" if table["metric"].iloc[0] in _LOWER_IS_BETTER else ""
+    better = " saved" if table["metric"].iloc[0] in LOWER_IS_BETTER else ""
     fig.colorbar(image, ax=ax, label=f"{name}{better}: row − column", shrink=0.85)
     n_images, n_contents = int(table["n"].max()), int(table["n_contents"].max())
     least = table["p_least"].min()
@@ -98,7 +97,7 @@ def median_plot(scores: pd.DataFrame, metrics: tuple[str, ...] = ("srocc", "plcc
         twice = rows[rows.duplicated(["model", "metric"])].iloc[0]["model"]
         raise InputError(f"scores: {twice!r} several times, expected one data set, protocol and part")
     values = rows.set_index(["metric", "model"])[["value", "low", "high"]]
-    models = list(values.loc[metrics[0]]["value"].sort_values(ascending=metrics[0] in _LOWER_IS_BETTER).index)
+    models = list(values.loc[metrics[0]]["value"].sort_values(ascending=metrics[0] in LOWER_IS_BETTER).index)
     fig = new_figure(2.2 + 2.7 * len(metrics), 0.9 + 0.36 * len(models))
     axes = fig.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for ax, metric in zip(axes, metrics, strict=True):
@@ -171,7 +170,7 @@ def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
     """
     rows = splits[(splits["metric"] == metric) & splits["value"].notna()]
     per_split = rows.groupby(["model", "fold"])["value"].mean().unstack("fold")
-    medians = per_split.median(axis=1).sort_values(ascending=metric in _LOWER_IS_BETTER)
+    medians = per_split.median(axis=1).sort_values(ascending=metric in LOWER_IS_BETTER)
     fig = new_figure(7.5, 1.1 + 0.42 * len(medians))
     ax = fig.subplots()
     rows_axis(ax, list(medians.index))

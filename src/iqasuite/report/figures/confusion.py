@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
-from iqasuite.report.figures.score import LABELS, LOWER_IS_BETTER
+from iqasuite.report.figures.score import LABELS
 from iqasuite.report.figures.style import VERMILLION, letters, new_figure, readable, styled
 
 CROWD, SHOWN = 30, 12  # observers, from which on a grid is a choice, and how many it then shows

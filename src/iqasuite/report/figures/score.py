@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
@@ -37,7 +38,6 @@ LABELS = {
     "krcc": "KRCC with the person's votes",
     "cross_entropy": "cross-entropy of the votes (nats)",
 }
-LOWER_IS_BETTER = {"mae", "mse_hard", "mse_expected", "rmse", "cross_entropy", "kl_divergence"}
 _BASELINE_MARKERS = ("s", "^", "D", "v", "P", "X")
 
 

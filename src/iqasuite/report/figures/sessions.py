@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from iqasuite.evaluation.subjects.people import natural_order
+from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     GRAY,
