@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.explain.attention import upsample
@@ -23,6 +22,8 @@ from iqasuite.report.figures.style import (
     GRAY,
     PALETTE,
     VERMILLION,
+    blank,
+    gray,
     letters,
     new_figure,
     readable,
@@ -43,24 +44,14 @@ def _of_even(maps: np.ndarray) -> np.ndarray:
     return maps / maps.mean((-2, -1), keepdims=True)
 
 
-def _gray(image: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).convert("L"))
-
-
-def _blank(ax: Axes) -> None:
-    ax.set(xticks=[], yticks=[])
-    for side in ax.spines.values():
-        side.set_visible(False)
-
-
 def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> Any:
     """`heat` (rows, columns), interpolated to the image's size, over the gray image (H, W, 3); None = on its own."""
     if image is None:
         drawn = ax.imshow(heat, interpolation="bilinear", **colours)
     else:
-        ax.imshow(_gray(image), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(gray(image), cmap="gray", vmin=0, vmax=255)
         drawn = ax.imshow(upsample(heat, image.shape[:2]), alpha=0.6, **colours)
-    _blank(ax)
+    blank(ax)
     return drawn
 
 
@@ -80,7 +71,7 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
         for column, image in enumerate(line):
             ax = axes[row, column]
             ax.imshow(image, interpolation="nearest" if image.shape[0] < 150 else "antialiased")
-            _blank(ax)
+            blank(ax)
             if row == 0:
                 ax.set_title(readable(columns[column], letters(side)), fontsize=9)
             if column == 0 and len(rows):
@@ -109,7 +100,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
         for head in range(heads):
             ax = axes[layer, head + (image is not None)]
             drawn = ax.imshow(maps[layer, head], cmap=HEAT, vmin=0, vmax=end, interpolation="bilinear")
-            _blank(ax)
+            blank(ax)
             if layer == 0:
                 ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
             if head == 0:
@@ -117,7 +108,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
     if image is not None:
         axes[0, 0].set_axis_on()
         axes[0, 0].imshow(image)
-        _blank(axes[0, 0])
+        blank(axes[0, 0])
         axes[0, 0].set_title("image", fontsize=8)
     _share_bar(fig, axes, drawn, end)
     return fig
@@ -192,7 +183,7 @@ def _rows_of_images(
     for row in range(n):
         if images is not None:
             axes[row, 0].imshow(images[row])
-            _blank(axes[row, 0])
+            blank(axes[row, 0])
         if len(names):
             axes[row, 0].set_ylabel(readable(names[row], letters(side, 7)), fontsize=7)
     for ax, title in zip(axes[0], titles, strict=True):

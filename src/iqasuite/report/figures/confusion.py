@@ -14,7 +14,8 @@ from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
 from iqasuite.report.figures.score import LABELS
-from iqasuite.report.figures.style import VERMILLION, letters, new_figure, readable, styled
+from iqasuite.report.figures.style import VERMILLION, in_cell, letters, new_figure, readable, styled
+from iqasuite.report.tables import rounded
 
 CROWD, SHOWN = 30, 12  # observers, from which on a grid is a choice, and how many it then shows
 
@@ -26,15 +27,8 @@ def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> 
         side.set_visible(False)
     if numbers:
         for row, column in np.ndindex(counts.shape):
-            ax.text(
-                column,
-                row,
-                f"{counts[row, column]:d}",
-                ha="center",
-                va="center",
-                fontsize=size,
-                color="black" if shares[row, column] > 0.55 else "white",
-            )
+            ink = "black" if shares[row, column] > 0.55 else "white"
+            in_cell(ax, column, row, f"{counts[row, column]:d}", ink, size)
 
 
 def _accuracy(counts: np.ndarray) -> float:
@@ -141,18 +135,10 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     for row, column in np.ndindex(values.shape):
         value = values.iloc[row, column]
         dark = np.isfinite(value) and sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
-        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        text = rounded(value, 2)
         text = text if len(order) <= 8 else text.replace("0.", ".")
-        ax.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=9 if len(order) <= 8 else 7,
-            color="white" if dark else "black",
-            fontweight="bold" if row == column else "normal",
-        )
+        size, weight = 9 if len(order) <= 8 else 7, "bold" if row == column else "normal"
+        in_cell(ax, column, row, text, "white" if dark else "black", size, fontweight=weight)
         if row == column:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2))
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="predicted by the AIO of …", ylabel="votes of …")

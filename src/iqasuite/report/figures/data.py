@@ -19,6 +19,7 @@ from iqasuite.report.figures.style import (
     PALETTE,
     VERMILLION,
     letters,
+    named_line,
     new_figure,
     readable,
     rows_axis,
@@ -210,16 +211,7 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
     rows_axis(ax, names)
     found = shown["similarity"].to_numpy() >= near
     ax.scatter(shown["similarity"], range(len(shown)), s=24, color=np.where(found, VERMILLION, GRAY), zorder=3)
-    ax.axvline(near, color=GRAY, linestyle="--", linewidth=0.9)
-    ax.annotate(
-        "one picture from here on",
-        (near, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 2),
-        textcoords="offset points",
-        color=GRAY,
-        fontsize=8,
-    )
+    named_line(ax, near, "one picture from here on")
     ax.set_xlabel("similarity of the fingerprints (correlation)")
     ax.set_xlim(min(0.5, shown["similarity"].min() - 0.02) if len(shown) else 0.5, 1.01)
     return fig
@@ -277,13 +269,8 @@ def recall_of_copies(found: pd.DataFrame) -> Figure:
     y = np.arange(len(found))
     ax.barh(y, 100 * found["found"], 0.62, color=BLUE)
     for row, line in enumerate(found.itertuples()):
-        ax.annotate(
-            f"{100 * line.found:.0f} % of {line.n}, median similarity {line.similarity:.2f}",
-            (2, row),
-            va="center",
-            color="white" if line.found > 0.5 else "black",
-            fontsize=8,
-        )
+        text = f"{100 * line.found:.0f} % of {line.n}, median similarity {line.similarity:.2f}"
+        ax.annotate(text, (2, row), va="center", color="white" if line.found > 0.5 else "black", fontsize=8)
     ax.set_xlim(0, 100)
     ax.set_xlabel("planted copies found (%)")
     ax.axvline(100, color=LIGHT, linewidth=0.8)

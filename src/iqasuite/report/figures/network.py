@@ -20,7 +20,10 @@ from iqasuite.report.figures.style import (
     LIGHT,
     PALETTE,
     SEQUENTIAL,
+    blank,
     cell_grid,
+    ends,
+    in_cell,
     ink_on,
     letters,
     new_figure,
@@ -60,22 +63,14 @@ def latency_accuracy_plot(
         ax.plot(own["median_ms"], own["value"], color=LIGHT, linewidth=1.2, zorder=1)  # what belongs together
     for i, name in enumerate(groups):
         own = table[table[group] == name] if group in table else table
-        ends: dict[str, Any] = {
-            axis: [(own[v] - own[low]).clip(lower=0), (own[high] - own[v]).clip(lower=0)]
-            for axis, v, low, high in (("xerr", "median_ms", "low_ms", "high_ms"), ("yerr", "value", "low", "high"))
+        look: dict[str, Any] = {
+            "color": PALETTE[i % len(PALETTE)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "markersize": 6,
         }
-        ax.errorbar(
-            own["median_ms"],
-            own["value"],
-            **ends,
-            linestyle="none",
-            marker=_MARKERS[i % len(_MARKERS)],
-            markersize=6,
-            color=PALETTE[i % len(PALETTE)],
-            elinewidth=1.1,
-            capsize=2,
-            label=readable(name, 32) or None,
-        )
+        look |= {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "label": readable(name, 32) or None}
+        bars_of = {"xerr": ends(own, "median_ms", "low_ms", "high_ms"), "yerr": ends(own)}
+        ax.errorbar(own["median_ms"], own["value"], **bars_of, **look)
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
     ax.set(xlabel="milliseconds a picture (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")
@@ -174,9 +169,7 @@ def map_strip(
                 ax.contour(x, y, whole, levels=[edge], colors="white", linewidths=1.0)
         axes[row, 0].set_title(readable(names[row], letters(2.1 if pictures is None else 7, 8)), fontsize=8, loc="left")
     for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        for side in ax.spines.values():
-            side.set_visible(False)
+        blank(ax)
     label = "vote of each neighbourhood alone" if kind == "quality" else "attention over an equal share"
     bar = fig.colorbar(
         shown, ax=list(axes.flat), shrink=0.9 if pictures is None else 0.5 + 0.5 / len(maps), label=label
@@ -224,7 +217,7 @@ def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIE
     cell_grid(ax, categories, categories)
     for (row, column), count in np.ndenumerate(counts):
         ink = ink_on(drawn.cmap(drawn.norm(shares[row, column])))
-        ax.text(column, row, f"{count:,d}", ha="center", va="center", color=ink)
+        in_cell(ax, column, row, f"{count:,d}", ink, 9)
     right, near = (sum(np.trace(counts, offset) for offset in of) / max(counts.sum(), 1) for of in ((0,), (-1, 0, 1)))
     ax.set(xlabel="predicted category", ylabel="category of the mean opinion")
     ax.set_title(

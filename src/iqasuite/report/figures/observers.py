@@ -19,7 +19,9 @@ from iqasuite.report.figures.style import (
     ORANGE,
     SEQUENTIAL,
     VERMILLION,
+    above,
     dots,
+    in_cell,
     new_figure,
     readable,
     rows_axis,
@@ -121,20 +123,10 @@ def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
         ax.set(xticks=[], yticks=[], xlabel=f"{len(order)} observers, by mean agreement", ylabel="the same")
     if len(order) <= 24:
         middle = (np.nanmin(table.to_numpy()) + np.nanmax(table.to_numpy())) / 2
-        for i in range(len(order)):
-            for j in range(len(order)):
-                value = table.iat[i, j]
-                if np.isfinite(value):
-                    text = f"{value:.2f}".removeprefix("0").replace("-0", "−")
-                    ax.text(
-                        j,
-                        i,
-                        text,
-                        ha="center",
-                        va="center",
-                        fontsize=6.5 if len(order) > 10 else 8.5,
-                        color="black" if value > middle else "white",
-                    )
+        for (i, j), value in np.ndenumerate(table.to_numpy()):
+            if np.isfinite(value):
+                text = f"{value:.2f}".removeprefix("0").replace("-0", "−")
+                in_cell(ax, j, i, text, "black" if value > middle else "white", 6.5 if len(order) > 10 else 8.5)
     labels = {"accuracy": "share of equal votes", "qwk": "quadratic-weighted kappa", "srocc": "SROCC"}
     fig.colorbar(shown, ax=ax, shrink=0.8, label=labels.get(metric, metric))
     return fig
@@ -152,9 +144,7 @@ def reliability_plot(table: pd.DataFrame) -> Figure:
     rows_axis(ax, list(table["measure"]))
     dots(ax, table["value"], np.arange(len(table)), table["low"], table["high"], BLUE)
     for row, line in enumerate(table.itertuples()):
-        ax.annotate(
-            f"{line.value:.3f}", (line.value, row), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5
-        )
+        above(ax, line.value, row, f"{line.value:.3f}")
     ax.set_xlim(min(0, table["low"].min()), 1)
     ax.set_xlabel("1 = everybody votes alike, 0 = no more than by chance (alpha) or not at all (ICC)")
     return fig
@@ -175,15 +165,8 @@ def sos_plot(fit: SosFit) -> Figure:
     ax.plot(mos, np.sqrt(fit.a * curve), color=VERMILLION, linewidth=1.6)
     ax.fill_between(mos, np.sqrt(fit.low * curve), np.sqrt(fit.high * curve), color=VERMILLION, alpha=0.2, linewidth=0)
     ax.plot(mos, np.sqrt(curve), color=GRAY, linewidth=0.8, linestyle="--")
-    ax.annotate(
-        "only 1 and 5 used (a = 1)",
-        (3, 2),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        color=GRAY,
-        fontsize=8,
-    )
+    offset = {"xytext": (0, 3), "textcoords": "offset points"}
+    ax.annotate("only 1 and 5 used (a = 1)", (3, 2), ha="center", color=GRAY, fontsize=8, **offset)
     ax.set(xlabel="mean vote (MOS)", ylabel="standard deviation of the votes", ylim=(0, 2.25), xticks=range(1, 6))
     ax.set_title(f"a = {with_interval(fit.a, fit.low, fit.high, 3)}, {fit.n} images, {fit.n_votes:,} votes")
     return fig
@@ -228,9 +211,8 @@ def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0
     left, right = fig.subplots(1, 2)
     ordered = p913["r1"].dropna().sort_values().to_numpy()
     lowest = ordered.min(initial=0.45) - 0.05
-    left.scatter(
-        np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3, color=np.where(ordered >= threshold, BLUE, VERMILLION)
-    )
+    colours = np.where(ordered >= threshold, BLUE, VERMILLION)
+    left.scatter(np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3, color=colours)
     left.axhspan(min(0, lowest), threshold, color="#f2f2f2", zorder=0)
     left.set(xlabel="people, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
     left.set_title(f"P.913: {int((p913['flagged']).sum())} of {len(p913)} flagged")

@@ -18,8 +18,10 @@ from iqasuite.report.figures.style import (
     GRAY,
     PALETTE,
     VERMILLION,
+    above,
     dots,
     letters,
+    named_line,
     new_figure,
     readable,
     rows_axis,
@@ -107,16 +109,7 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
     rows_axis(ax, list(table["observer"] + marks))
     dots(ax, table["srocc"], np.arange(len(table)), table["low"], table["high"], BLUE)
     mean = table["srocc"].mean()
-    ax.axvline(mean, color=GRAY, linestyle="--", linewidth=0.9)
-    ax.annotate(
-        f"mean {mean:.3f}",
-        (mean, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 2),
-        textcoords="offset points",
-        color=GRAY,
-        fontsize=8,
-    )
+    named_line(ax, mean, f"mean {mean:.3f}")
     ax.set_xlabel("SROCC with the mean vote of the other people")
     return fig
 
@@ -131,17 +124,14 @@ def retest_plot(table: pd.DataFrame) -> Figure:
     observers = natural_order(table["observer"])
     fig = new_figure(9, 0.9 + 0.3 * len(observers))
     axes = fig.subplots(1, 2, sharey=True)
-    for ax, (metric, label) in zip(
-        axes, (("accuracy", "share of images with the same vote"), ("qwk", "quadratic-weighted kappa")), strict=True
-    ):
+    shown = {"accuracy": "share of images with the same vote", "qwk": "quadratic-weighted kappa"}
+    for ax, (metric, label) in zip(axes, shown.items(), strict=True):
         rows_axis(ax, observers)
         own = table[table["metric"] == metric]
         y = own["observer"].map({name: k for k, name in enumerate(observers)}).to_numpy(float)
         dots(ax, own["value"], y, own["low"], own["high"], BLUE)
         for value, height in zip(own["value"], y, strict=True):
-            ax.annotate(
-                f"{value:.2f}", (value, height), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5
-            )
+            above(ax, value, height, f"{value:.2f}")
         ax.set_xlabel(label)
     return fig
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from iqasuite.evaluation.metrics import LOWER_IS_BETTER
@@ -18,6 +19,7 @@ from iqasuite.report.figures.style import (
     MANY,
     PALETTE,
     VERMILLION,
+    above,
     bands,
     dots,
     new_figure,
@@ -26,6 +28,7 @@ from iqasuite.report.figures.style import (
     signed,
     styled,
 )
+from iqasuite.report.tables import own_first, rounded
 
 LABELS = {
     "accuracy": "accuracy (share of exact votes)",
@@ -97,18 +100,9 @@ def _crowd_scores(rows: pd.DataFrame, leading: str, looks: dict, observers: list
         x, colour = np.arange(1, len(observers) + 1), look["colour"]
         if model == leading:
             ax.vlines(x, own["low"], own["high"], color=colour, linewidth=1.0, alpha=0.35)
-        face = "none" if look.get("hollow") else colour
-        ax.scatter(
-            x,
-            own["value"],
-            s=14,
-            facecolor=face,
-            edgecolor=colour,
-            linewidth=0.8,
-            marker=look.get("marker", "o"),
-            label=readable(model),
-            zorder=3 if model == leading else 2,
-        )
+        drawn = {"edgecolor": colour, "facecolor": "none" if look["hollow"] else colour, "marker": look["marker"]}
+        order = 3 if model == leading else 2
+        ax.scatter(x, own["value"], s=14, linewidth=0.8, label=readable(model), zorder=order, **drawn)
     ax.set_xlabel(f"{len(observers)} observers, in the order of the first model (lines: its 95 % intervals)")
     ax.set_ylabel(label)
     ax.grid(True, axis="y")
@@ -142,8 +136,7 @@ def method_scores(
                 continue
             value, low, high = own[["value", "low", "high"]].iloc[0]
             dots(ax, value, y, low, high, looks[model]["colour"], hollow=looks[model]["hollow"])
-            text = f"{value:.3f}".replace("-", "−")
-            ax.annotate(text, (value, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+            above(ax, value, y, rounded(value))
             if model.startswith("ceiling:"):
                 ax.axvline(value, color=CEILING_COLOUR, linestyle="--", linewidth=0.9)
         ax.set_xlabel(LABELS.get(metric, metric))
@@ -153,8 +146,7 @@ def method_scores(
 
 def _ordered(rows: pd.DataFrame) -> list[str]:
     """Methods in the order of a legend: own ones, baselines, ceiling."""
-    rank = {"baseline": 1, "ceiling": 2}
-    return sorted(pd.unique(rows["model"]), key=lambda model: rank.get(model.partition(":")[0], 0))
+    return sorted(pd.unique(rows["model"]), key=own_first)
 
 
 @styled
@@ -171,15 +163,20 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
     ax = fig.subplots()
     rows_axis(ax, [f"against {name}" for name in rows["against"]], longest=64)
     ax.axvline(0, color=GRAY, linewidth=0.8)
-    y, sure = np.arange(len(rows)), (rows["p_holm"] < 0.05).to_numpy()
-    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
-        if chosen.any():
-            some = rows[chosen]
-            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    _gains(ax, rows)
     unit = "gain in accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
     ax.set_xlabel(f"{unit} of {readable(model)}")
     fig.legend(loc="outside upper center", ncols=2)
     return fig
+
+
+def _gains(ax: Axes, rows: pd.DataFrame, of: str = "") -> None:
+    """Gains with their intervals, one a row, hollow where they are not significant."""
+    sure = (rows["p_holm"] < 0.05).to_numpy()
+    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
+        if chosen.any():
+            some, y = rows[chosen], np.flatnonzero(chosen)
+            dots(ax, some["gain"], y, some["low"], some["high"], BLUE, label=f"{of}{label}", hollow=hollow)
 
 
 def not_significant(table: pd.DataFrame) -> str:
@@ -216,14 +213,8 @@ def specificity_plot(
     ax = fig.subplots()
     rows_axis(ax, list(mean["observer"]))
     ax.axvline(0, color=GRAY, linewidth=0.8)
-    y, sure = np.arange(len(mean)), (mean["p_holm"] < 0.05).to_numpy()
-    for chosen, hollow, label in (
-        (sure, False, "own − mean of the others, p < .05 (Holm)"),
-        (~sure, True, f"own − mean of the others, {not_significant(mean)}"),
-    ):
-        if chosen.any():
-            some = mean[chosen]
-            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    y = np.arange(len(mean))
+    _gains(ax, mean, "own − mean of the others, ")
     ax.scatter(best["gain"], y, s=22, marker="x", color=VERMILLION, label="own − best other (chosen afterwards)")
     for marker, (name, of_rule) in zip("|^", (rules or {}).items(), strict=False):
         own = of_rule[(of_rule["metric"] == metric) & (of_rule["against"] == "mean of others")]

@@ -3,6 +3,8 @@ out."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ from iqasuite.report.figures.style import (
     VERMILLION,
     bands,
     dots,
+    in_cell,
     new_figure,
     readable,
     rows_axis,
@@ -134,29 +137,12 @@ def ceilings_plot(
     y = np.arange(len(observers))
     ax.hlines(y, own["bracket_low"], own["bracket_high"], color=LIGHT, linewidth=9, label="model-free bracket")
     dots(ax, own["value"], y, own["low"], own["high"], GREEN, label="ceiling, estimated")
-    ax.scatter(
-        again.reindex(observers),
-        y,
-        marker="|",
-        s=120,
-        color="black",
-        linewidth=1.6,
-        zorder=4,
-        label="own vote repeated",
-    )
+    repeated: dict[str, Any] = {"marker": "|", "s": 120, "color": "black", "linewidth": 1.6, "zorder": 4}
+    ax.scatter(again.reindex(observers), y, label="own vote repeated", **repeated)
     for number, (model, rows) in enumerate(reached.groupby("model", sort=False)):
         values = rows.set_index("observer")["value"].reindex(observers)
-        ax.scatter(
-            values,
-            y,
-            marker="sv^D"[number % 4],
-            s=26,
-            facecolor="none",
-            linewidth=1.2,
-            zorder=3,
-            edgecolor=PALETTE[number % len(PALETTE)],
-            label=readable(model, 40),
-        )
+        look = {"marker": "sv^D"[number % 4], "edgecolor": PALETTE[number % len(PALETTE)], "facecolor": "none"}
+        ax.scatter(values, y, s=26, linewidth=1.2, zorder=3, label=readable(model, 40), **look)
     names = {"accuracy": "share of votes predicted", "qwk": "quadratic-weighted kappa", "mae": "mean absolute error"}
     ax.set_xlabel(names.get(metric, metric))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -185,15 +171,7 @@ def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
             value = table.at[observer, session]
             if np.isfinite(value):
                 wrong = (observer, session) in faulty
-                ax.text(
-                    j,
-                    i,
-                    f"{100 * value:.0f} %" + (" !" if wrong else ""),
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color=VERMILLION if wrong else "white" if value > 0.6 else "black",
-                    weight="bold" if wrong else "normal",
-                )
+                ink, weight = (VERMILLION, "bold") if wrong else ("white" if value > 0.6 else "black", "normal")
+                in_cell(ax, j, i, f"{100 * value:.0f} %" + " !" * wrong, ink, weight=weight)
     ax.set_title("images that an earlier session of the person had too")
     return fig

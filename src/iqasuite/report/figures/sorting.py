@@ -105,15 +105,8 @@ def batch_noise_plot(table: pd.DataFrame) -> Figure:
     left, right = fig.subplots(1, 2)
     for (name, own), colour, line in zip(table.groupby("loss", sort=False), PALETTE, _LINES * 2, strict=False):
         for ax, column in ((left, "deviation"), (right, "cosine")):
-            ax.plot(
-                own["batch"],
-                own[column],
-                color=colour,
-                linestyle=line,
-                marker="o",
-                markersize=3.5,
-                label=readable(name, 32),
-            )
+            look = {"color": colour, "linestyle": line, "label": readable(name, 32)}
+            ax.plot(own["batch"], own[column], marker="o", markersize=3.5, **look)
     left.set(xscale="log", yscale="log", xlabel="images a batch", ylabel="noise of the loss (standard deviation)")
     right.set(xscale="log", xlabel="images a batch", ylabel="cosine with the whole set's gradient", ylim=(0, 1.02))
     left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

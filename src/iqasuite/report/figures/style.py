@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops
@@ -164,6 +165,40 @@ def cell_grid(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     ax.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
     ax.grid(True, which="minor", color="white", linewidth=1.2)
     ax.tick_params(which="minor", length=0)
+
+
+def blank(ax: Axes) -> None:
+    """No ticks and no frame, for pixels and maps."""
+    ax.set(xticks=[], yticks=[])
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def gray(image: np.ndarray) -> np.ndarray:
+    """Luma (H, W) of an image (H, W, 3), both uint8."""
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def above(ax: Axes, x: float, y: float, text: str) -> None:
+    """A small text just above a point."""
+    ax.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+
+
+def in_cell(ax: Axes, column: float, row: float, text: str, colour: str, size: float = 8, **look: Any) -> None:
+    """A text in the middle of a heat map's cell."""
+    ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=size, **look)
+
+
+def named_line(ax: Axes, x: float, name: str) -> None:
+    """A dashed vertical line with its name above the frame."""
+    ax.axvline(x, color=GRAY, linestyle="--", linewidth=0.9)
+    top, look = ("data", "axes fraction"), {"color": GRAY, "fontsize": 8}
+    ax.annotate(name, (x, 1), xycoords=top, xytext=(3, 2), textcoords="offset points", **look)
+
+
+def ends(frame: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high") -> list[pd.Series]:
+    """Lengths of the two halves of each interval, as `Axes.errorbar` takes them."""
+    return [(frame[value] - frame[low]).clip(lower=0), (frame[high] - frame[value]).clip(lower=0)]
 
 
 def bands(ax: Axes, n: int) -> None:
