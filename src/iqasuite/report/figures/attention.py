@@ -26,6 +26,7 @@ from iqasuite.report.figures.style import (
     gray,
     letters,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -199,8 +200,7 @@ def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figu
         ranking: rank, image, difference (of `rank_by_disagreement`), mos, distortion.
         marked: ranks that are written beside their dots.
     """
-    fig = new_figure(7.5, 3.4)
-    ax = fig.subplots()
+    fig, ax = one_panel(7.5, 3.4)
     for number, (kind, rows) in enumerate(ranking.groupby("distortion", sort=True)):
         colour = PALETTE[number % len(PALETTE)]
         ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, color=colour, label=readable(kind, 24))
@@ -255,8 +255,7 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
     }
     rows = table if value == "centre_share" else table[table["perturbation"] != "none"]
     kinds, aios = list(pd.unique(rows["perturbation"])), natural_order(rows["aio"])
-    fig = new_figure(8, 1.0 + 0.42 * len(kinds))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 1.0 + 0.42 * len(kinds))
     rows_axis(ax, kinds)
     for number, aio in enumerate(aios):
         mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(kinds)
@@ -277,8 +276,7 @@ def region_changes_plot(table: pd.DataFrame, value_name: str = "change of the sc
         table: rows of `regions.region_changes`: a dot is a picture; means with 95 % intervals over pictures.
         value_name: of the change, with its unit.
     """
-    fig = new_figure(6.6, 2.5)
-    ax = fig.subplots()
+    fig, ax = one_panel(6.6, 2.5)
     rows_axis(ax, list(REGIONS))
     rng = np.random.default_rng(0)
     for row, region in enumerate(REGIONS):

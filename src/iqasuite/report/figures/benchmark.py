@@ -21,6 +21,7 @@ from iqasuite.report.figures.style import (
     in_cell,
     ink_on,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     signed,
@@ -58,8 +59,7 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
         p[a, b] = p[b, a] = row.p_holm
     end = max(np.nanmax(np.abs(difference), initial=0), 1e-6)
     norm = Normalize(-end, end)
-    fig = new_figure(2.6 + 0.62 * n, 1.6 + 0.5 * n)
-    ax = fig.subplots()
+    fig, ax = one_panel(2.6 + 0.62 * n, 1.6 + 0.5 * n)
     # purple, the far end of the map, is better: as everywhere, more ink for more
     image = ax.imshow(difference, cmap=DIVERGING, norm=norm, aspect="auto")
     cell_grid(ax, models, models)
@@ -133,8 +133,7 @@ def scatter_with_logistic(predictions: pd.DataFrame, scale_name: str = "MOS") ->
         raise InputError("predictions: fewer than two rows of part 'test', expected more")
     x, y = test["prediction"].to_numpy(float), test["target"].to_numpy(float)
     mapping = logistic_map(val["prediction"].to_numpy(float), val["target"].to_numpy(float)) if len(val) >= 4 else None
-    fig = new_figure(4.9, 4.1)
-    ax = fig.subplots()
+    fig, ax = one_panel(4.9, 4.1)
     faint = float(np.clip(60 / np.sqrt(len(x)) / 2, 0.15, 0.6))
     label = f"{len(x)} test images"
     ax.scatter(x, y, s=9, color=BLUE, alpha=faint, linewidths=0, rasterized=len(x) > 2000, label=label)
@@ -165,8 +164,7 @@ def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
     rows = splits[(splits["metric"] == metric) & splits["value"].notna()]
     per_split = rows.groupby(["model", "fold"])["value"].mean().unstack("fold")
     medians = per_split.median(axis=1).sort_values(ascending=metric in LOWER_IS_BETTER)
-    fig = new_figure(7.5, 1.1 + 0.42 * len(medians))
-    ax = fig.subplots()
+    fig, ax = one_panel(7.5, 1.1 + 0.42 * len(medians))
     rows_axis(ax, list(medians.index))
     heights = np.linspace(-0.28, 0.28, per_split.shape[1]) if per_split.shape[1] > 1 else np.zeros(1)
     for row, (model, median) in enumerate(medians.items()):
@@ -225,8 +223,7 @@ def per_distortion_heatmap(table: pd.DataFrame) -> Figure:
     n = table.groupby("distortion")["n"].max()
     low = min(0.0, float(np.nanmin(values)))
     norm = Normalize(low, 1)
-    fig = new_figure(2.8 + 0.62 * values.shape[1], 1.5 + 0.26 * len(values))
-    ax = fig.subplots()
+    fig, ax = one_panel(2.8 + 0.62 * values.shape[1], 1.5 + 0.26 * len(values))
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
     cell_grid(ax, [f"{kind} (n = {n[kind]})" for kind in values.index], list(values.columns))
     for (row, column), value in np.ndenumerate(values.to_numpy()):

@@ -14,7 +14,7 @@ from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
 from iqasuite.report.figures.score import LABELS
-from iqasuite.report.figures.style import VERMILLION, in_cell, letters, new_figure, readable, styled
+from iqasuite.report.figures.style import VERMILLION, in_cell, letters, new_figure, one_panel, readable, styled
 from iqasuite.report.tables import rounded
 
 CROWD, SHOWN = 30, 12  # observers, from which on a grid is a choice, and how many it then shows
@@ -43,8 +43,7 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
         counts: (5, 5).
         aio, observer: names for the axes.
     """
-    fig = new_figure(4.4, 3.8)
-    ax = fig.subplots()
+    fig, ax = one_panel(4.4, 3.8)
     _confusion(ax, counts, numbers=True, size=10)
     ax.set(
         xticks=range(5),
@@ -124,8 +123,7 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     order = natural_order(table["observer"])
     values = table[table["metric"] == metric].pivot(index="observer", columns="aio", values="value").loc[order, order]
     size = 0.75 if len(order) <= 8 else 0.42 if len(order) <= CROWD else 8 / len(order)
-    fig = new_figure(size * len(order) + 2.2, size * len(order) + 1.0)
-    ax = fig.subplots()
+    fig, ax = one_panel(size * len(order) + 2.2, size * len(order) + 1.0)
     drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
     fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
     if len(order) > CROWD:

@@ -21,6 +21,7 @@ from iqasuite.report.figures.style import (
     letters,
     named_line,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -66,8 +67,7 @@ def content_spread(images: pd.DataFrame, at_most: int = 60) -> Figure:
     """
     mean = images.groupby("content")["mos"].mean().sort_values(ascending=False)
     shown = mean.iloc[np.unique(np.linspace(0, len(mean) - 1, min(at_most, len(mean))).astype(int))]
-    fig = new_figure(8, 0.9 + 0.17 * len(shown))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 0.9 + 0.17 * len(shown))
     rows_axis(ax, list(shown.index), longest=34)
     ax.tick_params(axis="y", labelsize=7)
     own = images[images["content"].isin(shown.index)]
@@ -148,8 +148,7 @@ def split_balance(split: pd.DataFrame, images: pd.DataFrame) -> Figure:
     """
     merged = split.merge(images[["image", "mos"]], on="image").dropna(subset="mos")
     folds = sorted(merged["fold"].unique())
-    fig = new_figure(max(5.5, 0.9 * len(folds) + 2), 3)
-    ax = fig.subplots()
+    fig, ax = one_panel(max(5.5, 0.9 * len(folds) + 2), 3)
     for number, (part, colour) in enumerate(_PART_COLOURS.items()):
         for place, fold in enumerate(folds):
             values = merged.loc[(merged["fold"] == fold) & (merged["part"] == part), "mos"]
@@ -177,8 +176,7 @@ def leak_counts(leaks: dict[str, pd.DataFrame]) -> Figure:
         leaks: name of the split -> what `audit` found; at most as many names as there are rows to read.
     """
     kinds = ("content", "reference", "source", "near-duplicate")
-    fig = new_figure(8.5, 0.9 + 0.55 * len(leaks))
-    ax = fig.subplots()
+    fig, ax = one_panel(8.5, 0.9 + 0.55 * len(leaks))
     rows_axis(ax, list(leaks))
     largest = max((int((found["kind"] == kind).sum()) for found in leaks.values() for kind in kinds), default=0)
     height = 0.8 / len(kinds)
@@ -206,8 +204,7 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
     """
     shown = pairs.head(at_most)
     names = [f"{_short(a)} – {_short(b)}" for a, b in zip(shown["image_a"], shown["image_b"], strict=True)]
-    fig = new_figure(8, 0.9 + 0.22 * max(len(shown), 2))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 0.9 + 0.22 * max(len(shown), 2))
     rows_axis(ax, names)
     found = shown["similarity"].to_numpy() >= near
     ax.scatter(shown["similarity"], range(len(shown)), s=24, color=np.where(found, VERMILLION, GRAY), zorder=3)
@@ -263,8 +260,7 @@ def recall_of_copies(found: pd.DataFrame) -> Figure:
     Args:
         found: kind, n (copies planted), found (share), median similarity `similarity`.
     """
-    fig = new_figure(7, 0.8 + 0.3 * len(found))
-    ax = fig.subplots()
+    fig, ax = one_panel(7, 0.8 + 0.3 * len(found))
     rows_axis(ax, list(found["kind"]))
     y = np.arange(len(found))
     ax.barh(y, 100 * found["found"], 0.62, color=BLUE)

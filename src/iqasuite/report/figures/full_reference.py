@@ -28,6 +28,7 @@ from iqasuite.report.figures.style import (
     ink_on,
     letters,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     styled,
@@ -87,8 +88,7 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     columns = list(dict.fromkeys(scores["variant"]))
     rows = list((values - values.median()).mean(axis=1).sort_values(ascending=False).index)
     values = values.loc[rows, columns]
-    fig = new_figure(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
-    ax = fig.subplots()
+    fig, ax = one_panel(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))
     norm = Normalize(max(worst, best - 0.1), best)
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
@@ -116,8 +116,7 @@ def spread_plot(spread: np.ndarray, error: np.ndarray, contents: Sequence[str], 
         contents: photograph of each pair, (n,), which the intervals draw anew.
         groups: of about as many pairs, whose mean errors are drawn with 95 % intervals.
     """
-    fig = new_figure(5.2, 3.8)
-    ax = fig.subplots()
+    fig, ax = one_panel(5.2, 3.8)
     ax.scatter(spread, error, s=7, color=BLUE, alpha=0.3, linewidths=0)
     order = np.argsort(spread, kind="stable")
     for number, group in enumerate(np.array_split(order, min(groups, len(order)))):
@@ -145,8 +144,7 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         scores: one row a loss and batch size: loss, batch_size, value, low, high.
         metric: which one.
     """
-    fig = new_figure(6.4, 3.6)
-    ax = fig.subplots()
+    fig, ax = one_panel(6.4, 3.6)
     sizes = sorted(scores["batch_size"].unique())
     losses = list(dict.fromkeys(scores["loss"]))
     for i, loss in enumerate(losses):
@@ -171,8 +169,7 @@ def sources_plot(table: pd.DataFrame) -> Figure:
     """
     whole = table[table["source"] == "all"].set_index("model")["srocc"].sort_values(ascending=False)
     sources = [source for source in dict.fromkeys(table["source"]) if source != "all"]
-    fig = new_figure(7.2, 1.2 + 0.32 * len(whole))
-    ax = fig.subplots()
+    fig, ax = one_panel(7.2, 1.2 + 0.32 * len(whole))
     names = list(whole.index)
     rows_axis(ax, names)
     ax.scatter(whole, range(len(names)), marker="|", s=160, color="black", linewidth=2, label="all sources", zorder=4)

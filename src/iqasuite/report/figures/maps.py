@@ -12,7 +12,7 @@ import numpy as np
 
 from iqasuite.inference.predictor import Map, Predictor, enlarged
 from iqasuite.paths import write_atomic
-from iqasuite.report.figures.style import SEQUENTIAL, new_figure, png_of, styled
+from iqasuite.report.figures.style import SEQUENTIAL, one_panel, png_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,8 +82,7 @@ def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, m
     """
     height, width = image.shape[:2]
     factor = _INCHES / max(height, width)
-    fig = new_figure(max(width * factor, 2.5) + 1.0, max(height * factor, 2.5) + 0.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(max(width * factor, 2.5) + 1.0, max(height * factor, 2.5) + 0.2)
     ax.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     drawn = ax.imshow(enlarged(values, (height, width)), cmap=SEQUENTIAL, vmin=low, vmax=high, alpha=0.6)
     ax.set_axis_off()

@@ -27,6 +27,7 @@ from iqasuite.report.figures.style import (
     ink_on,
     letters,
     new_figure,
+    one_panel,
     readable,
     styled,
 )
@@ -56,8 +57,7 @@ def latency_accuracy_plot(
         group: column whose values have colours and markers of their own, where the table has it.
         bars: what `low` and `high` are.
     """
-    fig = new_figure(6.4, 4.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(6.4, 4.2)
     groups = list(dict.fromkeys(table[group])) if group in table else [""]
     for _, own in table.sort_values("median_ms").groupby("model"):
         ax.plot(own["median_ms"], own["value"], color=LIGHT, linewidth=1.2, zorder=1)  # what belongs together
@@ -196,11 +196,6 @@ def _map_look(maps: Sequence[np.ndarray], kind: str) -> dict:
     return {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)}
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Votes by which one distribution must be moved on average to be the other."""
-    return float(np.abs(np.cumsum(one - other))[:-1].sum())
-
-
 @styled
 def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIES) -> Figure:
     """Categories of the mean opinion (rows) against predicted ones (columns): numbers are counts, colours row shares.
@@ -211,8 +206,7 @@ def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIE
     """
     counts = np.asarray(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    fig = new_figure(5.2, 4.0)
-    ax = fig.subplots()
+    fig, ax = one_panel(5.2, 4.0)
     drawn = ax.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1)
     cell_grid(ax, categories, categories)
     for (row, column), count in np.ndenumerate(counts):

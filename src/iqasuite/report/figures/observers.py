@@ -23,6 +23,7 @@ from iqasuite.report.figures.style import (
     dots,
     in_cell,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -65,8 +66,7 @@ def ambiguity_plot(ambiguity: pd.DataFrame, at_most: int = 40) -> Figure:
     ordered = ambiguity.sort_values("value", ascending=False)
     chosen = np.unique(np.linspace(0, len(ordered) - 1, min(at_most, len(ordered))).round().astype(int))
     shown = ordered.iloc[chosen]
-    fig = new_figure(8, 0.8 + 0.19 * len(shown))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 0.8 + 0.19 * len(shown))
     rows_axis(ax, list(shown.index), longest=36)
     ax.tick_params(axis="y", labelsize=7)
     dots(ax, shown["value"], np.arange(len(shown)), shown["low"], shown["high"], BLUE)
@@ -112,8 +112,7 @@ def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
     order = table.mean().sort_values(ascending=False).index
     table = table.loc[order, order]
     size = max(3.4, 0.36 * len(order) + 1.2)
-    fig = new_figure(size + 0.9, size)
-    ax = fig.subplots()
+    fig, ax = one_panel(size + 0.9, size)
     shown = ax.imshow(table, cmap=SEQUENTIAL)
     if len(order) <= MANY:
         names = [readable(name, 24) for name in order]
@@ -139,8 +138,7 @@ def reliability_plot(table: pd.DataFrame) -> Figure:
     Args:
         table: measure, value, low, high.
     """
-    fig = new_figure(7, 0.8 + 0.32 * len(table))
-    ax = fig.subplots()
+    fig, ax = one_panel(7, 0.8 + 0.32 * len(table))
     rows_axis(ax, list(table["measure"]))
     dots(ax, table["value"], np.arange(len(table)), table["low"], table["high"], BLUE)
     for row, line in enumerate(table.itertuples()):
@@ -157,8 +155,7 @@ def sos_plot(fit: SosFit) -> Figure:
     Args:
         fit: as `sos_parameter` returns it.
     """
-    fig = new_figure(6, 3.3)
-    ax = fig.subplots()
+    fig, ax = one_panel(6, 3.3)
     ax.scatter(fit.images["mos"], fit.images["sos"], s=8, color=BLUE, alpha=0.4, linewidth=0)
     mos = np.linspace(1, 5, 101)
     curve = np.maximum(-(mos**2) + 6 * mos - 5, 0)
@@ -181,8 +178,7 @@ def thresholds_plot(thresholds: pd.DataFrame, label: str) -> Figure:
         label: of the axis.
     """
     observers = natural_order(thresholds["observer"])
-    fig = new_figure(8, 0.9 + 0.27 * len(observers))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 0.9 + 0.27 * len(observers))
     rows_axis(ax, observers)
     row = {name: k for k, name in enumerate(observers)}
     for cut, colour in zip(CUTS, (VERMILLION, ORANGE, BLUE, GREEN), strict=True):

@@ -17,6 +17,7 @@ from iqasuite.report.figures.style import (
     gray,
     letters,
     new_figure,
+    one_panel,
     readable,
     small_multiples,
     styled,
@@ -56,8 +57,7 @@ def feature_plane(points: np.ndarray, mos: np.ndarray) -> Figure:
         points: (n, 2).
         mos: (n,).
     """
-    fig = new_figure(6, 4.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(6, 4.2)
     shown = ax.scatter(points[:, 0], points[:, 1], c=mos, s=14, cmap=SEQUENTIAL, linewidth=0)
     ax.set(xlabel="first main axis (standard deviations)", ylabel="second main axis")
     fig.colorbar(shown, ax=ax, label="mean opinion score")

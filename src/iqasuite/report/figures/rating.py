@@ -23,6 +23,7 @@ from iqasuite.report.figures.style import (
     letters,
     named_line,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     signed,
@@ -103,8 +104,7 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
         table: observer, n, srocc, low, high, as `agreement_with_others` returns it; who has no SROCC is marked with n.
     """
     table = table.sort_values("srocc", ascending=False)
-    fig = new_figure(7, 0.7 + 0.27 * len(table))
-    ax = fig.subplots()
+    fig, ax = one_panel(7, 0.7 + 0.27 * len(table))
     marks = np.where(table["srocc"].isna(), " (n = " + table["n"].astype(str) + ")", "")
     rows_axis(ax, list(table["observer"] + marks))
     dots(ax, table["srocc"], np.arange(len(table)), table["low"], table["high"], BLUE)

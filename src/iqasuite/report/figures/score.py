@@ -23,6 +23,7 @@ from iqasuite.report.figures.style import (
     bands,
     dots,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     signed,
@@ -77,8 +78,7 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
     if len(observers) > MANY:
         return _crowd_scores(rows, leading, looks, observers, LABELS.get(metric, metric))
     height = max(0.3, 0.1 * len(looks))
-    fig = new_figure(9, 1.2 + height * len(observers))
-    ax = fig.subplots()
+    fig, ax = one_panel(9, 1.2 + height * len(observers))
     rows_axis(ax, observers)
     bands(ax, len(observers))
     offsets = np.linspace(-0.3, 0.3, len(looks)) if len(looks) > 1 else [0.0]
@@ -93,8 +93,7 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
 
 def _crowd_scores(rows: pd.DataFrame, leading: str, looks: dict, observers: list[str], label: str) -> Figure:
     """The same for a crowd: observers side by side without their names, the leading model with its intervals."""
-    fig = new_figure(10, 5)
-    ax = fig.subplots()
+    fig, ax = one_panel(10, 5)
     for model, look in looks.items():
         own = rows[rows["model"] == model].set_index("observer").reindex(observers)
         x, colour = np.arange(1, len(observers) + 1), look["colour"]
@@ -159,8 +158,7 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
         metric: accuracy or mae; right of zero `model` is better.
     """
     rows = table[table["metric"] == metric].sort_values("gain", ascending=False)
-    fig = new_figure(8, 1.0 + 0.3 * len(rows))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 1.0 + 0.3 * len(rows))
     rows_axis(ax, [f"against {name}" for name in rows["against"]], longest=64)
     ax.axvline(0, color=GRAY, linewidth=0.8)
     _gains(ax, rows)
@@ -209,8 +207,7 @@ def specificity_plot(
     best = rows[rows["against"] == "best other"].set_index("observer").reindex(mean["observer"])
     if len(mean) > MANY:
         return _crowd_gains(mean, best, "accuracy" if metric == "accuracy" else "mean absolute error (votes)")
-    fig = new_figure(8, 1.0 + 0.3 * len(mean))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 1.0 + 0.3 * len(mean))
     rows_axis(ax, list(mean["observer"]))
     ax.axvline(0, color=GRAY, linewidth=0.8)
     y = np.arange(len(mean))
@@ -228,8 +225,7 @@ def specificity_plot(
 
 
 def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
-    fig = new_figure(10, 5)
-    ax = fig.subplots()
+    fig, ax = one_panel(10, 5)
     x = np.arange(1, len(mean) + 1)
     ax.axhline(0, color=GRAY, linewidth=0.8)
     ax.vlines(x, mean["low"], mean["high"], color=BLUE, linewidth=1.0, alpha=0.35)
@@ -254,8 +250,7 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of th
         of: what the biases of `people` are.
     """
     both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
-    fig = new_figure(4.6, 4.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(4.6, 4.2)
     reach = 1.15 * both[["bias", "bias_aio"]].abs().to_numpy().max(initial=0.1)
     ax.plot([-reach, reach], [-reach, reach], color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(0, color=LIGHT, linewidth=0.8)
@@ -338,8 +333,7 @@ def spread_of_votes(predicted: np.ndarray, observed: np.ndarray, groups: int = 8
         predicted, observed: standard deviations of the votes, (n,), in the same unit.
         groups: of about as many pictures, whose means are drawn.
     """
-    fig = new_figure(4.8, 3.8)
-    ax = fig.subplots()
+    fig, ax = one_panel(4.8, 3.8)
     ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="a picture")
     for number, group in enumerate(np.array_split(np.argsort(predicted, kind="stable"), groups)):
         label = f"mean of {len(group)} pictures" if number == 0 else None

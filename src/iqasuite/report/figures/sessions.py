@@ -23,6 +23,7 @@ from iqasuite.report.figures.style import (
     dots,
     in_cell,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     styled,
@@ -43,8 +44,7 @@ def drift_plot(drift: pd.DataFrame) -> Figure:
         drift: as `session_drift` returns it.
     """
     names = [f"{row.observer}: session {row.session} − {row.repeats}" for row in drift.itertuples()]
-    fig = new_figure(7, 0.8 + 0.28 * len(drift))
-    ax = fig.subplots()
+    fig, ax = one_panel(7, 0.8 + 0.28 * len(drift))
     rows_axis(ax, names)
     ax.axvline(0, color=GRAY, linewidth=0.8)
     sure = (drift["low"] > 0) | (drift["high"] < 0)
@@ -131,8 +131,7 @@ def ceilings_plot(
     own = ceilings[ceilings["metric"] == metric].reset_index(drop=True)
     again = retest[retest["metric"] == metric].drop_duplicates("observer").set_index("observer")["value"]
     observers = list(own["observer"])
-    fig = new_figure(8.5, 1.1 + 0.42 * len(observers))
-    ax = fig.subplots()
+    fig, ax = one_panel(8.5, 1.1 + 0.42 * len(observers))
     rows_axis(ax, observers)
     y = np.arange(len(observers))
     ax.hlines(y, own["bracket_low"], own["bracket_high"], color=LIGHT, linewidth=9, label="model-free bracket")
@@ -160,8 +159,7 @@ def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
     observers = natural_order(report["observer"])
     sessions = sorted(report["session"].unique())
     table = report.pivot(index="observer", columns="session", values="share_repeated").reindex(observers)
-    fig = new_figure(1.3 + 0.95 * len(sessions), 0.9 + 0.36 * len(observers))
-    ax = fig.subplots()
+    fig, ax = one_panel(1.3 + 0.95 * len(sessions), 0.9 + 0.36 * len(observers))
     ax.imshow(table[sessions], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(range(len(sessions)), [f"session {session}" for session in sessions])
     ax.set_yticks(range(len(observers)), [readable(name, 24) for name in observers])

@@ -18,6 +18,7 @@ from iqasuite.report.figures.style import (
     VERMILLION,
     dots,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -36,8 +37,7 @@ def staircase_plot(position: np.ndarray, exact: np.ndarray, stand_ins: Mapping[s
         exact: 1 − Spearman's correlation at each position, (n,).
         stand_ins: name -> the same by a smooth loss, (n,).
     """
-    fig = new_figure(7.5, 3.4)
-    ax = fig.subplots()
+    fig, ax = one_panel(7.5, 3.4)
     ax.plot(position, exact, color="black", linewidth=2.2, label="exact", drawstyle="steps-mid")
     for (name, values), colour, line in zip(stand_ins.items(), PALETTE, _LINES * 2, strict=False):
         ax.plot(position, values, color=colour, linestyle=line, linewidth=1.4, label=readable(name, 32))
@@ -80,8 +80,7 @@ def gradient_cosines(table: pd.DataFrame) -> Figure:
     """
     order = table.groupby("loss")["cosine"].mean().sort_values(ascending=False).index
     steps = sorted(table["step"].unique())
-    fig = new_figure(6.5, 1.2 + 0.42 * len(order))
-    ax = fig.subplots()
+    fig, ax = one_panel(6.5, 1.2 + 0.42 * len(order))
     rows_axis(ax, list(order))
     for number, (step, colour) in enumerate(zip(steps, PALETTE, strict=False)):
         own = table[table["step"] == step].set_index("loss").loc[order]

@@ -90,6 +90,12 @@ def new_figure(width: float, height: float) -> Figure:
     return NotebookFigure(figsize=(min(width, LARGEST), min(height, LARGEST)), layout="constrained")
 
 
+def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of one panel, of this size in inches."""
+    fig = new_figure(width, height)
+    return fig, fig.subplots()
+
+
 def some(observers: Sequence[str], most: int = 42) -> tuple[list[str], str]:
     """Observers that get a panel each, evenly chosen where there are too many, and what is to be said of that."""
     if len(observers) <= most:
