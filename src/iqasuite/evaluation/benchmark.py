@@ -35,13 +35,7 @@ from iqasuite.names import natural_order
 METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
 
 _METHOD, _RUN = ["dataset", "model", "protocol"], ["dataset", "model", "protocol", "seed", "fold"]
-_PLAIN = {  # plcc_logistic is the plain correlation of mapped predictions
-    "srocc": metrics.srocc,
-    "plcc": metrics.plcc,
-    "plcc_logistic": metrics.plcc,
-    "krcc": metrics.krcc,
-    "rmse": metrics.rmse,
-}
+_PLAIN = metrics.METRICS | {"plcc_logistic": metrics.plcc}  # the plain correlation of mapped predictions
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +52,7 @@ def split_scores(predictions: pd.DataFrame) -> pd.DataFrame:
         rmse is of the predictions as they are, in the unit of the target.
 
     Raises:
-        InputError: predictions of people, no test rows, an image twice in a run.
+        InputError: predictions of observers, no test rows, an image twice in a run.
     """
     return _scores_of_runs(_tested(predictions, METRICS), METRICS)
 
@@ -215,25 +209,25 @@ def _on_another_scale(test: pd.DataFrame, scale: Scale) -> set[tuple[Any, ...]]:
 
 
 def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """SROCC within each kind of distortion: median over splits of the mean over seeds, test part.
+    """SROCC within each distortion: median over splits of the mean over seeds, test part.
 
     Args:
         predictions: as in `split_scores`.
         images: images frame; images without a distortion are left out.
 
     Returns:
-        dataset, model, protocol, distortion, n (different images), srocc; kinds in natural order. nan where no
-        split has three images of a kind that differ.
+        dataset, model, protocol, distortion, n (different images), srocc; distortions in natural order. nan where no
+        split has three images of a distortion that differ.
 
     Raises:
         InputError: as in `split_scores`; no image with a distortion.
     """
     test = _checked(predictions).query("part == 'test'")
-    kinds = images.set_index("image")["distortion"]
-    test = test.assign(distortion=test["image"].map(kinds).fillna(""))
+    distortions = images.set_index("image")["distortion"]
+    test = test.assign(distortion=test["image"].map(distortions).fillna(""))
     test = test[test["distortion"] != ""]
     if test.empty:
-        raise InputError("images: column distortion is empty for all test images, expected kinds of distortion")
+        raise InputError("images: column distortion is empty for all test images, expected their distortions")
     rows = []
     for key, own in test.groupby([*_RUN, "distortion"], sort=False):
         rows.append((*key, metrics.srocc(own["prediction"].to_numpy(), own["target"].to_numpy())))
@@ -242,8 +236,8 @@ def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFr
     table = test.groupby([*_METHOD, "distortion"], sort=False)["image"].nunique().rename("n").to_frame()
     table["srocc"] = split.groupby(level=[*_METHOD, "distortion"]).median()
     table = table.reset_index()
-    order = {kind: number for number, kind in enumerate(natural_order(table["distortion"]))}
-    return table.sort_values("distortion", key=lambda kind: kind.map(order), kind="stable", ignore_index=True)
+    order = {name: number for number, name in enumerate(natural_order(table["distortion"]))}
+    return table.sort_values("distortion", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
@@ -275,9 +269,9 @@ def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataF
 
 def _checked(predictions: pd.DataFrame) -> pd.DataFrame:
     predictions = predictions.dropna(subset="target")  # images that nobody rated
-    people = predictions["observer"] != ""
-    if people.any():
-        raise InputError(f"predictions: rows of observer {predictions.loc[people, 'observer'].iloc[0]!r}, expected ''")
+    named = predictions.loc[predictions["observer"] != "", "observer"]
+    if len(named):
+        raise InputError(f"predictions: rows of observer {named.iloc[0]!r}, expected ''")
     if not (predictions["part"] == "test").any():
         raise InputError(f"predictions: parts {sorted(predictions['part'].unique())}, expected rows of part 'test'")
     twice = predictions.duplicated([*_RUN, "part", "image"])
@@ -313,12 +307,9 @@ def _tested(predictions: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         else:
             mapped[rows.index] = fit(rows["prediction"].to_numpy())
     if unfitted:
-        names_of = ", ".join(dict.fromkeys(unfitted))
+        reason, models = "without validation rows or a fit to them", "models " + ", ".join(dict.fromkeys(unfitted))
         _log.warning(
-            "plcc_logistic: nan for %d of %d runs, without validation rows or a fit to them (models %s)",
-            len(unfitted),
-            runs.ngroups,
-            names_of,
+            "plcc_logistic: nan for %d of %d runs, %s (models %s)", len(unfitted), runs.ngroups, reason, models
         )
     return test.assign(mapped=mapped)
 
@@ -404,10 +395,7 @@ def _resampled_splits(
 @np.errstate(invalid="ignore", divide="ignore")  # a draw may have none of a split's contents: nan
 def _resampled(metric: str, predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The metric of predictions (m, n) in each resample, (m, b)."""
-    if metric == "srocc":
-        return resampled.sroccs(predictions, target, weights)
     if metric == "krcc":
         return np.array([resampled.krcc(prediction, target, weights) for prediction in predictions])
-    if metric == "rmse":
-        return resampled.rmses(predictions, target, weights)
-    return resampled.plccs(predictions, target, weights)
+    many = {"srocc": resampled.sroccs, "rmse": resampled.rmses}.get(metric, resampled.plccs)
+    return many(predictions, target, weights)

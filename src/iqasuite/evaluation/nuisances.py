@@ -1,4 +1,4 @@
-"""How much of the opinions about images what their files give away explains already, without a look at the pixels."""
+"""How much of the mean opinion scores is explained by what the files give away, without a look at the pixels."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as students_t
 
+Z = 1.959963984540054  # 95 % of a normal distribution lie within
 LEAST_CONTENTS = 3  # two contents drawn anew are half of the time one of them twice: no interval
 
 
@@ -94,7 +95,7 @@ def over_trainings(values: np.ndarray, seed: int = 0) -> np.ndarray:
     Args:
         values: a statistic of k trainings (other seeds) in the sample itself, entry 0, and in b resamples of contents,
             shape (k, 1 + b).
-        seed: of the draw; the same for all methods and people with as many trainings, whose seeds are then drawn
+        seed: of the draw; the same for all methods and observers with as many trainings, whose seeds are then drawn
             together.
 
     Returns:

@@ -56,13 +56,13 @@ def method_table(
 ) -> pd.DataFrame:
     """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
 
-    Behind the metrics stands what the numbers are of: n (images, or votes of all people), splits (folds or random
+    Behind the metrics stands what the numbers are of: n (images, or votes of all observers), splits (folds or random
     splits that were tested) and trainings (seeds of each split). With one training an interval is over contents only.
 
     Args:
         scores: scores frame of one dataset and part.
         metrics: columns; the first sorts (highest first).
-        observer: "mean" over people, a person, or "" for models of MOS.
+        observer: "mean" over observers, an observer, or "" for models of MOS.
         digits: after the point.
         intervals: with 95 % intervals.
 
@@ -106,13 +106,13 @@ def observer_table(
         intervals: with 95 % intervals.
 
     Raises:
-        InputError: a method with several rows for a person.
+        InputError: a method with several rows for an observer.
     """
     rows = scores[(scores["metric"] == metric) & (scores["observer"] != "")]
     require_once(rows, ["model", "observer"])
     text = _texts(rows, digits, intervals).pivot(index="observer", columns="model", values="text").fillna("–")
-    people = natural_order(rows.loc[rows["observer"] != "mean", "observer"])
-    order = [*people, *(["mean"] if "mean" in text.index else [])]
+    observers = natural_order(rows.loc[rows["observer"] != "mean", "observer"])
+    order = [*observers, *(["mean"] if "mean" in text.index else [])]
     few = rows[(rows["n"] < LEAST_IMAGES) & (rows["observer"] != "mean")].groupby("observer")["n"].max()
     marked = {name: f"{name} (n = {n}, not in the mean)" for name, n in few.items()}
     return (
@@ -124,8 +124,8 @@ def observer_table(
 
 
 def _texts(rows: pd.DataFrame, digits: int, intervals: bool) -> pd.DataFrame:
-    columns = rows[["value", "low", "high"] if intervals else ["value"]]
-    return rows.assign(text=[with_interval(*values, digits=digits) for values in columns.to_numpy(float)])
+    shown = rows[["value", "low", "high"] if intervals else ["value"]].reindex(columns=["value", "low", "high"])
+    return rows.assign(text=[with_interval(value, low, high, digits) for value, low, high in shown.to_numpy(float)])
 
 
 def to_markdown(frame: pd.DataFrame, digits: int = 3) -> str:

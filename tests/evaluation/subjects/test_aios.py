@@ -60,7 +60,7 @@ def test_what_is_individual_may_be_no_more_than_how_strict_somebody_is(data, pre
     ]
     found = aios.specificity_summary(pd.concat([predictions, *rules]), data.votes, data.contents, 200)
     table = found.set_index(["model", "metric"])
-    assert (table["people"] == 3).all()
+    assert (table["observers"] == 3).all()
     for model in ("vit_iqa", "shared, own bias"):
         assert (table.loc[(model, "accuracy"), ["ahead_of_mean", "ahead_of_best"]] == 3).all()
         assert table.loc[(model, "accuracy"), "low"] > 0

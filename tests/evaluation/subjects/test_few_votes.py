@@ -83,11 +83,11 @@ def test_specificity_is_summed_up_over_those_who_count(simulate, data):
     without = aios.specificity_summary(
         predictions, data.votes[data.votes["observer"] != "user4"], data.contents, n_boot=50
     )
-    assert (found["people"] == 3).all() and set(found["metric"]) == {"accuracy", "qwk", "srocc"}
+    assert (found["observers"] == 3).all() and set(found["metric"]) == {"accuracy", "qwk", "srocc"}
     pd.testing.assert_frame_equal(found, without)
     nobody = data.votes[data.votes["image"].isin(["i000", "i050", "i100"])]
     nothing = aios.specificity_summary(predictions, nobody, data.contents, n_boot=20).set_index("metric")
-    assert nothing.loc["accuracy", "people"] == 0 and np.isnan(nothing.loc["accuracy", "gain"])
+    assert nothing.loc["accuracy", "observers"] == 0 and np.isnan(nothing.loc["accuracy", "gain"])
 
 
 def test_agreement_of_few_images_is_a_dash_beside_its_n(data):

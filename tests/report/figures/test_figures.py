@@ -128,7 +128,7 @@ def test_specificity_and_bias():
     for people in (2, 3, 11):
         bias = pd.DataFrame({"observer": PEOPLE[:people], "bias": np.linspace(-1, 1, people)})
         fig = drawn(figures.bias_scatter(bias, bias.assign(bias=bias["bias"] / 2)))
-    assert "r = 1.00 over 11 people" in texts(fig)
+    assert "r = 1.00 over 11 observers" in texts(fig)
 
 
 def test_history_with_and_without_validation():
@@ -224,7 +224,7 @@ def test_gains_plot_puts_the_largest_gain_on_top():
 def test_bias_of_two_people_has_no_correlation():
     two = pd.DataFrame({"observer": ["Obs1", "Obs2"], "bias": [0.1, -0.2]})
     words = texts(drawn(figures.bias_scatter(two, two)))
-    assert "2 people" in words and "nan" not in words
+    assert "2 observers" in words and "nan" not in words
 
 
 def rated_images(rng, contents=4, each=6):

@@ -1,4 +1,4 @@
-"""Artificial observers (AIOs) beside the people: is an AIO like its own person rather than like people in general?"""
+"""Artificial observers (AIOs) beside observers: is an AIO like its own observer rather than like the others?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import precision_recall_fscore_support
 
 from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
@@ -21,7 +22,7 @@ from iqasuite.evaluation.uncertainty import (
     resampled_means,
     tested,
 )
-from iqasuite.inference.predictions import P, hard_predictions
+from iqasuite.inference.predictions import VOTES, P, hard_predictions
 from iqasuite.names import natural_order
 
 
@@ -42,22 +43,23 @@ def _one_model(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_votes(predictions: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
-    """Every AIO's predictions beside everybody's votes on the same images: columns aio, observer, vote and more."""
+    """Every AIO's predictions beside every observer's votes on the same images: columns aio, observer, vote and
+    more."""
     aios = _one_model(predictions).rename(columns={"observer": "aio"})
-    people = first_votes(votes)[["observer", "image", "vote"]]
-    people = people[people["observer"].isin(aios["aio"])]
-    return aios.merge(people, on="image")
+    observers = first_votes(votes)[["observer", "image", "vote"]]
+    observers = observers[observers["observer"].isin(aios["aio"])]
+    return aios.merge(observers, on="image")
 
 
 def cross_comparison(predictions: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
-    """Every AIO against the votes of every person.
+    """Every AIO against the votes of every observer.
 
     What an AIO predicts does not depend on whom it is compared with, so the off-diagonal needs no further predictions:
-    AIO i's are joined by image with person j's votes.
+    AIO i's are joined by image with observer j's votes.
 
     Args:
         predictions: predictions frame of one model's AIOs, each image once per AIO and seed (folds pooled).
-        votes: votes frame; each person's first vote on an image counts.
+        votes: votes frame; each observer's first vote on an image counts.
 
     Returns:
         Long frame aio, observer, metric (those of `metrics.evaluate_votes`), value, n; seeds pooled. Values are nan
@@ -79,7 +81,7 @@ def cross_comparison(predictions: pd.DataFrame, votes: pd.DataFrame) -> pd.DataF
 
 
 def confusion_matrices(predictions: pd.DataFrame, votes: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Counts (5, 5), rows the person's vote, columns the AIO's, for every (aio, observer)."""
+    """Counts (5, 5), rows the observer's vote, columns the AIO's, for every (aio, observer)."""
     joined = _with_votes(predictions, votes)
     order = {name: position for position, name in enumerate(natural_order(joined["aio"]))}
     found = {
@@ -92,11 +94,11 @@ def confusion_matrices(predictions: pd.DataFrame, votes: pd.DataFrame) -> dict[t
 def specificity(
     predictions: pd.DataFrame, votes: pd.DataFrame, contents: pd.Series, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Is a person's own AIO closer to that person than the AIOs of other people are?
+    """Is an observer's own AIO closer to that observer than the AIOs of other observers are?
 
     Args:
         predictions: predictions frame of one model's AIOs, each image once per AIO and seed. The predictions of a rule
-            that is fitted to each person (`baselines.baseline_predictions`) are such a frame, too.
+            that is fitted to each observer (`baselines.baseline_predictions`) are such a frame, too.
         votes: votes frame.
         contents: image -> content.
         n_boot, seed: resamples of contents and trainings for the interval.
@@ -106,7 +108,7 @@ def specificity(
         values), best_other (its name, for "best other"), gain (positive = the own AIO is better: own − other for
         accuracy, other − own for mae), low, high (95 % over contents, and trainings where there are several), p
         (`paired_test`), p_holm (adjusted over the observers), p_least (the smallest p_holm that so many contents can
-        give), n images, n_contents. The best other AIO is chosen on these same images, which favours it. Of a person
+        give), n images, n_contents. The best other AIO is chosen on these same images, which favours it. Of an observer
         with fewer than `LEAST_IMAGES` images all values are nan.
 
     Raises:
@@ -119,9 +121,9 @@ def specificity(
         raise InputError(f"predictions: {joined['aio'].nunique()} AIOs, expected at least two to compare")
     rows = []
     for observer in natural_order(joined["observer"]):
-        person = joined[joined["observer"] == observer]
+        rated = joined[joined["observer"] == observer]
         for metric, sign in (("accuracy", 1), ("mae", -1)):
-            by_aio = person.pivot_table(index="image", columns=["aio", "seed"], values=metric)
+            by_aio = rated.pivot_table(index="image", columns=["aio", "seed"], values=metric)
             if observer not in by_aio.columns.get_level_values("aio"):
                 continue
             own, others = by_aio[observer], by_aio.drop(columns=observer, level="aio")
@@ -155,21 +157,21 @@ def _best_other(own: pd.DataFrame, others: pd.DataFrame, sign: int) -> str:
 def specificity_summary(
     predictions: pd.DataFrame, votes: pd.DataFrame, contents: pd.Series, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """For how many people is their own AIO the closest, and would a rule that is fitted to each person say the same?
+    """For how many observers is their own AIO the closest, and is a rule that is fitted to each observer, too?
 
-    An AIO that knows only how strict its person is beats the mean of the others, too. So the rules stand beside it: a
-    person's most frequent vote, and one MOS for everybody with personal thresholds.
+    An AIO that knows only how strict its observer is beats the mean of the others, too. So the rules stand beside it:
+    an observer's most frequent vote, and one MOS for all observers with personal thresholds.
 
     Args:
-        predictions: predictions frame of several models, each with an AIO (or fitted rule) for every person.
+        predictions: predictions frame of several models, each with an AIO (or fitted rule) for every observer.
         votes, contents, n_boot, seed: as of `specificity`.
 
     Returns:
-        One row per model and metric (accuracy, qwk, srocc): people (who have an AIO and `LEAST_IMAGES` images or more;
-        the others do not count here), ahead_of_mean and ahead_of_best (for how many their own is better than the mean
-        of the others, and than the best of the others), gain (own − mean of the others, mean over people), low, high
-        (95 % over contents, and trainings where there are several). srocc has no row for rules that give everybody the
-        same order, or none.
+        One row per model and metric (accuracy, qwk, srocc): observers (who have an AIO and `LEAST_IMAGES` images or
+        more; the others do not count here), ahead_of_mean and ahead_of_best (for how many their own is better than the
+        mean of the others, and than the best of the others), gain (own − mean of the others, mean over observers), low,
+        high (95 % over contents, and trainings where there are several). srocc has no row for rules that give all
+        observers the same order, or none.
     """
     rows = []
     for model, own in predictions[predictions["observer"] != ""].groupby("model", sort=False):
@@ -199,22 +201,22 @@ def specificity_summary(
                     *interval(gain[1:], n_contents),
                 )
             )
-    columns = ["model", "metric", "people", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
+    columns = ["model", "metric", "observers", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _resampled_pairs(
     joined: pd.DataFrame, names: list[str], metric: str, contents: pd.Series, n_boot: int, seed: int
 ) -> np.ndarray | None:
-    """The metric of every AIO with every person (aios, people, 1 + n_boot), entry 0 the sample itself, nan where they
-    have too few images in common; None where it is not defined for anybody, or the same for all AIOs."""
+    """The metric of every AIO with every observer (aios, observers, 1 + n_boot), entry 0 the sample itself, nan where
+    they have too few images in common; None where it is not defined for anybody, or the same for all AIOs."""
     images = pd.Index(np.sort(joined["image"].unique()))
     content = content_of(images, contents)
     weights = np.vstack([np.ones((1, len(images))), content_weights(content, n_boot, seed)])
     found = np.empty((len(names), len(names), len(weights)))
-    for column, person in enumerate(names):
+    for column, observer in enumerate(names):
         of_aio: dict[str, list[np.ndarray]] = {}
-        for (aio, _), rows in joined[joined["observer"] == person].groupby(["aio", "seed"]):
+        for (aio, _), rows in joined[joined["observer"] == observer].groupby(["aio", "seed"]):
             if len(rows) < LEAST_IMAGES:
                 continue
             drawn = weights[:, images.get_indexer(rows["image"])]
@@ -226,7 +228,7 @@ def _resampled_pairs(
     return None if alike or (metric != "accuracy" and not np.isfinite(np.diag(plain)).any()) else found
 
 
-@np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of a person's images: nan
+@np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of an observer's images: nan
 def _in_resamples(rows: pd.DataFrame, metric: str, weights: np.ndarray) -> np.ndarray:
     hard, vote = rows["hard"].to_numpy(int), rows["vote"].to_numpy(int)
     if metric == "srocc":
@@ -255,8 +257,8 @@ def classification_report(predictions: pd.DataFrame, votes: pd.DataFrame | None 
     """Precision, recall and F1 of every vote class, per observer.
 
     Args:
-        predictions: predictions frame of one model's AIOs; compared with its own `target`s (the person's votes).
-        votes: give them to compare with each person's first vote instead.
+        predictions: predictions frame of one model's AIOs; compared with its own `target`s (the observer's votes).
+        votes: give them to compare with each observer's first vote instead.
 
     Returns:
         observer, vote (1–5), precision, recall, f1, support (images with that vote); nan where nothing was predicted
@@ -264,23 +266,16 @@ def classification_report(predictions: pd.DataFrame, votes: pd.DataFrame | None 
     """
     aios = _one_model(predictions)
     if votes is not None:
-        people = first_votes(votes)[["observer", "image", "vote"]].rename(columns={"vote": "target"})
-        aios = aios.drop(columns="target").merge(people, on=["observer", "image"])
+        observers = first_votes(votes)[["observer", "image", "vote"]].rename(columns={"vote": "target"})
+        aios = aios.drop(columns="target").merge(observers, on=["observer", "image"])
     aios = aios.dropna(subset="target").astype({"target": int})
-    rows = []
+    frames = []
     for observer in natural_order(aios["observer"]):
         own = aios[aios["observer"] == observer]
-        counts = metrics.confusion(own["hard"].to_numpy(), own["target"].to_numpy())
-        for k in range(5):
-            right, predicted, support = counts[k, k], counts[:, k].sum(), counts[k].sum()
-            rows.append(
-                {
-                    "observer": observer,
-                    "vote": k + 1,
-                    "precision": right / predicted if predicted else np.nan,
-                    "recall": right / support if support else np.nan,
-                    "f1": 2 * right / (predicted + support) if support else np.nan,
-                    "support": int(support),
-                }
-            )
-    return pd.DataFrame(rows)
+        scores = precision_recall_fscore_support(own["target"], own["hard"], labels=VOTES, zero_division=np.nan)
+        table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "support"), scores, strict=True)))
+        table["f1"] = table["f1"].where(table["support"] > 0)
+        table.insert(0, "observer", observer)
+        table.insert(1, "vote", VOTES)
+        frames.append(table)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -1,4 +1,4 @@
-"""People as raters: agreement with themselves and with each other, bias and inconsistency."""
+"""Observers as raters: agreement with themselves and with each other, bias and inconsistency."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def content_of(images: pd.Series | pd.Index, contents: pd.Series | None) -> np.n
 
 
 def bias_and_inconsistency(votes: pd.DataFrame, mos: pd.Series | None = None) -> pd.DataFrame:
-    """Each person's bias and inconsistency, in votes: vote = quality + bias + inconsistency · noise.
+    """Each observer's bias and inconsistency, in votes: vote = quality + bias + inconsistency · noise.
 
     Args:
         votes: votes frame; first votes count.
-        mos: quality of each image (index image). None = the mean vote of these people; as a person's own vote is part
-            of that mean, it hides a part of their inconsistency, which is then put back (exactly so where everybody
-            rated every image).
+        mos: quality of each image (index image). None = the mean vote of these observers; as an observer's own vote is
+            part of that mean, it hides a part of their inconsistency, which is then put back (exactly so where every
+            observer rated every image).
 
     Returns:
         observer, bias (mean of vote − quality), inconsistency (standard deviation of what remains), n; bias and
@@ -46,10 +46,10 @@ def bias_and_inconsistency(votes: pd.DataFrame, mos: pd.Series | None = None) ->
     residual = votes.assign(residual=votes["vote"] - quality).dropna(subset="residual")
     table = residual.groupby("observer")["residual"].agg(bias="mean", variance="var", n="count")
     table.loc[table["n"] < LEAST_IMAGES, ["bias", "variance"]] = np.nan
-    people = len(votes) / votes["image"].nunique()
-    if mos is None and people > 2:
-        # var_j = s_j²(1 − 2/m) + S/m² with S = Σ s², hence Σ var = S(1 − 1/m), for m people.
-        total = people * table["variance"].mean() / (1 - 1 / people)
-        table["variance"] = ((table["variance"] - total / people**2) / (1 - 2 / people)).clip(lower=0)
+    per_image = len(votes) / votes["image"].nunique()
+    if mos is None and per_image > 2:
+        # var_j = s_j²(1 − 2/m) + S/m² with S = Σ s², hence Σ var = S(1 − 1/m), for m observers an image.
+        total = per_image * table["variance"].mean() / (1 - 1 / per_image)
+        table["variance"] = ((table["variance"] - total / per_image**2) / (1 - 2 / per_image)).clip(lower=0)
     table["inconsistency"] = np.sqrt(table.pop("variance"))
     return table.loc[natural_order(votes["observer"]), ["bias", "inconsistency", "n"]].reset_index()

@@ -1,4 +1,4 @@
-"""What changes while people rate: drift between sessions, learning and fatigue within one, and how long votes take."""
+"""What changes while observers rate: drift between sessions, learning and fatigue within one, time for a vote."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int =
 def session_drift(
     votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Do people vote higher or lower when they see the same images again?
+    """Do observers vote higher or lower when they see the same images again?
 
     Args:
         votes: votes frame.
@@ -116,18 +116,18 @@ def _expected(votes: pd.DataFrame, given: pd.Series | None) -> np.ndarray:
 
 
 def position_effects(votes: pd.DataFrame, expected: pd.Series | None = None) -> pd.DataFrame:
-    """Learning and fatigue: does a person's voting change over the positions of a session?
+    """Learning and fatigue: does an observer's voting change over the positions of a session?
 
-    Three things over the position, each session by itself: the residual (vote − expected: does the person become kinder
-    or harsher?), its absolute value ("disagreement": more or less careful?), and the logarithm of the duration (faster
-    or slower?). The first two lie within four votes, so least squares is safe, with intervals that hold for unequal
-    spread (HC3); durations have outliers and get the median of pairwise slopes (Theil–Sen). Images should have come in
-    random order: otherwise what is called learning may be the images.
+    Three things over the position, each session by itself: the residual (vote − expected: does the observer become
+    kinder or harsher?), its absolute value ("disagreement": more or less careful?), and the logarithm of the duration
+    (faster or slower?). The first two lie within four votes, so least squares is safe, with intervals that hold for
+    unequal spread (HC3); durations have outliers and get the median of pairwise slopes (Theil–Sen). Images should have
+    come in random order: otherwise what is called learning may be the images.
 
     Args:
         votes: votes frame; rows whose position is 0 (not known) are left out.
         expected: expected vote, index image or (observer, image); None = the mean first vote of the others. Give it
-            where people rated different images, such as each one's vote expected at that image's compression.
+            where observers rated different images, such as each one's vote expected at that image's compression.
 
     Returns:
         Long frame observer, session, effect (residual, disagreement, log_duration), n, slope, low, high (95 %), per 100
@@ -186,7 +186,7 @@ def response_time(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Do people take longer where they then disagree with what was expected?
+    """Do observers take longer where they then disagree with what was expected?
 
     Args:
         votes: votes frame; rows without duration, or with a negative one, do not count.
@@ -196,7 +196,7 @@ def response_time(
 
     Returns:
         observer, n, srocc (duration with |vote − expected|), low, high (95 %), median (duration in s), all nan where n
-        is below ten; people without such votes have no row, so a set without durations gives none.
+        is below ten; observers without such votes have no row, so a set without durations gives none.
     """
     known = _with_disagreement(votes, expected)
     rows = []
@@ -214,7 +214,7 @@ def response_time(
 
 
 def duration_by_disagreement(votes: pd.DataFrame, expected: pd.Series | None = None) -> pd.DataFrame:
-    """How long people take for votes that are as expected, one off, and two or more off.
+    """How long observers take for votes that are as expected, one off, and two or more off.
 
     Args:
         votes, expected: as for `response_time`; the expected vote is rounded, half a vote up.

@@ -200,7 +200,7 @@ def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
     right.axvline(0, color=GRAY, linewidth=0.8)
     dots(right, table["gap"], y, table["low"], table["high"], VERMILLION)
     for row, gap in zip(y, table["gap"], strict=True):
-        above(right, gap, row, signed(gap, 3))
+        above(right, gap, float(row), signed(gap, 3))
     right.set_xlabel("claimed too much")
     right.margins(x=0.12)
     fig.legend(loc="outside upper center", ncols=2)
@@ -209,13 +209,13 @@ def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
 
 @styled
 def per_distortion_heatmap(table: pd.DataFrame) -> Figure:
-    """SROCC of every method (columns) within every kind of distortion (rows), hardest kind on top.
+    """SROCC of every method (columns) within every distortion (rows), the hardest on top.
 
     Args:
         table: frame of `per_distortion`, one data set and protocol.
 
     Raises:
-        InputError: a method and kind several times.
+        InputError: a method and distortion several times.
     """
     require_once(table, ["model", "distortion"])
     values = table.pivot(index="distortion", columns="model", values="srocc")
@@ -225,10 +225,10 @@ def per_distortion_heatmap(table: pd.DataFrame) -> Figure:
     norm = Normalize(low, 1)
     fig, ax = one_panel(2.8 + 0.62 * values.shape[1], 1.5 + 0.26 * len(values))
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
-    cell_grid(ax, [f"{kind} (n = {n[kind]})" for kind in values.index], list(values.columns))
+    cell_grid(ax, [f"{name} (n = {n[name]})" for name in values.index], list(values.columns))
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         ink = ink_on(image.cmap(norm(value))) if np.isfinite(value) else "black"
         in_cell(ax, column, row, rounded(value, 2), ink, 7)
     fig.colorbar(image, ax=ax, label="SROCC")
-    ax.set_title("within each kind of distortion; median over splits", fontsize=9)
+    ax.set_title("within each distortion; median over splits", fontsize=9)
     return fig

@@ -33,7 +33,7 @@ _PART_COLOURS = {"train": BLUE, "val": ORANGE, "test": VERMILLION}
 
 @styled
 def mos_distribution(images: pd.DataFrame, scale_name: str = "MOS") -> Figure:
-    """How many images have which quality, and how much people differ over them.
+    """How many images have which quality, and how much observers differ over them.
 
     Args:
         images: images frame; the right panel is left out where no standard deviations are known.
@@ -52,7 +52,7 @@ def mos_distribution(images: pd.DataFrame, scale_name: str = "MOS") -> Figure:
         known = images.dropna(subset=["mos", "mos_std"])
         axes[1].scatter(known["mos"], known["mos_std"], s=8, color=BLUE, alpha=0.35, linewidth=0)
         axes[1].set(xlabel=f"{scale_name} (higher = better)", ylabel="standard deviation of the votes")
-        axes[1].set_title(f"{len(known)} images: how far people differ")
+        axes[1].set_title(f"{len(known)} images: how far observers differ")
         axes[1].set_ylim(0)
     return fig
 
@@ -89,11 +89,11 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
         per_row: panels side by side.
     """
     known = images[(images["distortion"] != "") & images["level"].notna()]
-    kinds = natural_order(known["distortion"])
-    width = max(1.9, 9 / min(len(kinds), per_row))
-    fig, axes = small_multiples(len(kinds), per_row, (width, 2.0), sharey=True)
-    for ax, kind in zip(axes, kinds, strict=True):
-        own = known[known["distortion"] == kind]
+    distortions = natural_order(known["distortion"])
+    width = max(1.9, 9 / min(len(distortions), per_row))
+    fig, axes = small_multiples(len(distortions), per_row, (width, 2.0), sharey=True)
+    for ax, distortion in zip(axes, distortions, strict=True):
+        own = known[known["distortion"] == distortion]
         ax.scatter(own["level"], own["mos"], s=6, color=BLUE, alpha=0.35, linewidth=0)
         if own["level"].nunique() <= 12:
             mean = own.groupby("level")["mos"].mean()
@@ -104,7 +104,7 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
         varies = own["level"].nunique() > 1
         value = srocc(own["level"].to_numpy(float), own["mos"].to_numpy(float)) if varies else np.nan
         order = f", SROCC {value:.2f}".replace("-", "−") if varies else ""
-        ax.set_title(f"{readable(kind, letters(width, 8))}\nn = {len(own)}{order}", fontsize=8)
+        ax.set_title(f"{readable(distortion, letters(width, 8))}\nn = {len(own)}{order}", fontsize=8)
     fig.supxlabel("level, in the set's own units", fontsize=9)
     fig.supylabel("mean opinion score", fontsize=9)
     return fig
@@ -199,7 +199,7 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
 
     Args:
         pairs: image_a, image_b, similarity, as `near_duplicates` returns them.
-        near: from which similarity on they count as one picture.
+        near: from which similarity on they count as the same image.
         at_most: so many pairs are shown.
     """
     shown = pairs.head(at_most)
@@ -208,7 +208,7 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
     rows_axis(ax, names)
     found = shown["similarity"].to_numpy() >= near
     ax.scatter(shown["similarity"], range(len(shown)), s=24, color=np.where(found, VERMILLION, GRAY), zorder=3)
-    named_line(ax, near, "one picture from here on")
+    named_line(ax, near, "the same image from here on")
     ax.set_xlabel("similarity of the fingerprints (correlation)")
     ax.set_xlim(min(0.5, shown["similarity"].min() - 0.02) if len(shown) else 0.5, 1.01)
     return fig
@@ -216,7 +216,7 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
 
 @styled
 def pair_sheet(pairs: pd.DataFrame, read: Callable[[str], np.ndarray], at_most: int = 12) -> Figure:
-    """The most similar pairs as pictures, each pair side by side under its similarity.
+    """The images of the most similar pairs, side by side under its similarity.
 
     Args:
         pairs: image_a, image_b, similarity, the most similar first.
@@ -279,7 +279,7 @@ def _short(name: str) -> str:
 
 
 def _thumbnail(image: np.ndarray, side: int = 160) -> np.ndarray:
-    """Every k-th pixel, then the middle square: enough for a small picture."""
+    """Every k-th pixel, then the middle square: enough for a small image."""
     height, width = image.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2

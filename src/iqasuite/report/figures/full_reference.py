@@ -42,11 +42,11 @@ _MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
 def error_maps(
     images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str], gamma: float = 0.5
 ) -> Figure:
-    """Versions of a photograph and, below each, where a network sees that it differs from the original.
+    """Distorted images and, below each, where a network sees that it differs from the reference image.
 
     Args:
-        images: distorted versions, uint8 (H, W, 3).
-        maps: their error maps (H, W), 0 or more; all on one scale of colours, drawn over the picture in gray, which
+        images: distorted, uint8 (H, W, 3).
+        maps: their error maps (H, W), 0 or more; all on one scale of colours, drawn over the image in gray, which
             shows through where there is no error.
         names: what stands above each column, such as the score.
         gamma: exponent of the colours' scale, so that small errors are seen beside large ones.
@@ -64,7 +64,7 @@ def error_maps(
         axes[0, i].set_title(readable(names[i], letters(2.2, 8)), fontsize=8)
         blank(axes[0, i])
         blank(axes[1, i])
-    colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the pictures' own are see-through
+    colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the images' own are see-through
     bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
     bar.set_ticks((ticks**gamma).tolist(), labels=[f"{tick * end:.2g}" for tick in ticks])
@@ -176,7 +176,7 @@ def sources_plot(table: pd.DataFrame) -> Figure:
     for i, source in enumerate(sources):
         own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
         height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
-        look = {
+        look: Any = {
             "marker": _MARKERS[i % len(_MARKERS)],
             "color": PALETTE[i % len(PALETTE)],
             "label": readable(source, 24),

@@ -1,6 +1,8 @@
-"""Figures of people as raters: subject model, agreement, repetition, thresholds, ceilings. Data in, Figure out."""
+"""Figures of observers as raters: subject model, agreement, repetition, thresholds, ceilings. Data in, Figure out."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,7 @@ from iqasuite.report.tables import with_interval
 
 @styled
 def subject_model_plot(model: SubjectModel) -> Figure:
-    """Bias and inconsistency of each person with 95 % intervals, the strictest on top.
+    """Bias and inconsistency of each observer with 95 % intervals, the strictest on top.
 
     Args:
         model: as `fit_subject_model` returns it.
@@ -57,7 +59,7 @@ def subject_model_plot(model: SubjectModel) -> Figure:
 
 @styled
 def ambiguity_plot(ambiguity: pd.DataFrame, at_most: int = 40) -> Figure:
-    """Which contents people differ about, beyond their inconsistency, with 95 % intervals.
+    """Which contents observers differ about, beyond their inconsistency, with 95 % intervals.
 
     Args:
         ambiguity: index content; value, low, high in votes.
@@ -101,7 +103,7 @@ def recovered_quality_plot(quality: pd.DataFrame, mos: pd.Series) -> Figure:
 
 @styled
 def pairwise_map(pairs: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """Agreement of every two people, people in order of their mean agreement.
+    """Agreement of every two observers, observers in order of their mean agreement.
 
     Args:
         pairs: long frame observer_a, observer_b and the metric, as `pairwise_agreement` returns it.
@@ -144,7 +146,7 @@ def reliability_plot(table: pd.DataFrame) -> Figure:
     for row, line in enumerate(table.itertuples()):
         above(ax, line.value, row, f"{line.value:.3f}")
     ax.set_xlim(min(0, table["low"].min()), 1)
-    ax.set_xlabel("1 = everybody votes alike, 0 = no more than by chance (alpha) or not at all (ICC)")
+    ax.set_xlabel("1 = all observers vote alike, 0 = no more than by chance (alpha) or not at all (ICC)")
     return fig
 
 
@@ -162,7 +164,7 @@ def sos_plot(fit: SosFit) -> Figure:
     ax.plot(mos, np.sqrt(fit.a * curve), color=VERMILLION, linewidth=1.6)
     ax.fill_between(mos, np.sqrt(fit.low * curve), np.sqrt(fit.high * curve), color=VERMILLION, alpha=0.2, linewidth=0)
     ax.plot(mos, np.sqrt(curve), color=GRAY, linewidth=0.8, linestyle="--")
-    offset = {"xytext": (0, 3), "textcoords": "offset points"}
+    offset: Any = {"xytext": (0, 3), "textcoords": "offset points"}
     ax.annotate("only 1 and 5 used (a = 1)", (3, 2), ha="center", color=GRAY, fontsize=8, **offset)
     ax.set(xlabel="mean vote (MOS)", ylabel="standard deviation of the votes", ylim=(0, 2.25), xticks=range(1, 6))
     ax.set_title(f"a = {with_interval(fit.a, fit.low, fit.high, 3)}, {fit.n} images, {fit.n_votes:,} votes")
@@ -171,7 +173,7 @@ def sos_plot(fit: SosFit) -> Figure:
 
 @styled
 def thresholds_plot(thresholds: pd.DataFrame, label: str) -> Figure:
-    """Where each person's votes change, on the axis of quality, with 95 % intervals.
+    """Where each observer's votes change, on the axis of quality, with 95 % intervals.
 
     Args:
         thresholds: as `personal_thresholds` returns it.
@@ -195,7 +197,7 @@ def thresholds_plot(thresholds: pd.DataFrame, label: str) -> Figure:
 
 @styled
 def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0.75) -> Figure:
-    """Both rules of outlier screening at once: each dot a person, the shaded side is flagged.
+    """Both rules of outlier screening at once: each dot an observer, the shaded side is flagged.
 
     Args:
         bt500: as `screen_bt500` returns it.
@@ -210,7 +212,7 @@ def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0
     colours = np.where(ordered >= threshold, BLUE, VERMILLION)
     left.scatter(np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3, color=colours)
     left.axhspan(min(0, lowest), threshold, color="#f2f2f2", zorder=0)
-    left.set(xlabel="people, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
+    left.set(xlabel="observers, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
     left.set_title(f"P.913: {int((p913['flagged']).sum())} of {len(p913)} flagged")
     colours = np.where(both["flagged"], VERMILLION, BLUE)
     right.scatter(100 * both["share"], both["balance"].fillna(1), s=22, color=colours, zorder=3)

@@ -1,4 +1,4 @@
-"""Figures of ratings: who votes how, how far people agree, what the file itself gives away. Data in, Figure out."""
+"""Figures of ratings: who votes how, how far observers agree, what the file itself gives away. Data in, Figure out."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def votes_over_mos(votes: pd.DataFrame, mos: pd.Series) -> Figure:
         ax.plot(mean.index, mean, color=VERMILLION, linewidth=1.6)
         ax.set_title(f"{readable(observer, _beside(per_row))} ({signed(y.mean() - np.nanmean(x))})", fontsize=9)
         ax.set(xticks=VOTES, yticks=VOTES, xlim=(0.8, 5.2), ylim=(0.6, 5.4))
-    fig.supxlabel("mean opinion score of the image (in brackets: the person's mean vote minus it)", fontsize=9)
+    fig.supxlabel("mean opinion score of the image (in brackets: the observer's mean vote minus it)", fontsize=9)
     fig.supylabel("vote", fontsize=9)
     if chosen:
         fig.suptitle(chosen)
@@ -110,7 +110,7 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
     dots(ax, table["srocc"], np.arange(len(table)), table["low"], table["high"], BLUE)
     mean = table["srocc"].mean()
     named_line(ax, mean, f"mean {mean:.3f}")
-    ax.set_xlabel("SROCC with the mean vote of the other people")
+    ax.set_xlabel("SROCC with the mean vote of the other observers")
     return fig
 
 

@@ -37,9 +37,9 @@ LABELS = {
     "mae": "mean absolute error (votes)",
     "mse_hard": "mean squared error of the most probable vote",
     "mse_expected": "mean squared error of the expected vote",
-    "srocc": "SROCC with the person's votes",
-    "plcc": "PLCC with the person's votes",
-    "krcc": "KRCC with the person's votes",
+    "srocc": "SROCC with the observer's votes",
+    "plcc": "PLCC with the observer's votes",
+    "krcc": "KRCC with the observer's votes",
     "cross_entropy": "cross-entropy of the votes (nats)",
 }
 _BASELINE_MARKERS = ("s", "^", "D", "v", "P", "X")
@@ -67,7 +67,7 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
     More than 60 observers stand side by side, without their names.
 
     Args:
-        scores: scores frame; the rows of people (not "mean", not MOS) of one part are shown, every model in it.
+        scores: scores frame; the rows of observers (not "mean", not MOS) of one part are shown, every model in it.
         metric: which one.
     """
     rows = scores[(scores["metric"] == metric) & ~scores["observer"].isin(["", "mean"])]
@@ -119,7 +119,7 @@ def method_scores(
     Args:
         scores: scores frame of one part.
         metrics: one panel each; the first one sorts.
-        observer: "mean" over people, a person, or "" for models of MOS.
+        observer: "mean" over observers, an observer, or "" for models of MOS.
     """
     rows = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
     first = rows[rows["metric"] == metrics[0]].set_index("model")["value"]
@@ -193,14 +193,14 @@ def not_significant(table: pd.DataFrame) -> str:
 def specificity_plot(
     table: pd.DataFrame, metric: str = "accuracy", rules: Mapping[str, pd.DataFrame] | None = None
 ) -> Figure:
-    """How much closer to a person their own AIO is than the AIOs of the others, with 95 % intervals by content.
+    """How much closer to an observer their own AIO is than the AIOs of the others, with 95 % intervals by content.
 
     More than 60 observers stand side by side, without their names and without the rules.
 
     Args:
         table: frame of `specificity`.
         metric: accuracy or mae; right of zero the own AIO is better.
-        rules: name -> frame of `specificity` of a rule that is fitted to each person, drawn beside.
+        rules: name -> frame of `specificity` of a rule that is fitted to each observer, drawn beside.
     """
     rows = table[table["metric"] == metric]
     mean = rows[rows["against"] == "mean of others"].sort_values("gain", ascending=False)
@@ -241,15 +241,17 @@ def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
 
 
 @styled
-def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of the person") -> Figure:
-    """Bias of each person against the bias of their AIO, with the correlation over people.
+def bias_scatter(observers: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of the observer") -> Figure:
+    """Bias of each observer against the bias of their AIO, with the correlation over observers.
 
     Args:
-        people: observer, bias: of `bias_and_inconsistency`, or the truth of simulated observers.
+        observers: observer, bias: of `bias_and_inconsistency`, or the truth of simulated observers.
         aios: observer, bias: of `aio_bias`.
-        of: what the biases of `people` are.
+        of: what the biases of `observers` are.
     """
-    both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
+    both = (
+        observers[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
+    )
     fig, ax = one_panel(4.6, 4.2)
     reach = 1.15 * both[["bias", "bias_aio"]].abs().to_numpy().max(initial=0.1)
     ax.plot([-reach, reach], [-reach, reach], color=GRAY, linestyle="--", linewidth=0.8)
@@ -268,8 +270,8 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of th
             ha="right" if left else "left",
         )
     r = both[["bias", "bias_aio"]].corr().iloc[0, 1] if len(both) > 2 else np.nan
-    ax.set(xlabel=f"{of} (votes)", ylabel="bias of the person's AIO (votes)")
-    title = f"r = {signed(r).lstrip('+')} over {len(both)} people" if np.isfinite(r) else f"{len(both)} people"
+    ax.set(xlabel=f"{of} (votes)", ylabel="bias of the observer's AIO (votes)")
+    title = f"r = {signed(r).lstrip('+')} over {len(both)} observers" if np.isfinite(r) else f"{len(both)} observers"
     ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     return fig
 
@@ -284,7 +286,7 @@ def history_plot(history: pd.DataFrame) -> Figure:
     watched = [c for c in history if c.startswith("val_") and c != "val_loss" and history[c].notna().any()]
     fig = new_figure(9.5, 2.9)
     axes = fig.subplots(1, 2 + bool(watched))
-    history = history.assign(epoch=history["epoch"] + 1)  # for people: from 1, as in the log
+    history = history.assign(epoch=history["epoch"] + 1)  # for readers: from 1, as in the log
     epoch, single = history["epoch"], {"marker": "o"} if len(history) < 3 else {}
     axes[0].plot(epoch, history["train_loss"], color=BLUE, label="train", **single)
     if "val_loss" in history and history["val_loss"].notna().any():
@@ -327,16 +329,16 @@ def estimates_plot(truth: np.ndarray, estimates: np.ndarray, names: Sequence[str
 
 @styled
 def spread_of_votes(predicted: np.ndarray, observed: np.ndarray, groups: int = 8) -> Figure:
-    """Whether a network knows over which pictures people differ: observed over predicted spread of the votes.
+    """Whether a network knows over which images observers differ: observed over predicted spread of the votes.
 
     Args:
         predicted, observed: standard deviations of the votes, (n,), in the same unit.
-        groups: of about as many pictures, whose means are drawn.
+        groups: of about as many images, whose means are drawn.
     """
     fig, ax = one_panel(4.8, 3.8)
-    ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="a picture")
+    ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="an image")
     for number, group in enumerate(np.array_split(np.argsort(predicted, kind="stable"), groups)):
-        label = f"mean of {len(group)} pictures" if number == 0 else None
+        label = f"mean of {len(group)} images" if number == 0 else None
         ax.scatter(predicted[group].mean(), observed[group].mean(), s=36, color=VERMILLION, zorder=3, label=label)
     ax.set(xlabel="predicted standard deviation of the votes", ylabel="observed standard deviation")
     ax.grid(True)

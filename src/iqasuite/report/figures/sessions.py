@@ -38,7 +38,7 @@ _EFFECTS = {
 
 @styled
 def drift_plot(drift: pd.DataFrame) -> Figure:
-    """Mean change of each person's vote on the same images, later minus earlier session, with 95 % intervals.
+    """Mean change of each observer's vote on the same images, later minus earlier session, with 95 % intervals.
 
     Args:
         drift: as `session_drift` returns it.
@@ -57,28 +57,28 @@ def drift_plot(drift: pd.DataFrame) -> Figure:
 
 @styled
 def position_plot(effects: pd.DataFrame) -> Figure:
-    """Learning and fatigue: slopes over the position in a session, per person and session, with 95 % intervals.
+    """Learning and fatigue: slopes over the position in a session, per observer and session, with 95 % intervals.
 
     Args:
         effects: as `position_effects` returns it.
     """
     observers = natural_order(effects["observer"])
     sessions = sorted(effects["session"].unique())
-    kinds = [kind for kind in _EFFECTS if kind in set(effects["effect"])]
-    fig = new_figure(3.3 * len(kinds) + 0.8, 0.9 + (0.16 * len(sessions) + 0.12) * len(observers))
-    axes = np.atleast_1d(fig.subplots(1, len(kinds), sharey=True))
+    shown = [effect for effect in _EFFECTS if effect in set(effects["effect"])]
+    fig = new_figure(3.3 * len(shown) + 0.8, 0.9 + (0.16 * len(sessions) + 0.12) * len(observers))
+    axes = np.atleast_1d(fig.subplots(1, len(shown), sharey=True))
     row = {name: k for k, name in enumerate(observers)}
-    for ax, kind in zip(axes, kinds, strict=True):
+    for ax, effect in zip(axes, shown, strict=True):
         rows_axis(ax, observers)
         bands(ax, len(observers))
         ax.axvline(0, color=GRAY, linewidth=0.8)
         for number, session in enumerate(sessions):
-            own = effects[(effects["effect"] == kind) & (effects["session"] == session)]
+            own = effects[(effects["effect"] == effect) & (effects["session"] == session)]
             offset = 0.0 if len(sessions) == 1 else 0.7 * (number / (len(sessions) - 1) - 0.5)
             colour = PALETTE[number % len(PALETTE)]
             y = own["observer"].map(row).to_numpy(float) + offset
             dots(ax, own["slope"], y, own["low"], own["high"], colour, label=f"session {session}")
-        ax.set_xlabel(_EFFECTS[kind])
+        ax.set_xlabel(_EFFECTS[effect])
     if len(sessions) > 1:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(sessions))
     return fig
@@ -86,7 +86,7 @@ def position_plot(effects: pd.DataFrame) -> Figure:
 
 @styled
 def response_time_plot(table: pd.DataFrame, by_disagreement: pd.DataFrame) -> Figure:
-    """Do people take longer where they disagree? Correlation per person, and medians by how far off the vote is.
+    """Do observers take longer where they disagree? Correlation per observer, and medians by how far off the vote is.
 
     Args:
         table: as `response_time` returns it.
@@ -120,11 +120,11 @@ def response_time_plot(table: pd.DataFrame, by_disagreement: pd.DataFrame) -> Fi
 def ceilings_plot(
     ceilings: pd.DataFrame, retest: pd.DataFrame, reached: pd.DataFrame, metric: str = "accuracy"
 ) -> Figure:
-    """What can be known of each person's votes: bracket, estimate and what simple rules reach.
+    """What can be known of each observer's votes: bracket, estimate and what simple rules reach.
 
     Args:
         ceilings: as `retest_ceiling` returns it.
-        retest: as `retest` returns it: how often people repeat their vote.
+        retest: as `retest` returns it: how often observers repeat their vote.
         reached: observer, model, value, of the rules to compare with.
         metric: accuracy, qwk or mae.
     """
@@ -136,11 +136,11 @@ def ceilings_plot(
     y = np.arange(len(observers))
     ax.hlines(y, own["bracket_low"], own["bracket_high"], color=LIGHT, linewidth=9, label="model-free bracket")
     dots(ax, own["value"], y, own["low"], own["high"], GREEN, label="ceiling, estimated")
-    repeated: dict[str, Any] = {"marker": "|", "s": 120, "color": "black", "linewidth": 1.6, "zorder": 4}
+    repeated: Any = {"marker": "|", "s": 120, "color": "black", "linewidth": 1.6, "zorder": 4}
     ax.scatter(again.reindex(observers), y, label="own vote repeated", **repeated)
     for number, (model, rows) in enumerate(reached.groupby("model", sort=False)):
         values = rows.set_index("observer")["value"].reindex(observers)
-        look = {"marker": "sv^D"[number % 4], "edgecolor": PALETTE[number % len(PALETTE)], "facecolor": "none"}
+        look: Any = {"marker": "sv^D"[number % 4], "edgecolor": PALETTE[number % len(PALETTE)], "facecolor": "none"}
         ax.scatter(values, y, s=26, linewidth=1.2, zorder=3, label=readable(model, 40), **look)
     names = {"accuracy": "share of votes predicted", "qwk": "quadratic-weighted kappa", "mae": "mean absolute error"}
     ax.set_xlabel(names.get(metric, metric))
@@ -150,7 +150,7 @@ def ceilings_plot(
 
 @styled
 def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
-    """How much of each session the person had seen in an earlier one; a faulty run stands out.
+    """How much of each session the observer had seen in an earlier one; a faulty run stands out.
 
     Args:
         report: as `session_report` returns it.
@@ -171,5 +171,5 @@ def repeats_plot(report: pd.DataFrame, faults: pd.DataFrame) -> Figure:
                 wrong = (observer, session) in faulty
                 ink, weight = (VERMILLION, "bold") if wrong else ("white" if value > 0.6 else "black", "normal")
                 in_cell(ax, j, i, f"{100 * value:.0f} %" + " !" * wrong, ink, weight=weight)
-    ax.set_title("images that an earlier session of the person had too")
+    ax.set_title("images that an earlier session of the observer had too")
     return fig

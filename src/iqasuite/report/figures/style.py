@@ -67,7 +67,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 class NotebookFigure(Figure):
-    """A Figure that Jupyter shows as a picture without pyplot and its list of open figures."""
+    """A Figure that Jupyter shows as an image without pyplot and its list of open figures."""
 
     def _repr_png_(self) -> bytes:
         return png_of(self)
@@ -97,7 +97,7 @@ def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def some(observers: Sequence[str], most: int = 42) -> tuple[list[str], str]:
-    """Observers that get a panel each, evenly chosen where there are too many, and what is to be said of that."""
+    """Observers that get a panel each, evenly chosen where there are too many, and a note of that."""
     if len(observers) <= most:
         return list(observers), ""
     places = np.linspace(0, len(observers) - 1, most).round().astype(int)
@@ -116,7 +116,7 @@ def small_multiples(n: int, per_row: int, panel: tuple[float, float], **shared) 
 
 
 def readable(name: object, longest: int = 56) -> str:
-    """A name as a figure shows it, whatever it is: of a person, an image, a model, a data set.
+    """A name as a figure shows it, whatever it is: of an observer, an image, a model, a data set.
 
     What lies between two `$` is no formula then, control characters are escaped, a long name has "…" in its middle (the
     ends of names tell them apart), and one that begins with `_` is not left out of a legend.
@@ -198,8 +198,8 @@ def in_cell(ax: Axes, column: float, row: float, text: str, colour: str, size: f
 def named_line(ax: Axes, x: float, name: str) -> None:
     """A dashed vertical line with its name above the frame."""
     ax.axvline(x, color=GRAY, linestyle="--", linewidth=0.9)
-    top, look = ("data", "axes fraction"), {"color": GRAY, "fontsize": 8}
-    ax.annotate(name, (x, 1), xycoords=top, xytext=(3, 2), textcoords="offset points", **look)
+    place: Any = {"xycoords": ("data", "axes fraction"), "xytext": (3, 2), "textcoords": "offset points"}
+    ax.annotate(name, (x, 1), color=GRAY, fontsize=8, **place)
 
 
 def ends(frame: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high") -> list[pd.Series]:
