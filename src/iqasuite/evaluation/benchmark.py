@@ -18,7 +18,6 @@ from iqasuite.datasets.dataset import Scale
 from iqasuite.datasets.frames import SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.evaluation.scores import numbers_of
 from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import (
@@ -33,7 +32,6 @@ from iqasuite.evaluation.uncertainty import (
 from iqasuite.names import natural_order
 
 METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
-
 _METHOD, _RUN = ["dataset", "model", "protocol"], ["dataset", "model", "protocol", "seed", "fold"]
 _PLAIN = metrics.METRICS | {"plcc_logistic": metrics.plcc}  # the plain correlation of mapped predictions
 _log = logging.getLogger(__name__)
@@ -144,7 +142,7 @@ def paired_significance(
             other images or targets in one split.
     """
     _known([metric])
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = -1 if metric in metrics.LOWER_IS_BETTER else 1
     test = _tested(_with_method(predictions), [metric])
     _check_same_images(test)
     drawn, code = _drawn(test, contents, n_boot, seed)
@@ -263,7 +261,7 @@ def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataF
     table = rows.pivot(index=["model", "protocol"], columns="dataset", values="value")
     table = table.reindex(columns=natural_order(rows["dataset"]))
     table["mean"] = table.mean(axis=1, skipna=False)
-    ascending = metric in LOWER_IS_BETTER
+    ascending = metric in metrics.LOWER_IS_BETTER
     return table.sort_values("mean", ascending=ascending, kind="stable").rename_axis(columns=None).reset_index()
 
 
