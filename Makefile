@@ -10,7 +10,7 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo suite check test lab app bench lock clean
+.PHONY: help install demo suite check test lab app bench docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -49,9 +49,12 @@ bench: $(INSTALLED)  ## ours beside the obvious way, written to results/bench/
 	@status=0; for bench in tests/benchmarks/bench_*.py; do \
 		echo "$$bench"; $(BIN)/python "$$bench" || status=1; done; exit $$status
 
+docs: $(INSTALLED)  ## the pages of docs/ and an API page for each room, in site/index.html
+	$(BIN)/mkdocs build --quiet
+
 lock: $(INSTALLED)  ## compile requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 
-clean:  ## remove what can be made again: .venv, caches, work/
-	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache .mypy_cache work
+clean:  ## remove what can be made again: .venv, caches, site/, work/
+	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache .mypy_cache site work

@@ -12,7 +12,7 @@ from iqasuite.datasets import semi_real, splits
 from iqasuite.datasets.adapters import aio_playlists
 from iqasuite.errors import InputError
 from iqasuite.evaluation.rules import MOST_OFTEN_RIGHT, rules_on_split
-from iqasuite.evaluation.subjects.observers import retest
+from iqasuite.evaluation.subjects.repetition import retest
 
 
 @pytest.fixture

@@ -87,9 +87,9 @@ def test_table_has_a_row_for_everything_and_float32_engines_agree():
 
 
 @pytest.mark.parametrize(
-    "given", [{"engines": ("torch float64",)}, {"sizes": (96,)}, {"pictures": []}], ids=lambda g: next(iter(g))
+    "given", [{"engines": ("torch float64",)}, {"sizes": (96,)}, {"images": []}], ids=lambda g: next(iter(g))
 )
 def test_what_cannot_be_measured_is_refused(given):
-    usual = {"pictures": [np.zeros((64, 80, 3), np.uint8)], "sizes": (32,)}
+    usual = {"images": [np.zeros((64, 80, 3), np.uint8)], "sizes": (32,)}
     with pytest.raises(InputError, match="latency"):
         latency_table({"a": MobileNR(width=0.25)}, **usual | given)

@@ -7,7 +7,8 @@ import pytest
 from iqasuite.datasets.splits import by_content
 from iqasuite.errors import InputError
 from iqasuite.evaluation.scores import score_frame
-from iqasuite.evaluation.subjects.observers import retest, retest_ceiling
+from iqasuite.evaluation.subjects.ceilings import retest_ceiling
+from iqasuite.evaluation.subjects.repetition import retest
 from iqasuite.experiments import observers, study_marks, tested_observers
 from iqasuite.experiments.study_marks import PUBLISHED
 from iqasuite.training.aio import Fold

@@ -8,7 +8,7 @@ from iqasuite.datasets import load
 from iqasuite.datasets.splits import by_content, part
 from iqasuite.evaluation.baselines import baseline_predictions
 from iqasuite.evaluation.scores import score_frame
-from iqasuite.evaluation.subjects.observers import retest
+from iqasuite.evaluation.subjects.repetition import retest
 from iqasuite.images.distortions.blur import gaussian_blur
 from iqasuite.inference.predict import predict, predictions_frame
 from iqasuite.training.aio import Fold, Plan, train_observer

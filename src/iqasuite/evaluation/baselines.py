@@ -1,6 +1,6 @@
-"""What every artificial observer must be compared with: trivial baselines, one model of MOS, and the other people.
+"""What every artificial observer must be compared with: trivial baselines, one model of MOS, and the other observers.
 
-All are fitted per person on the train and val parts of a fold and predict its test part.
+All are fitted per observer on the train and val parts of a fold and predict its test part.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr
 
-from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import first_votes
 from iqasuite.inference.predictions import predictions_frame
 
 MAJORITY = "baseline: majority"
@@ -24,7 +23,7 @@ MOS_PERSONAL = "baseline: MOS model, personal thresholds"
 CEILING = "ceiling: mean of the other people"
 
 
-_SHRINK = 5.0  # votes: so much the shares of all of a person's votes weigh beside those on images of one category
+_SHRINK = 5.0  # votes: so much the shares of all of an observer's votes weigh beside those on images of one category
 
 
 def thresholds_on(nuisance_name: str) -> str:
@@ -44,7 +43,7 @@ def vote_shares(votes: np.ndarray) -> np.ndarray:
 
 
 def majority(votes: np.ndarray, n: int) -> np.ndarray:
-    """Distributions (n, 5): everywhere the person's shares among the training votes, so the hard vote is the mode."""
+    """Distributions (n, 5): everywhere the observer's shares among the training votes, so the hard vote is the mode."""
     return np.tile(vote_shares(votes), (n, 1))
 
 
@@ -89,9 +88,9 @@ class MonotoneThresholds:
         s = (score - self.mean_) / self.std_
         slope = np.corrcoef(s, votes)[0, 1] if np.ptp(s) and np.ptp(votes) else 0.0
         start = np.array([2 * slope, -1.5, 0.0, 0.0, 0.0])
-        found = minimize(self._loss, start, args=(s, votes), jac=True, method="L-BFGS-B", options={"maxiter": 500})
-        self.slope_ = float(found.x[0])
-        self.thresholds_ = found.x[1] + np.concatenate([[0.0], np.cumsum(np.exp(found.x[2:]))])
+        best = minimize(self._loss, start, args=(s, votes), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+        self.slope_ = float(best[0])
+        self.thresholds_ = best[1] + np.concatenate([[0.0], np.cumsum(np.exp(best[2:]))])
         return self
 
     def _loss(self, parameters: np.ndarray, s: np.ndarray, votes: np.ndarray) -> tuple[float, np.ndarray]:
@@ -142,10 +141,10 @@ def _fit_and_predict(score: pd.Series, train: pd.Series, test: pd.Series) -> tup
 
 
 def _votes_by_category(category: pd.Series, train: pd.Series, test: pd.Series) -> tuple[pd.Series, np.ndarray]:
-    """The person's training votes on images of each test vote's category, as `_fit_and_predict` returns them.
+    """The observer's training votes on images of each test vote's category, as `_fit_and_predict` returns them.
 
     The shares of all training votes count as `_SHRINK` votes more, so a category with few votes says little, and one
-    without any says what the person says anyway.
+    without any says how the observer votes anyway.
     """
     old, new = category.reindex(train.index), category.reindex(test.index)
     counts = pd.get_dummies(train.to_numpy()).reindex(columns=range(1, 6), fill_value=0).groupby(old.to_numpy()).sum()
@@ -154,8 +153,22 @@ def _votes_by_category(category: pd.Series, train: pd.Series, test: pd.Series) -
 
 
 def others_mean(votes: pd.DataFrame, observer: str) -> pd.Series:
-    """Mean vote of everybody but `observer` on each image, index image; images that only they rated are left out."""
+    """Mean vote of all observers but one on each image, index image, without images that nobody else rated."""
     return votes[votes["observer"] != observer].groupby("image")["vote"].mean()
+
+
+def _rules(
+    nuisances: pd.DataFrame, others: pd.Series, train: pd.Series, test: pd.Series
+) -> dict[str, tuple[pd.Series, np.ndarray]]:
+    """Baselines and ceiling that need no model: what `_fit_and_predict` returns, by name."""
+    rules = {
+        MAJORITY: (test, majority(train.to_numpy(), len(test))),
+        CEILING: _fit_and_predict(others, train, test),
+    }
+    for nuisance, name in nuisance_baselines(nuisances).items():
+        rule = _fit_and_predict if name == thresholds_on(nuisance) else _votes_by_category
+        rules[name] = rule(nuisances[nuisance], train, test)
+    return rules
 
 
 def _mos_scores(mos_predictions: pd.DataFrame, fold: int) -> pd.Series:
@@ -176,10 +189,10 @@ def baseline_predictions(
 ) -> pd.DataFrame:
     """Every baseline and the ceiling, for every observer, on the test part of one fold.
 
-    Majority class, one rule for each nuisance that is known (monotone thresholds on a number, or the person's votes by
-    category, shrunk towards all of the person's votes), and the mean of the other people with
+    Majority class, one rule for each nuisance that is known (monotone thresholds on a number, or the observer's votes
+    by category, shrunk towards all of the observer's votes), and the mean of the other observers with
     personal thresholds (the ceiling: about what is knowable); with `mos_predictions` also one model of MOS for
-    everybody, rounded and with personal thresholds.
+    every observer, rounded and with personal thresholds.
 
     Args:
         dataset: images, votes, nuisances. An observer's first vote on an image counts, repetitions do not.
@@ -190,9 +203,9 @@ def baseline_predictions(
             images it was not trained on (its val part, or out-of-fold predictions); those for its own training images
             are too good, and thresholds fitted on them too sharp.
         protocol: as in the frame's column.
-        observers: whose; None = everybody's. People without a vote on the images that are fitted on, or on the test
-            part, have no rows; a method has none for people whose training votes are all on images that it has no
-            score of.
+        observers: whose; None = every observer's. Observers without a vote on the images that are fitted on, or on the
+            test part, have no rows; a method has none for observers whose training votes are all on images that it has
+            no score of.
 
     Returns:
         Predictions frame, rows per method, observer and test image that the observer rated.
@@ -212,13 +225,7 @@ def baseline_predictions(
         train, test = own[part.isin(("train", "val"))], own[part == "test"]
         if train.empty or test.empty:
             continue
-        methods = {
-            MAJORITY: (test, majority(train.to_numpy(), len(test))),
-            CEILING: _fit_and_predict(others_mean(votes, observer), train, test),
-        }
-        for nuisance, name in nuisance_baselines(dataset.nuisances).items():
-            rule = _fit_and_predict if name == thresholds_on(nuisance) else _votes_by_category
-            methods[name] = rule(dataset.nuisances[nuisance], train, test)
+        methods = _rules(dataset.nuisances, others_mean(votes, observer), train, test)
         if mos is not None:
             absent = sorted(set(test.index) - set(mos.index))
             if absent:
@@ -227,12 +234,9 @@ def baseline_predictions(
             if train.index.isin(mos.index).any():
                 methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
         for name, (images, predicted) in methods.items():
-            values: dict[str, Any] = {"probabilities": predicted} if predicted.ndim == 2 else {"scores": predicted}
-            frames.append(
-                predictions_frame(
-                    dataset.name, name, protocol, 0, fold, "test", observer, images.index, images, **values
-                )
-            )
+            values: dict[str, Any] = {"probabilities" if predicted.ndim == 2 else "scores": predicted}
+            of = (dataset.name, name, protocol, 0, fold, "test", observer)
+            frames.append(predictions_frame(*of, images.index, images, **values))
     if not frames:
         raise InputError(f"fold {fold}: nobody has votes on both the images that are fitted on and the test part")
     return pd.concat(frames, ignore_index=True)

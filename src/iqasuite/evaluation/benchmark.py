@@ -1,4 +1,4 @@
-"""Models of MOS side by side: scores of every split, their medians, paired significance, what selection on test claims.
+"""Models of MOS side by side: scores of every split, their medians, paired significance.
 
 The protocol: several content-disjoint splits of one set (`fold` counts them), each with a validation part, and several
 seeds. Every function takes a predictions frame with observer "" and, where the validation part is needed, its rows too.
@@ -7,7 +7,7 @@ seeds. Every function takes a predictions frame with observer "" and, where the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,30 +19,21 @@ from iqasuite.datasets.frames import SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.scores import numbers_of
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import (
     drawn_contents,
     holm,
     interval,
     least_p,
-    over_splits,
+    over_defined,
     over_trainings,
     tested,
 )
 from iqasuite.names import natural_order
 
 METRICS = ("srocc", "plcc", "plcc_logistic", "krcc", "rmse")
-LOWER_IS_BETTER = ("rmse",)
-ANY_MODEL = "any of them"  # whichever model and epoch was best
-
 _METHOD, _RUN = ["dataset", "model", "protocol"], ["dataset", "model", "protocol", "seed", "fold"]
-_PLAIN = {  # plcc_logistic is the plain correlation of mapped predictions
-    "srocc": metrics.srocc,
-    "plcc": metrics.plcc,
-    "plcc_logistic": metrics.plcc,
-    "krcc": metrics.krcc,
-    "rmse": metrics.rmse,
-}
+_PLAIN = metrics.METRICS | {"plcc_logistic": metrics.plcc}  # the plain correlation of mapped predictions
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +50,7 @@ def split_scores(predictions: pd.DataFrame) -> pd.DataFrame:
         rmse is of the predictions as they are, in the unit of the target.
 
     Raises:
-        InputError: predictions of people, no test rows, an image twice in a run.
+        InputError: predictions of observers, no test rows, an image twice in a run.
     """
     return _scores_of_runs(_tested(predictions, METRICS), METRICS)
 
@@ -111,7 +102,9 @@ def median_scores(
         drawn, code = _drawn(test, contents, n_boot, seed)
         for metric in names:
             for key, values in _resampled_splits(test, metric, drawn, code).items():
-                found[(*key, metric)] = interval(_nanmedian(np.array(list(values.values())))[1:], drawn.shape[1])
+                found[(*key, metric)] = interval(
+                    over_defined(np.nanmedian, np.array(list(values.values())))[1:], drawn.shape[1]
+                )
     for key, median in medians.items():
         *names_of_method, metric = key
         method = tuple(names_of_method)
@@ -149,13 +142,14 @@ def paired_significance(
             other images or targets in one split.
     """
     _known([metric])
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = -1 if metric in metrics.LOWER_IS_BETTER else 1
     test = _tested(_with_method(predictions), [metric])
     _check_same_images(test)
     drawn, code = _drawn(test, contents, n_boot, seed)
     found = {key[1]: values for key, values in _resampled_splits(test, metric, drawn, code).items()}
     order = sorted(
-        found, key=lambda m: -np.nan_to_num(sign * _nanmedian(np.array(list(found[m].values())))[0], nan=-9e9)
+        found,
+        key=lambda m: -np.nan_to_num(sign * over_defined(np.nanmedian, np.array(list(found[m].values())))[0], nan=-9e9),
     )
     of_image = code.to_numpy()
     place = pd.Series(code.index.get_indexer(test["image"]), index=test.index)
@@ -165,7 +159,7 @@ def paired_significance(
         folds = sorted(set(found[model]) & set(found[other]))
         if not folds:
             raise InputError(f"predictions: {model!r} and {other!r} have no fold in common, expected the same splits")
-        gain = _nanmean(sign * np.array([found[model][fold] - found[other][fold] for fold in folds]))
+        gain = over_defined(np.nanmean, [sign * (found[model][fold] - found[other][fold]) for fold in folds])
         images = np.unique(np.concatenate([places[fold] for fold in folds]))
         n_contents = len(np.unique(of_image[images]))
         rows.append((model, other, metric, *tested(gain, n_contents), len(images), n_contents))
@@ -212,77 +206,26 @@ def _on_another_scale(test: pd.DataFrame, scale: Scale) -> set[tuple[Any, ...]]:
     return set(test.loc[outside, _METHOD].itertuples(index=False, name=None))
 
 
-def selection_gap(histories: pd.DataFrame, test_to_train: float = 1 / 3) -> pd.DataFrame:
-    """What picking the epoch by the test part would have claimed, against the epoch that validation picks.
-
-    Args:
-        histories: one row an epoch: model, seed, fold, epoch, val, test — scores of both parts, higher = better.
-        test_to_train: size of the test part over that of the training part, for the interval over splits.
-
-    Returns:
-        One row a model: claimed (test score of the best epoch on test), honest (of the best on val; the first of
-        several), gap = claimed − honest with low and high (95 % of the mean over splits, seeds averaged, corrected for
-        the splits' overlap; never below 0, as no gap is), n_folds, n_runs. With several models a last row
-        "any of them": model and epoch both picked, by test or by val.
-
-    Raises:
-        InputError: columns missing, a run without a score.
-
-    Reference: the interval is that of `uncertainty.over_splits`; on the gap, G. Cawley & N. Talbot, "On over-fitting in
-    model selection and subsequent selection bias in performance evaluation", JMLR 11, 2010.
-    """
-    needed = ["model", "seed", "fold", "epoch", "val", "test"]
-    missing = [column for column in needed if column not in histories]
-    if missing:
-        raise InputError(f"histories: columns {missing} missing, expected {', '.join(needed)}")
-    if histories["model"].nunique() > 1:
-        histories = pd.concat([histories, histories.assign(model=ANY_MODEL)], ignore_index=True)
-    rows = []
-    for model, own in histories.groupby("model", sort=False):
-        runs = pd.DataFrame(
-            [(fold, *_picked(run, model)) for (fold, _), run in own.groupby(["fold", "seed"])],
-            columns=["fold", "claimed", "honest"],
-        )
-        folds = runs.groupby("fold").mean()
-        gap = folds["claimed"] - folds["honest"]
-        low, high, _ = over_splits(gap, test_to_train)
-        # max(nan, 0) is nan: an interval that is not known does not become 0
-        rows.append(
-            (
-                model,
-                folds["claimed"].mean(),
-                folds["honest"].mean(),
-                gap.mean(),
-                max(low, 0.0),
-                high,
-                len(folds),
-                len(runs),
-            )
-        )
-    columns = ["model", "claimed", "honest", "gap", "low", "high", "n_folds", "n_runs"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """SROCC within each kind of distortion: median over splits of the mean over seeds, test part.
+    """SROCC within each distortion: median over splits of the mean over seeds, test part.
 
     Args:
         predictions: as in `split_scores`.
         images: images frame; images without a distortion are left out.
 
     Returns:
-        dataset, model, protocol, distortion, n (different images), srocc; kinds in natural order. nan where no
-        split has three images of a kind that differ.
+        dataset, model, protocol, distortion, n (different images), srocc; distortions in natural order. nan where no
+        split has three images of a distortion that differ.
 
     Raises:
         InputError: as in `split_scores`; no image with a distortion.
     """
     test = _checked(predictions).query("part == 'test'")
-    kinds = images.set_index("image")["distortion"]
-    test = test.assign(distortion=test["image"].map(kinds).fillna(""))
+    distortions = images.set_index("image")["distortion"]
+    test = test.assign(distortion=test["image"].map(distortions).fillna(""))
     test = test[test["distortion"] != ""]
     if test.empty:
-        raise InputError("images: column distortion is empty for all test images, expected kinds of distortion")
+        raise InputError("images: column distortion is empty for all test images, expected their distortions")
     rows = []
     for key, own in test.groupby([*_RUN, "distortion"], sort=False):
         rows.append((*key, metrics.srocc(own["prediction"].to_numpy(), own["target"].to_numpy())))
@@ -291,8 +234,8 @@ def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFr
     table = test.groupby([*_METHOD, "distortion"], sort=False)["image"].nunique().rename("n").to_frame()
     table["srocc"] = split.groupby(level=[*_METHOD, "distortion"]).median()
     table = table.reset_index()
-    order = {kind: number for number, kind in enumerate(natural_order(table["distortion"]))}
-    return table.sort_values("distortion", key=lambda kind: kind.map(order), kind="stable", ignore_index=True)
+    order = {name: number for number, name in enumerate(natural_order(table["distortion"]))}
+    return table.sort_values("distortion", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
@@ -318,15 +261,15 @@ def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataF
     table = rows.pivot(index=["model", "protocol"], columns="dataset", values="value")
     table = table.reindex(columns=natural_order(rows["dataset"]))
     table["mean"] = table.mean(axis=1, skipna=False)
-    ascending = metric in LOWER_IS_BETTER
+    ascending = metric in metrics.LOWER_IS_BETTER
     return table.sort_values("mean", ascending=ascending, kind="stable").rename_axis(columns=None).reset_index()
 
 
 def _checked(predictions: pd.DataFrame) -> pd.DataFrame:
     predictions = predictions.dropna(subset="target")  # images that nobody rated
-    people = predictions["observer"] != ""
-    if people.any():
-        raise InputError(f"predictions: rows of observer {predictions.loc[people, 'observer'].iloc[0]!r}, expected ''")
+    named = predictions.loc[predictions["observer"] != "", "observer"]
+    if len(named):
+        raise InputError(f"predictions: rows of observer {named.iloc[0]!r}, expected ''")
     if not (predictions["part"] == "test").any():
         raise InputError(f"predictions: parts {sorted(predictions['part'].unique())}, expected rows of part 'test'")
     twice = predictions.duplicated([*_RUN, "part", "image"])
@@ -362,12 +305,9 @@ def _tested(predictions: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         else:
             mapped[rows.index] = fit(rows["prediction"].to_numpy())
     if unfitted:
-        names_of = ", ".join(dict.fromkeys(unfitted))
+        reason, models = "without validation rows or a fit to them", "models " + ", ".join(dict.fromkeys(unfitted))
         _log.warning(
-            "plcc_logistic: nan for %d of %d runs, without validation rows or a fit to them (models %s)",
-            len(unfitted),
-            runs.ngroups,
-            names_of,
+            "plcc_logistic: nan for %d of %d runs, %s (models %s)", len(unfitted), runs.ngroups, reason, models
         )
     return test.assign(mapped=mapped)
 
@@ -453,38 +393,7 @@ def _resampled_splits(
 @np.errstate(invalid="ignore", divide="ignore")  # a draw may have none of a split's contents: nan
 def _resampled(metric: str, predictions: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The metric of predictions (m, n) in each resample, (m, b)."""
-    if metric == "srocc":
-        return resampled.sroccs(predictions, target, weights)
     if metric == "krcc":
         return np.array([resampled.krcc(prediction, target, weights) for prediction in predictions])
-    if metric == "rmse":
-        return resampled.rmses(predictions, target, weights)
-    return resampled.plccs(predictions, target, weights)
-
-
-def _nanmedian(values: np.ndarray) -> np.ndarray:
-    """Median over the first axis of what is defined; nan where nothing is."""
-    return _over_defined(np.nanmedian, values)
-
-
-def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is defined; nan where nothing is."""
-    return _over_defined(np.nanmean, values)
-
-
-def _over_defined(average: Callable[..., np.ndarray], values: np.ndarray) -> np.ndarray:
-    defined = np.isfinite(values).any(0)
-    found = np.full(values.shape[1], np.nan)
-    found[defined] = average(values[:, defined], axis=0)
-    return found
-
-
-def _picked(run: pd.DataFrame, model: str) -> tuple[float, float]:
-    """Test score of the epoch that is best on test, and of the one that is best on val."""
-    known = run.dropna(subset=["val", "test"])
-    if known.empty:
-        first = run.iloc[0]
-        raise InputError(
-            f"histories: {model!r}, seed {first['seed']}, fold {first['fold']}: no epoch with val and test"
-        )
-    return float(known["test"].max()), float(known.loc[known["val"].idxmax(), "test"])
+    many = {"srocc": resampled.sroccs, "rmse": resampled.rmses}.get(metric, resampled.plccs)
+    return many(predictions, target, weights)

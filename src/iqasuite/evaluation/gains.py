@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import content_weights, holm, least_p, resampled_means, tested
 from iqasuite.inference.predictions import hard_predictions
 
@@ -19,8 +19,8 @@ def gains(
     """One method against each of the others, on the votes that both predict.
 
     Args:
-        predictions: predictions frame of people (rows of observer "" are left out), one part and protocol; each image
-            once per model, observer and seed. Rows without a target are left out.
+        predictions: predictions frame of observers (rows of observer "" are left out), one part and protocol; each
+            image once per model, observer and seed. Rows without a target are left out.
         model: the method that is compared with the others.
         contents: image -> content (or source photograph, where contents share one).
         n_boot, seed: resamples of contents for the intervals.
@@ -34,22 +34,22 @@ def gains(
     Raises:
         InputError: `model` is not there, an image is predicted twice.
     """
-    people = predictions[predictions["observer"] != ""].dropna(subset="target")
-    if model not in set(people["model"]):
-        raise InputError(f"predictions: no model {model!r}, expected one of {sorted(people['model'].unique())}")
+    observers = predictions[predictions["observer"] != ""].dropna(subset="target")
+    if model not in set(observers["model"]):
+        raise InputError(f"predictions: no model {model!r}, expected one of {sorted(observers['model'].unique())}")
     key = ["model", "observer", "image"]
-    if people.duplicated([*key, "seed"]).any():
-        twice = people[people.duplicated([*key, "seed"])].iloc[0]
+    if observers.duplicated([*key, "seed"]).any():
+        twice = observers[observers.duplicated([*key, "seed"])].iloc[0]
         raise InputError(
             f"predictions: model {twice['model']!r}, observer {twice['observer']!r} has image {twice['image']!r} "
             "twice, expected one part and protocol"
         )
-    error = np.abs(hard_predictions(people) - people["target"])
-    values = people[[*key, "seed"]].assign(accuracy=(error == 0).astype(float), mae=error)
+    error = np.abs(hard_predictions(observers) - observers["target"])
+    values = observers[[*key, "seed"]].assign(accuracy=(error == 0).astype(float), mae=error)
     values = {name: trainings_of(rows, ["observer", "image"], list(METRICS)) for name, rows in values.groupby("model")}
     own = values[model]
     rows = []
-    for other in [name for name in pd.unique(people["model"]) if name != model]:
+    for other in [name for name in pd.unique(observers["model"]) if name != model]:
         theirs = values[other]
         both = own["mae"].index.intersection(theirs["mae"].index)
         if both.empty:

@@ -1,4 +1,4 @@
-"""How long a no-reference network takes for one picture, how large it is and how much it computes, by engine."""
+"""How long a no-reference network takes for one image, how large it is and how much it computes, by engine."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 def latency_table(
     networks: Mapping[str, nn.Module],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     sizes: Sequence[int],
     engines: Sequence[str] = ENGINES,
     repeats: int = 50,
     warmup: int = 5,
 ) -> pd.DataFrame:
-    """Latency of one picture for networks × sizes × engines, from 8-bit pixels to the score, on the CPU.
+    """Latency of one image for networks × sizes × engines, from 8-bit pixels to the score, on the CPU.
 
     All engines do the same: normalise, compute, softmax, expected vote. They use as many threads as torch does.
 
     Args:
         networks: name -> no-reference network with buffers `mean` and `std`.
-        pictures: uint8 (H, W, 3), at least as large as the largest size; the first one is timed, all of them set the
+        images: uint8 (H, W, 3), at least as large as the largest size; the first one is timed, all of them set the
             ranges of the 8-bit integers and are compared.
         sizes: sides of the square that is cut from their middles.
         engines: some of `ENGINES`.
@@ -91,20 +91,20 @@ def latency_table(
 
     Returns:
         One row each: network, size, engine, parameters, megabytes (of the file; bfloat16 computes from the same file as
-        float32), million_macs (multiply-adds of one picture), median_ms, low_ms, high_ms (95 %), difference (largest
-        from torch float32 over the pictures, in votes from 1 to 5).
+        float32), million_macs (multiply-adds of one image), median_ms, low_ms, high_ms (95 %), difference (largest
+        from torch float32 over the images, in votes from 1 to 5).
 
     Raises:
-        InputError: an unknown engine, no pictures, or one that is too small.
+        InputError: an unknown engine, no images, or one that is too small.
     """
     unknown = [engine for engine in engines if engine not in ENGINES]
-    if unknown or not len(pictures) or min(min(p.shape[:2]) for p in pictures) < max(sizes):
-        found = f"engines {', '.join(engines)}, {len(pictures)} pictures, sizes {', '.join(map(str, sizes))}"
-        raise InputError(f"latency: {found}; expected some of {', '.join(ENGINES)}, pictures of at least these sizes")
+    if unknown or not len(images) or min(min(p.shape[:2]) for p in images) < max(sizes):
+        found = f"engines {', '.join(engines)}, {len(images)} images, sizes {', '.join(map(str, sizes))}"
+        raise InputError(f"latency: {found}; expected some of {', '.join(ENGINES)}, images of at least these sizes")
     rows: list[dict[str, Any]] = []
     for name, network in networks.items():
         for size in sizes:
-            cut = [_middle(picture, size) for picture in pictures]
+            cut = [_middle(image, size) for image in images]
             measured = _measured(network, cut, engines, repeats, warmup)
             rows += [{"network": name, "size": size, **row} for row in measured]
     return pd.DataFrame(rows)
@@ -118,27 +118,27 @@ def million_macs(network: nn.Module, size: tuple[int, int]) -> float:
     return counter.get_total_flops() / 2e6
 
 
-def _middle(picture: np.ndarray, size: int) -> np.ndarray:
-    top, left = ((side - size) // 2 for side in picture.shape[:2])
-    return np.ascontiguousarray(picture[top : top + size, left : left + size])
+def _middle(image: np.ndarray, size: int) -> np.ndarray:
+    top, left = ((side - size) // 2 for side in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def _measured(
-    network: nn.Module, pictures: Sequence[np.ndarray], engines: Sequence[str], repeats: int, warmup: int
+    network: nn.Module, images: Sequence[np.ndarray], engines: Sequence[str], repeats: int, warmup: int
 ) -> list[dict[str, Any]]:
-    """Rows of one network at one size: `pictures` are of it."""
+    """Rows of one network at one size: `images` are of it."""
     scored = Scored(network).eval()
     plain = _torch_call(scored, half=False)
-    votes = np.array([plain(picture) for picture in pictures])
+    votes = np.array([plain(image) for image in images])
     facts = {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "million_macs": million_macs(scored.network, pictures[0].shape[:2]),
+        "million_macs": million_macs(scored.network, images[0].shape[:2]),
     }
     rows = []
     for engine in engines:
-        call, size = _engine(engine, scored, pictures)
-        difference = np.abs([call(picture) for picture in pictures] - votes).max()
-        took = latency(partial(call, pictures[0]), repeats, warmup)
+        call, size = _engine(engine, scored, images)
+        difference = np.abs([call(image) for image in images] - votes).max()
+        took = latency(partial(call, images[0]), repeats, warmup)
         rows.append(
             {
                 "engine": engine,
@@ -153,8 +153,8 @@ def _measured(
     return rows
 
 
-def _engine(name: str, scored: Scored, pictures: Sequence[np.ndarray]) -> tuple[Callable[[np.ndarray], float], int]:
-    """A call from a picture to its vote, and the bytes of the file that it needs."""
+def _engine(name: str, scored: Scored, images: Sequence[np.ndarray]) -> tuple[Callable[[np.ndarray], float], int]:
+    """A call from an image to its vote, and the bytes of the file that it needs."""
     if name.startswith("torch"):
         size = sum(t.numel() * t.element_size() for t in scored.network.state_dict().values())
         return _torch_call(scored, half=name == "torch bfloat16"), size
@@ -162,14 +162,14 @@ def _engine(name: str, scored: Scored, pictures: Sequence[np.ndarray]) -> tuple[
     with tempfile.TemporaryDirectory() as folder:
         file = export_onnx(scored.network, Path(folder) / "float32.onnx", entry)
         if name == "ONNX int8":
-            file = quantised(file, Path(folder) / "int8.onnx", pictures, limit=math.inf)  # the table has the difference
+            file = quantised(file, Path(folder) / "int8.onnx", images, limit=math.inf)  # the table has the difference
         size, ready = file.stat().st_size, session(file, torch.get_num_threads())
-    return lambda picture: float(ready.run([SCORE], {INPUT: picture[None]})[0][0]), size
+    return lambda image: float(ready.run([SCORE], {INPUT: image[None]})[0][0]), size
 
 
 def _torch_call(scored: Scored, half: bool) -> Callable[[np.ndarray], float]:
-    def call(picture: np.ndarray) -> float:
+    def call(image: np.ndarray) -> float:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return scored(torch.from_numpy(picture)[None])[0].item()
+            return scored(torch.from_numpy(image)[None])[0].item()
 
     return call

@@ -1,4 +1,4 @@
-"""How well predictions agree with people: correlations and errors for scores, agreement for votes.
+"""How well predictions agree with observers: correlations and errors for scores, agreement for votes.
 
 Every metric is `(prediction, target) -> float` on numpy arrays. Votes are whole numbers 1 (bad) to 5 (excellent); a
 distribution over votes is an array `(n, 5)` whose rows sum to 1. Numbers are taken as 64-bit floats. What cannot be
@@ -231,12 +231,12 @@ def mse_expected(prediction: np.ndarray, target: np.ndarray) -> float:
 
 @_known(1)
 def accuracy(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Share of images whose predicted whole vote is the person's vote, in [0, 1]; shapes (n,) and (n,)."""
+    """Share of images whose predicted whole vote is the observer's vote, in [0, 1]; shapes (n,) and (n,)."""
     return np.mean(prediction == target)
 
 
 def confusion(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Counts (5, 5) of whole votes: rows the person's vote 1–5, columns the predicted vote 1–5.
+    """Counts (5, 5) of whole votes: rows the observer's vote 1–5, columns the predicted vote 1–5.
 
     Raises:
         ValueError: a vote that is not a whole number from 1 to 5.
@@ -311,6 +311,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "cross_entropy": cross_entropy,
     "kl_divergence": kl_divergence,
 }
+LOWER_IS_BETTER = {"rmse", "mae", "mse_hard", "mse_expected", "cross_entropy", "kl_divergence"}
 
 
 def evaluate_votes(p: np.ndarray, votes: np.ndarray, expected: np.ndarray | None = None) -> dict[str, float]:
@@ -318,13 +319,13 @@ def evaluate_votes(p: np.ndarray, votes: np.ndarray, expected: np.ndarray | None
 
     Args:
         p: predicted distributions, shape (n, 5); nan where a method predicts no distribution (then give `expected`).
-        votes: the person's votes 1–5, shape (n,).
+        votes: the observer's votes 1–5, shape (n,).
         expected: expected votes, shape (n,); by default the mean of `p`.
 
     Returns:
         accuracy, qwk, mae and mse_hard of the whole vote; mse_expected, rmse, srocc, plcc and krcc of the expected
         vote; cross_entropy (against the vote), kl_divergence (against the softened vote) and entropy_predicted of the
-        distribution; entropy_votes, the entropy of the person's own votes taken together. Entropies in nats.
+        distribution; entropy_votes, the entropy of the observer's own votes taken together. Entropies in nats.
     """
     p, votes = np.asarray(p, float), np.asarray(votes, int)
     expected = p @ VOTES if expected is None else np.asarray(expected, float)

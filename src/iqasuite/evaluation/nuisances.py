@@ -1,4 +1,4 @@
-"""How much of the opinions about images what their files give away explains already, without a look at the pixels."""
+"""How much of the mean opinion scores is explained by what the files give away, without a look at the pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from iqasuite.evaluation.resampled import srocc
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 
 OF_NUMBERS, OF_CATEGORIES = "rank correlation, squared", "means of {} categories, leave one out"

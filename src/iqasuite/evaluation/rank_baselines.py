@@ -16,7 +16,7 @@ import torch
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.evaluation.resampled import sroccs
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import content_weights, interval
 from iqasuite.images.file_facts import file_facts
 from iqasuite.inference.predictions import P

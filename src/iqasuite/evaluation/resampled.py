@@ -233,7 +233,7 @@ def vote_metrics(
         p: predicted distributions (n, 5), nan where there are none.
         expected: expected votes (n,).
         hard: whole votes (n,).
-        votes: the person's votes (n,).
+        votes: the observer's votes (n,).
         weights: (b, n).
     """
     p, expected, hard = (np.asarray(values, float) for values in (p, expected, hard))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MAJORITY, MonotoneThresholds, majority
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.subjects.thresholds import AccuracyThresholds
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.names import natural_order
@@ -18,16 +18,16 @@ MOST_PROBABLE, MOST_OFTEN_RIGHT = "thresholds, ordinal probit", "thresholds, mos
 
 
 def expected_votes(votes: pd.DataFrame, score: pd.Series) -> pd.Series:
-    """What each person's vote is expected to be at an image's score, by the person's own thresholds.
+    """What each observer's vote is expected to be at an image's score, by the observer's own thresholds.
 
-    For people who rated different images, and so have no others to be compared with.
+    For observers who rated different images, and so have no others to be compared with.
 
     Args:
         votes: votes frame.
         score: index image; images without a finite score are left out.
 
     Returns:
-        Expected vote in [1, 5], index (observer, image); fitted to the same votes, with five parameters a person.
+        Expected vote in [1, 5], index (observer, image); fitted to the same votes, with five parameters an observer.
 
     Raises:
         InputError: nobody voted on an image that has a score.
@@ -49,9 +49,9 @@ def expected_votes(votes: pd.DataFrame, score: pd.Series) -> pd.Series:
 def rules_on_split(
     dataset: Dataset, score: pd.Series, split: pd.DataFrame, fold: int = 0, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """How often simple rules on one score are right about each person on the test part of a split.
+    """How often simple rules on one score are right about each observer on the test part of a split.
 
-    Three rules, fitted to the person's first votes on the train and val parts: the most frequent vote; the most
+    Three rules, fitted to the observer's first votes on the train and val parts: the most frequent vote; the most
     probable vote of an ordinal probit; and the monotone votes that are most often right (`AccuracyThresholds`).
 
     Args:

@@ -1,4 +1,4 @@
-"""From predictions to scores: one number with its interval per model, person and metric."""
+"""From predictions to scores: one number with its interval per model, observer and metric."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from iqasuite.datasets.frames import LEAST_IMAGES, SCORES, validate
 from iqasuite.errors import InputError
 from iqasuite.evaluation import resampled
 from iqasuite.evaluation.metrics import logistic_map
-from iqasuite.evaluation.subjects.people import content_of
-from iqasuite.evaluation.uncertainty import content_weights, interval, over_trainings
+from iqasuite.evaluation.subjects.observers import content_of
+from iqasuite.evaluation.uncertainty import content_weights, interval, over_defined, over_trainings
 from iqasuite.inference.predictions import P, hard_votes
 from iqasuite.names import natural_order
 
@@ -28,22 +28,22 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
 
     Predictions of all folds are pooled per observer and the metric is computed once over them. Seeds are scored one by
     one and their scores averaged. Contents are resampled jointly for all observers and models, and trainings (seeds)
-    with them, so the interval of the mean over people holds for these people, other contents and other trainings; with
-    one training it is over contents only.
+    with them, so the interval of the mean over observers holds for these observers, other contents and other trainings;
+    with one training it is over contents only.
 
     Args:
         predictions: predictions frame, each image once per model, protocol, part, observer and seed. Rows without a
-            target (images that a person has not rated) are left out.
+            target (images that an observer has not rated) are left out.
         contents: image -> content (or source photograph, where contents share one).
         n_boot: resamples of contents; 0 = no intervals.
         seed: of the resampling.
 
     Returns:
         Scores frame. Observers are scored with the metrics of `metrics.evaluate_votes`; models of MOS (observer "")
-        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over the people with
-        `LEAST_IMAGES` images or more for whom the metric is defined, their `n` the votes of all people with so many
-        images; the log names the others. With few contents (below about ten) the intervals are rough, below three they
-        are nan.
+        with srocc, plcc, plcc_logistic, krcc, rmse and mae. Rows with observer "mean" are the mean over the observers
+        with `LEAST_IMAGES` images or more for whom the metric is defined, their `n` the votes of all observers with so
+        many images; the log names the others. With few contents (below about ten) the intervals are rough, below three
+        they are nan.
 
     Raises:
         InputError: an image without content, an image predicted twice.
@@ -57,7 +57,7 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     keys = ["dataset", "model", "protocol", "part"]
     for key, group in predictions.groupby(keys, sort=False):
         fixed = dict(zip(keys, key, strict=True))
-        people: dict[str, list[np.ndarray]] = {}
+        observers: dict[str, list[np.ndarray]] = {}
         counted = []
         for observer in natural_order(group["observer"]):
             own = group[group["observer"] == observer]
@@ -71,12 +71,14 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
             else:
                 few[observer] = f"{observer} ({n} of part {fixed['part']})"
             for metric, values in found.items():
-                people.setdefault(metric, []).append(values if n >= LEAST_IMAGES else np.full_like(values, np.nan))
+                observers.setdefault(metric, []).append(values if n >= LEAST_IMAGES else np.full_like(values, np.nan))
         votes = int(group["observer"].isin(counted).sum() / group["seed"].nunique())
-        rows += _rows(fixed, "mean", votes, {m: _mean_defined(v) for m, v in people.items()}, group, contents)
+        rows += _rows(
+            fixed, "mean", votes, {m: over_defined(np.nanmean, v) for m, v in observers.items()}, group, contents
+        )
     if few and predictions["observer"].nunique() > 1:
         _log.warning(
-            "scores: people with fewer than %d rated images are not in the mean: %s",
+            "scores: observers with fewer than %d rated images are not in the mean: %s",
             LEAST_IMAGES,
             ", ".join(few.values()),
         )
@@ -103,7 +105,7 @@ def _over_seeds(own: pd.DataFrame, contents: pd.Series, names: np.ndarray, drawn
     return {metric: over_trainings(np.array(values)) for metric, values in per_seed.items()}
 
 
-@np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of a person's contents: nan
+@np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of an observer's contents: nan
 def _resample(rows: pd.DataFrame, drawn: np.ndarray, code: np.ndarray) -> dict[str, np.ndarray]:
     target, prediction = rows["target"].to_numpy(float), rows["prediction"].to_numpy(float)
     if (rows["observer"] == "").all():
@@ -122,13 +124,6 @@ def _blocks(drawn: np.ndarray, code: np.ndarray) -> Iterator[np.ndarray]:
     size = max(1, _BLOCK // max(1, len(code)))
     for start in range(0, len(drawn), size):
         yield drawn[start : start + size][:, code]
-
-
-def _mean_defined(values: list[np.ndarray]) -> np.ndarray:
-    stacked = np.array(values)
-    defined = np.isfinite(stacked)
-    total = np.where(defined, stacked, 0).sum(0)
-    return np.where(defined.any(0), total / np.maximum(defined.sum(0), 1), np.nan)
 
 
 def numbers_of(values: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""Models of MOS photograph by photograph: what can be said where a set has few sources."""
+"""Models of MOS photograph by photograph: what a set with few sources can tell."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Seri
 def source_test(
     predictions: pd.DataFrame, source: Mapping[str, str] | pd.Series, model: str, other: str
 ) -> dict[str, object]:
-    """Whether one model orders each photograph's versions better than another, tested over the photographs.
+    """Whether one model orders each photograph's distorted images better than another, tested over the photographs.
 
     With four photographs p is never below .125 (`least_p`), whatever the data. That is no defect of the test; it is
     what four photographs can tell.

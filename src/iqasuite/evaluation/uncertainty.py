@@ -6,12 +6,13 @@ every interval; where there is one training only, the interval is over contents 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import t as students_t
 
+Z = 1.959963984540054  # 95 % of a normal distribution lie within
 LEAST_CONTENTS = 3  # two contents drawn anew are half of the time one of them twice: no interval
 
 
@@ -94,7 +95,7 @@ def over_trainings(values: np.ndarray, seed: int = 0) -> np.ndarray:
     Args:
         values: a statistic of k trainings (other seeds) in the sample itself, entry 0, and in b resamples of contents,
             shape (k, 1 + b).
-        seed: of the draw; the same for all methods and people with as many trainings, whose seeds are then drawn
+        seed: of the draw; the same for all methods and observers with as many trainings, whose seeds are then drawn
             together.
 
     Returns:
@@ -127,6 +128,20 @@ def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int = 0) -> n
     """
     drawn = weights @ values / weights.sum(1, keepdims=True)
     return over_trainings(np.vstack([values.mean(0), drawn]).T, seed)
+
+
+def over_defined(average: Callable[..., np.ndarray], values: Iterable[np.ndarray]) -> np.ndarray:
+    """Average of the values (b,) that are defined, place by place; nan where none is.
+
+    Args:
+        average: `np.nanmean` or `np.nanmedian`.
+        values: some of shape (b,).
+    """
+    stacked = np.array(list(values))
+    defined = np.isfinite(stacked).any(0)
+    averages = np.full(stacked.shape[1], np.nan)
+    averages[defined] = average(stacked[:, defined], axis=0)
+    return averages
 
 
 def least_p(n_contents: int, n_tests: int = 1) -> float:

@@ -116,7 +116,7 @@ def ahead_of_others(summary: pd.DataFrame, method: str) -> str:
     """
     rows = summary.set_index(["model", "metric"])
     ahead, best = rows.loc[(method, "accuracy"), ["ahead_of_mean", "ahead_of_best"]].astype(int)
-    text = f"The own AIO is ahead of the mean of the others for {ahead} of {summary['people'].max()} observers"
+    text = f"The own AIO is ahead of the mean of the others for {ahead} of {summary['observers'].max()} observers"
     text += f", of the best other for {best}."
     for name in FITTED:
         if (name, "accuracy") in rows.index:

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.datasets import simulated
-from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import CEILING, MAJORITY, MOS_PERSONAL, baseline_predictions, nuisance_baselines
 from iqasuite.evaluation.benchmark import median_scores
 from iqasuite.evaluation.gains import gains
 from iqasuite.evaluation.scores import score_frame
-from iqasuite.evaluation.subjects.observers import aio_bias, specificity, specificity_summary
-from iqasuite.evaluation.subjects.people import bias_and_inconsistency, first_votes
+from iqasuite.evaluation.subjects.aios import aio_bias, specificity, specificity_summary
+from iqasuite.evaluation.subjects.observers import bias_and_inconsistency
 from iqasuite.inference.predictions import mean_of_aios
 from iqasuite.names import natural_order
 

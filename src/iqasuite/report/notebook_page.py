@@ -17,51 +17,16 @@ TEMPLATES = Path(__file__).parent / "templates"
 FORMULA = re.compile(r"(?<![\\$`\w])(\$\$?)(?=\S)([^$`]+?)(?<=\S)\1(?!\w)")
 BANNER = "papermill-error-cell-tag"  # its red lines say again what the page says
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
-# What a page may hold of what a notebook has written: names of observers and images are other people's text.
+# What a page may hold of what a notebook has written: names of observers and images are text of others.
 SHOWN = ("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg", "text/plain")
 TAGS = {
-    *(
-        "a",
-        "abbr",
-        "b",
-        "blockquote",
-        "br",
-        "code",
-        "dd",
-        "del",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "figure",
-        "h1",
-        "h2",
-    ),
-    *(
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "s",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "summary",
-    ),
-    *("sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
+    *("a", "abbr", "b", "blockquote", "br", "code", "dd", "del", "details", "div", "dl", "dt", "em", "figure"),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "s", "small", "span", "strong"),
+    *("sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
 }
 ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan", "scope", "start", "style", "title", "width"}
 LINK = re.compile(r"(https?://|mailto:|#)\S*|[\w./%?=~-]*")
-PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[\w+/=\s-]*|(?!//)[\w./%~-]*")
+IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[\w+/=\s-]*|(?!//)[\w./%~-]*")
 STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 SYMBOLS = {
     **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ"},
@@ -114,10 +79,10 @@ def body(notebook: Path) -> str:
 
 
 def clean(html: str) -> str:
-    """HTML of which only text, structure, links and pictures within it are obeyed; all else is shown as text.
+    """HTML of which only text, structure, links and images within it are obeyed; all else is shown as text.
 
     Scripts, frames, styles beside the alignment of cells, attributes such as `onclick`, links to `javascript:` and
-    pictures from the network go. It may be called twice.
+    images from the network go. It may be called twice.
     """
     aligned = CSSSanitizer(allowed_css_properties=["text-align"])
     protocols = {"http", "https", "mailto", "data"}  # `_allowed` says where
@@ -126,7 +91,7 @@ def clean(html: str) -> str:
 
 def _allowed(tag: str, name: str, value: str) -> bool:
     if (tag, name) in (("a", "href"), ("img", "src")):
-        return bool((LINK if tag == "a" else PICTURE).fullmatch(value))
+        return bool((LINK if tag == "a" else IMAGE).fullmatch(value))
     return name in ATTRIBUTES
 
 

@@ -26,7 +26,7 @@ def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi:
     Args:
         fig: the figure.
         suite, run, name: where it goes.
-        caption: one or two sentences that say what is seen; also the picture's text for those who cannot see it.
+        caption: one or two sentences that say what is seen; also the image's text for those who cannot see it.
         dpi: pixels per inch.
 
     Returns:

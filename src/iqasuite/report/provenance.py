@@ -134,7 +134,7 @@ def peak_memory_mib() -> float | None:
 
 def without_machine_paths(text: str) -> str:
     """Replace this machine's folders in a text: what is committed must not tell where it was made."""
-    # from the start of a word only: else a word of 100,000 letters, a picture as text, takes minutes
+    # from the start of a word only: else a word of 100,000 letters, an image as text, takes minutes
     text = re.sub(r"(?<![^\s\"'(])[^\s\"'(]*/ipykernel_\d+/\d+\.py", "<cell>", text)
     for folder, name in _folders():
         text = re.sub(re.escape(folder) + r"(?![\w-])", name.replace("\\", r"\\"), text)

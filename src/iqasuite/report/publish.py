@@ -15,8 +15,8 @@ from iqasuite.paths import project_root, safe_name, work_root
 from iqasuite.weights.files import load_weights, read_card, save_weights
 
 AIO_LIMITS = (
-    "One person's habits on a few photographs and the distortions of that set: on other pictures it is a guess. It "
-    "does not know what a picture shows, and it is no statement about any real person's taste beyond these votes."
+    "One observer's habits on a few photographs and the distortions of that set: on other images it is a guess. It "
+    "does not know what an image shows, and it is no statement about any real observer's taste beyond these votes."
 )
 
 
@@ -25,8 +25,8 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
 
     Args:
         suite: whose `work/<suite>/weights/` they are in.
-        pattern: of the files' names without ending, such as "aios_0_*". One that matches AIOs of several people makes a
-            set of AIOs.
+        pattern: of the files' names without ending, such as "aios_0_*". One that matches AIOs of several observers
+            makes a set of AIOs.
         name: of the file, or of the set's folder, in which files are named by observer (`paths.safe_name`).
         folder: in place of `weights/`.
 
@@ -34,24 +34,24 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
         The files, AIOs by observer.
 
     Raises:
-        InputError: nothing matches, several files of nobody in particular, two AIOs of one person, or an AIO without
+        InputError: nothing matches, several files of nobody in particular, two AIOs of one observer, or an AIO without
             predictions of its test part.
     """
     folder = folder or project_root() / "weights"
     found = sorted((work_root(suite) / "weights").glob(f"{pattern}.safetensors"))
-    people = {path: read_card(path).get("observer", "") for path in found}
-    people = {path: observer for path, observer in people.items() if observer != "everybody"}
-    if not people or (len(people) > 1 and not all(people.values())):
-        matches = f"{len(people)} files, {sum(map(bool, people.values()))} of them of one person"
-        raise InputError(f"{suite}: {pattern!r} matches {matches}; expected one file, or AIOs of several people")
-    if len(set(people.values())) < len(people):
-        raise InputError(f"{suite}: {pattern!r} matches two AIOs of one person; expected those of one fold")
-    if len(people) == 1:
-        return [_write(path, folder / f"{name}.safetensors", {}) for path in people]
-    order = natural_order(list(people.values()))
-    paths = sorted(people, key=lambda path: order.index(people[path]))
-    made = {path: folder / name / f"{safe_name(people[path])}.safetensors" for path in paths}
-    return [_write(path, to, _of_aio(suite, path, people[path])) for path, to in made.items()]
+    observers = {path: read_card(path).get("observer", "") for path in found}
+    observers = {path: observer for path, observer in observers.items() if observer != "everybody"}
+    if not observers or (len(observers) > 1 and not all(observers.values())):
+        matches = f"{len(observers)} files, {sum(map(bool, observers.values()))} of them of one observer"
+        raise InputError(f"{suite}: {pattern!r} matches {matches}; expected one file, or AIOs of several observers")
+    if len(set(observers.values())) < len(observers):
+        raise InputError(f"{suite}: {pattern!r} matches two AIOs of one observer; expected those of one fold")
+    if len(observers) == 1:
+        return [_write(path, folder / f"{name}.safetensors", {}) for path in observers]
+    order = natural_order(list(observers.values()))
+    paths = sorted(observers, key=lambda path: order.index(observers[path]))
+    made = {path: folder / name / f"{safe_name(observers[path])}.safetensors" for path in paths}
+    return [_write(path, to, _of_aio(suite, path, observers[path])) for path, to in made.items()]
 
 
 def _write(source: Path, target: Path, more: dict) -> Path:
@@ -72,21 +72,21 @@ def _of_aio(suite: str, path: Path, observer: str) -> dict:
     rows = rows[(rows["observer"] == observer) & (rows["part"] == "test")].dropna(subset="target")
     if rows.empty:
         raise InputError(f"{table}: no predictions of the test part for {observer!r}")
-    voted, said = rows["target"].to_numpy(int), hard_predictions(rows)
-    most = np.full(len(voted), np.bincount(voted).argmax())
-    simulated = ", a simulated person" if card.get("dataset") == "demo" else ""
+    votes, predicted = rows["target"].to_numpy(int), hard_predictions(rows)
+    most = np.full(len(votes), np.bincount(votes).argmax())
+    simulated = ", a simulated observer" if card.get("dataset") == "demo" else ""
     scores = {
         "test images": len(rows),
-        "accuracy": round(accuracy(said, voted), 4),
-        "accuracy of the most frequent vote there": round(accuracy(most, voted), 4),
-        "qwk": round(qwk(said, voted), 4),
-        "mae": round(mae(said.astype(float), voted.astype(float)), 4),
+        "accuracy": round(accuracy(predicted, votes), 4),
+        "accuracy of the most frequent vote there": round(accuracy(most, votes), 4),
+        "qwk": round(qwk(predicted, votes), 4),
+        "mae": round(mae(predicted.astype(float), votes.astype(float)), 4),
         "srocc": round(srocc(rows["prediction"].to_numpy(), rows["target"].to_numpy()), 4),
     }
     return {
         "title": f"Artificial observer of {observer}{simulated} ({card['dataset']})",
         "trained_on": f"votes of {observer}{simulated} on {card['dataset']}, training and validation part of fold "
-        f"{card['fold']}; before that, votes of everybody and pseudo-classes of JPEG quality",
+        f"{card['fold']}; before that, votes of all observers and pseudo-classes of JPEG quality",
         "scale": {"name": "ACR", "low": 1, "high": 5},
         "preprocessing": {"shorter_side": int(np.min(card["view_size"])), "crop": card["crop"], "views": card["views"]},
         "scores": scores,

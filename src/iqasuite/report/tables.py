@@ -13,14 +13,32 @@ from iqasuite.names import natural_order
 COLUMNS = ("accuracy", "qwk", "mae", "srocc")
 
 
+def rounded(value: float, digits: int = 3) -> str:
+    """A number with a true minus, "–" where it is not defined."""
+    return f"{value:z.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
 def with_interval(value: float, low: float = np.nan, high: float = np.nan, digits: int = 2) -> str:
     """A number and its 95 % interval: "0.63 [0.60, 0.66]"; "0.63" without an interval, "–" where not defined."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:z.{digits}f}".replace("-", "−")
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return text
-    return f"{text} [{low:z.{digits}f}, {high:z.{digits}f}]".replace("-", "−")
+    known = np.isfinite([value, low, high]).all()
+    return rounded(value, digits) + (f" [{rounded(low, digits)}, {rounded(high, digits)}]" if known else "")
+
+
+def own_first(model: str) -> int:
+    """Place of a method among the others: own methods (0), baselines (1), ceilings (2)."""
+    return {"baseline": 1, "ceiling": 2}.get(model.partition(":")[0], 0)
+
+
+def require_once(rows: pd.DataFrame, columns: list[str]) -> None:
+    """Refuse rows of several data sets, protocols or parts where a method has one row.
+
+    Raises:
+        InputError: a model with several rows of the same values in `columns`.
+    """
+    twice = rows.duplicated(columns)
+    if twice.any():
+        name = rows.loc[twice, "model"].iloc[0]
+        raise InputError(f"scores: {name!r} several times, expected one data set, protocol and part")
 
 
 def comparison_in_words(row: pd.Series) -> str:
@@ -38,13 +56,13 @@ def method_table(
 ) -> pd.DataFrame:
     """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
 
-    Behind the metrics stands what the numbers are of: n (images, or votes of all people), splits (folds or random
+    Behind the metrics stands what the numbers are of: n (images, or votes of all observers), splits (folds or random
     splits that were tested) and trainings (seeds of each split). With one training an interval is over contents only.
 
     Args:
         scores: scores frame of one dataset and part.
         metrics: columns; the first sorts (highest first).
-        observer: "mean" over people, a person, or "" for models of MOS.
+        observer: "mean" over observers, an observer, or "" for models of MOS.
         digits: after the point.
         intervals: with 95 % intervals.
 
@@ -54,13 +72,10 @@ def method_table(
     rows = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
     if rows.empty:
         raise InputError(f"scores: no rows of observer {observer!r} with metrics {metrics}")
-    if rows.duplicated(["model", "metric"]).any():
-        twice = rows[rows.duplicated(["model", "metric"])].iloc[0]["model"]
-        raise InputError(f"scores: {twice!r} several times, expected one part, protocol and data set")
+    require_once(rows, ["model", "metric"])
     text = _texts(rows, digits, intervals).pivot(index="model", columns="metric", values="text")
     first = rows[rows["metric"] == metrics[0]].set_index("model")["value"]
-    group = {"baseline": 1, "ceiling": 2}
-    order = sorted(text.index, key=lambda m: (group.get(m.partition(":")[0], 0), -first.get(m, -np.inf)))
+    order = sorted(text.index, key=lambda model: (own_first(model), -first.get(model, -np.inf)))
     table = text.reindex(index=order, columns=[m for m in metrics if m in text]).fillna("–")
     counts = rows.drop_duplicates("model").set_index("model").loc[order]
     table["n"] = [f"{n:,}" for n in counts["n"]]
@@ -91,27 +106,26 @@ def observer_table(
         intervals: with 95 % intervals.
 
     Raises:
-        InputError: a method with several rows for a person.
+        InputError: a method with several rows for an observer.
     """
     rows = scores[(scores["metric"] == metric) & (scores["observer"] != "")]
-    if rows.duplicated(["model", "observer"]).any():
-        twice = rows[rows.duplicated(["model", "observer"])].iloc[0]["model"]
-        raise InputError(f"scores: {twice!r} several times, expected one part, protocol and data set")
+    require_once(rows, ["model", "observer"])
     text = _texts(rows, digits, intervals).pivot(index="observer", columns="model", values="text").fillna("–")
-    people = natural_order(rows.loc[rows["observer"] != "mean", "observer"])
-    group = {"baseline": 1, "ceiling": 2}
-    columns = sorted(text.columns, key=lambda m: group.get(m.partition(":")[0], 0))
-    order = [*people, *(["mean"] if "mean" in text.index else [])]
+    observers = natural_order(rows.loc[rows["observer"] != "mean", "observer"])
+    order = [*observers, *(["mean"] if "mean" in text.index else [])]
     few = rows[(rows["n"] < LEAST_IMAGES) & (rows["observer"] != "mean")].groupby("observer")["n"].max()
     marked = {name: f"{name} (n = {n}, not in the mean)" for name, n in few.items()}
-    return text.loc[order, columns].rename(index=marked).rename_axis(columns=None).reset_index()
+    return (
+        text.loc[order, sorted(text.columns, key=own_first)]
+        .rename(index=marked)
+        .rename_axis(columns=None)
+        .reset_index()
+    )
 
 
 def _texts(rows: pd.DataFrame, digits: int, intervals: bool) -> pd.DataFrame:
-    columns = ["value", "low", "high"] if intervals else ["value"]
-    nan = [np.nan] * (3 - len(columns))
-    of_rows = ((*numbers, *nan) for numbers in rows[columns].to_numpy(float))
-    return rows.assign(text=[with_interval(value, low, high, digits) for value, low, high in of_rows])
+    shown = rows[["value", "low", "high"] if intervals else ["value"]].reindex(columns=["value", "low", "high"])
+    return rows.assign(text=[with_interval(value, low, high, digits) for value, low, high in shown.to_numpy(float)])
 
 
 def to_markdown(frame: pd.DataFrame, digits: int = 3) -> str:
@@ -120,7 +134,7 @@ def to_markdown(frame: pd.DataFrame, digits: int = 3) -> str:
 
     def cell(value: object) -> str:
         if isinstance(value, (float, np.floating)):
-            return with_interval(float(value), digits=digits)
+            return rounded(float(value), digits)
         return str(value).replace("|", "\\|").replace("\n", " ")
 
     lines = [

@@ -50,7 +50,7 @@ def test_intraclass_correlation_takes_the_images_that_two_people_rated():
     votes = frame(SHROUT_FLEISS)
     more = pd.concat([votes, votes.iloc[[0]].assign(image="only user1")])
     pd.testing.assert_frame_equal(icc(more), icc(votes))
-    with pytest.raises(InputError, match="1 image that two people rated, expected at least two"):
+    with pytest.raises(InputError, match="1 image that two observers rated, expected at least two"):
         icc(votes[(votes["image"] == "i000") | (votes["observer"] == "user1")])
     unlinked = frame([[1, 2, 0, 0], [0, 0, 4, 5]])  # each person one image: nothing tells images from people
     assert np.isnan(icc(unlinked)["value"]).all()
@@ -120,7 +120,7 @@ def test_alpha_refuses_what_cannot_be_compared():
     votes = frame(SHROUT_FLEISS)
     with pytest.raises(InputError, match="level 'ratio'"):
         krippendorff_alpha(votes, "ratio")
-    with pytest.raises(InputError, match="no image with votes of two people"):
+    with pytest.raises(InputError, match="no image with votes of two observers"):
         krippendorff_alpha(votes[votes["observer"] == "user1"])
     assert np.isnan(krippendorff_alpha(frame(np.full((5, 3), 4)))["value"].item())
 

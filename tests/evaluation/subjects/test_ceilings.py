@@ -10,7 +10,7 @@ from iqasuite.datasets.playlists import read_playlists
 from iqasuite.evaluation.metrics import qwk
 from iqasuite.evaluation.subjects import ceilings
 from iqasuite.evaluation.subjects.ceilings import fit_repeated, retest_ceiling, session_ceiling
-from iqasuite.evaluation.subjects.people import retest
+from iqasuite.evaluation.subjects.repetition import retest
 from iqasuite.inference.predictions import VOTES
 
 

@@ -1,122 +1,69 @@
-"""AIO against person: every pair, and whether the own AIO is told from the others."""
+"""People as raters: recovery of known parameters, peers, and the published self-agreement of five observers."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from scipy.stats import spearmanr
+from sklearn.metrics import cohen_kappa_score
 
-from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects import observers
-from iqasuite.inference.predictions import P, hard_votes, predictions_frame
-
-
-@pytest.fixture(scope="module")
-def data(simulate):
-    return simulate.people([-0.8, 0.0, 0.8], [0.4, 0.4, 0.4])
+from iqasuite.datasets.dataset import first_votes
+from iqasuite.evaluation.subjects import agreement, observers, repetition
 
 
-@pytest.fixture(scope="module")
-def predictions(simulate, data):
-    return simulate.aios(data)
+def test_bias_and_inconsistency_are_recovered(simulate):
+    biases, noise = [-0.6, -0.2, 0.0, 0.3, 0.5], [0.3, 0.8, 0.5, 0.4, 0.6]
+    # Qualities away from the ends of the scale, where nothing is clipped.
+    found = observers.bias_and_inconsistency(
+        simulate.people(biases, noise, contents=60, each=20, low=2.6, high=3.4).votes
+    )
+    assert list(found["observer"]) == [f"user{n}" for n in range(1, 6)]
+    np.testing.assert_allclose(found["bias"], biases, atol=0.06)
+    np.testing.assert_allclose(found["inconsistency"], np.sqrt(np.square(noise) + 1 / 12), atol=0.05)  # + rounding
 
 
-def test_every_pair_is_compared(data, predictions):
-    found = observers.cross_comparison(predictions, data.votes)
-    pairs = found[["aio", "observer"]].drop_duplicates()
-    assert len(pairs) == 9 and list(found.columns) == ["aio", "observer", "metric", "value", "n"]
-    aio1 = predictions[predictions["observer"] == "user1"].sort_values("image")
-    votes2 = data.votes[data.votes["observer"] == "user2"].sort_values("image")["vote"]
-    expected = accuracy_score(votes2, hard_votes(aio1[P].to_numpy()))
-    accuracy = found[found["metric"] == "accuracy"].pivot(index="aio", columns="observer", values="value")
-    assert accuracy.loc["user1", "user2"] == pytest.approx(expected)
-    assert (np.diag(accuracy) > accuracy.to_numpy().mean(0)).all()
-    matrices = observers.confusion_matrices(predictions, data.votes)
-    assert list(matrices)[:2] == [("user1", "user1"), ("user1", "user2")]
-    counts = matrices["user1", "user2"]
-    assert np.trace(counts) / counts.sum() == pytest.approx(expected)
+def test_bias_against_a_given_mos(simulate):
+    data = simulate.people([0.4, -0.4], [0.2, 0.2], low=2.6, high=3.4)
+    found = observers.bias_and_inconsistency(data.votes, data.quality)
+    np.testing.assert_allclose(found["bias"], [0.4, -0.4], atol=0.06)
 
 
-def test_specificity_is_seen_where_it_is_and_not_where_it_is_not(data, predictions):
-    found = observers.specificity(predictions, data.votes, data.contents)
-    assert len(found) == 3 * 2 * 2
-    assert (found["gain"] > 0).all() and (found["p_holm"] < 0.05).all() and (found["low"] > 0).all()
-    assert (found["p_holm"] >= found["p"]).all() and (found["n_contents"] == 20).all()
-    assert found["p_least"].to_numpy() == pytest.approx(3 * 2 / 2**20)
-    row = found.query("observer == 'user1' and metric == 'accuracy' and against == 'best other'").iloc[0]
-    assert row["best_other"] == "user2" and row["gain"] == pytest.approx(row["own"] - row["other"])
-    same = pd.concat([predictions.query("observer == 'user1'").assign(observer=f"user{n}") for n in (1, 2, 3)])
-    nothing = observers.specificity(same, data.votes, data.contents)
-    assert (nothing["gain"] == 0).all() and (nothing["p_holm"] == 1).all()
+def test_repeated_sessions_are_found_and_compared(simulate):
+    data = simulate.people([0, 0.3], [0.4, 0.6])
+    again = data.votes[data.votes["image"] < "i100"].assign(session=4)
+    other = np.where(again["vote"] > 1, again["vote"] - 1, 2)
+    again["vote"] = np.where(np.arange(len(again)) % 4 == 0, other, again["vote"])
+    found = repetition.retest(pd.concat([data.votes, again]), data.contents)
+    assert set(found["observer"]) == {"user1", "user2"} and set(found["repeats"]) == {1}
+    assert (found[found["metric"] == "within_one"]["value"] == 1).all()  # no vote was moved further
+    accuracy = found[found["metric"] == "accuracy"]
+    np.testing.assert_allclose(accuracy["value"], 0.75)
+    assert (accuracy["low"] <= accuracy["value"]).all() and (accuracy["high"] >= accuracy["value"]).all()
+    early = data.votes.query("observer == 'user1' and image < 'i100'")["vote"]
+    expected = cohen_kappa_score(early, again.query("observer == 'user1'")["vote"], weights="quadratic")
+    assert found.query("observer == 'user1' and metric == 'qwk'")["value"].item() == pytest.approx(expected)
+    assert repetition.retest(data.votes).empty
+    assert len(first_votes(pd.concat([again, data.votes]))) == len(data.votes)
 
 
-def test_what_is_individual_may_be_no_more_than_how_strict_somebody_is(data, predictions):
-    """A rule that knows a person's bias alone beats the mean of the others as an AIO does, but orders images alike."""
-    shared = data.quality
-    biases = {"user1": -0.8, "user2": 0.0, "user3": 0.8}
-    rules = [
-        predictions_frame("d", "shared, own bias", "c", 0, 0, "test", name, shared.index, own, scores=shared + b)
-        for name, b in biases.items()
-        for own in [data.votes[data.votes["observer"] == name].set_index("image")["vote"].reindex(shared.index)]
-    ]
-    found = observers.specificity_summary(pd.concat([predictions, *rules]), data.votes, data.contents, 200)
-    table = found.set_index(["model", "metric"])
-    assert (table["people"] == 3).all()
-    for model in ("vit_iqa", "shared, own bias"):
-        assert (table.loc[(model, "accuracy"), ["ahead_of_mean", "ahead_of_best"]] == 3).all()
-        assert table.loc[(model, "accuracy"), "low"] > 0
-    assert ("shared, own bias", "srocc") not in table.index and ("vit_iqa", "srocc") in table.index
-    plain = observers.cross_comparison(predictions, data.votes)
-    square = plain[plain["metric"] == "accuracy"].pivot(index="aio", columns="observer", values="value").to_numpy()
-    own, others = np.diag(square), (square.sum(0) - np.diag(square)) / 2
-    assert table.loc[("vit_iqa", "accuracy"), "gain"] == pytest.approx((own - others).mean())
+def test_agreement_with_others_is_spearman_with_their_mean(simulate):
+    data = simulate.people([0, 0.3, -0.2], [0.4, 0.6, 0.9])
+    found = agreement.agreement_with_others(data.votes, data.contents).set_index("observer")
+    table = data.votes.pivot(index="image", columns="observer", values="vote")
+    expected = spearmanr(table["user1"], table[["user2", "user3"]].mean(axis=1)).statistic
+    assert found.loc["user1", "srocc"] == pytest.approx(expected)
+    assert found["srocc"].idxmin() == "user3"
 
 
-def test_people_who_rated_a_part_of_the_images_are_compared_on_these(simulate, data, predictions):
-    """Each person rated other images, and the AIO of one was not made for all of them."""
-    images = np.sort(predictions["image"].unique())
-    rated = {"user1": images[:140], "user2": images[60:], "user3": images[::2]}
-    keep = [image in set(rated[who]) for who, image in zip(data.votes["observer"], data.votes["image"], strict=True)]
-    votes = data.votes[keep]
-    fewer = predictions[(predictions["observer"] != "user3") | (predictions["image"] >= images[50])]
-    found = observers.specificity(fewer, votes, data.contents, 100)
-    mean = found.query("metric == 'accuracy' and against == 'mean of others'").set_index("observer")
-    assert mean["n"].to_dict() == {"user1": 140, "user2": 140, "user3": 75} and (mean["gain"] > 0).all()
-    best = found.query("metric == 'accuracy' and against == 'best other'").set_index("observer")
-    assert best.loc["user2", "n"] == 140 and best.loc["user1", "best_other"] == "user2"
-    summary = observers.specificity_summary(fewer, votes, data.contents, 100).set_index("metric")
-    assert summary.loc["accuracy", "ahead_of_mean"] == 3 and np.isfinite(summary.loc["srocc", "gain"])
-
-
-def test_bias_of_aios_follows_their_people(data, predictions):
-    true = observers.bias_and_inconsistency(data.votes)
-    found = observers.aio_bias(predictions)
-    assert np.corrcoef(true["bias"], found["bias"])[0, 1] > 0.95
-    given = observers.aio_bias(predictions, data.quality)
-    assert given["bias"].is_monotonic_increasing
-
-
-def test_classification_report_is_scikit_learns(data, predictions):
-    found = observers.classification_report(predictions)
-    own = predictions[predictions["observer"] == "user2"]
-    expected = precision_recall_fscore_support(own["target"], hard_votes(own[P].to_numpy()), labels=range(1, 6))
-    for column, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
-        np.testing.assert_allclose(found.loc[found["observer"] == "user2", column], values)
-    pd.testing.assert_frame_equal(found, observers.classification_report(predictions, data.votes))
-
-
-def test_several_models_or_doubled_images_are_refused(data, predictions):
-    with pytest.raises(InputError, match="expected the AIOs of exactly one"):
-        observers.cross_comparison(pd.concat([predictions, predictions.assign(model="other")]), data.votes)
-    with pytest.raises(InputError, match="twice"):
-        observers.cross_comparison(pd.concat([predictions, predictions.assign(part="val")]), data.votes)
-    with pytest.raises(InputError, match="at least two"):
-        observers.specificity(predictions[predictions["observer"] == "user1"], data.votes, data.contents)
-    with pytest.raises(InputError, match="contents: none for image 'i000'"):
-        observers.specificity(predictions, data.votes, data.contents.drop("i000"))
-
-
-def test_predictions_frame_checks_what_it_is_given():
-    with pytest.raises(ValueError, match="either probabilities or scores"):
-        predictions_frame("d", "m", "corrected", 0, 0, "test", "", ["a"], [1.0])
-    with pytest.raises(ValueError, match="as many"):
-        predictions_frame("d", "m", "corrected", 0, 0, "test", "", ["a"], [1.0, 2.0], scores=[1.0])
+def test_self_agreement_of_the_individual_observer_study(playlists_folder):
+    frames = []
+    for number in range(1, 6):
+        for session in (1, 4):
+            found = sorted(playlists_folder.rglob(f"Obs{number}_{session}*.csv"))
+            table = pd.read_csv(found[0])
+            frames.append(
+                pd.DataFrame({"observer": f"Obs{number}", "session": session, "position": range(len(table))}).assign(
+                    image=table["Image Name"], vote=table["Vote"]
+                )
+            )
+    found = repetition.retest(pd.concat(frames)).query("metric == 'accuracy'")
+    np.testing.assert_allclose(found["value"], [0.580, 0.623, 0.727, 0.567, 0.470], atol=0.002)

@@ -128,7 +128,7 @@ def test_specificity_and_bias():
     for people in (2, 3, 11):
         bias = pd.DataFrame({"observer": PEOPLE[:people], "bias": np.linspace(-1, 1, people)})
         fig = drawn(figures.bias_scatter(bias, bias.assign(bias=bias["bias"] / 2)))
-    assert "r = 1.00 over 11 people" in texts(fig)
+    assert "r = 1.00 over 11 observers" in texts(fig)
 
 
 def test_history_with_and_without_validation():
@@ -224,7 +224,7 @@ def test_gains_plot_puts_the_largest_gain_on_top():
 def test_bias_of_two_people_has_no_correlation():
     two = pd.DataFrame({"observer": ["Obs1", "Obs2"], "bias": [0.1, -0.2]})
     words = texts(drawn(figures.bias_scatter(two, two)))
-    assert "2 people" in words and "nan" not in words
+    assert "2 observers" in words and "nan" not in words
 
 
 def rated_images(rng, contents=4, each=6):
@@ -273,29 +273,36 @@ def test_leak_figures(rng):
 
 @pytest.mark.parametrize("people", [4, 9])
 def test_people_figures(rng, people):
-    from iqasuite.evaluation.subjects import observers
+    from iqasuite.evaluation.subjects import (
+        agreement,
+        ceilings,
+        repetition,
+        screening,
+        subject_model,
+        thresholds,
+    )
 
     table = votes(rng, people).assign(duration=rng.uniform(0.2, 3, people * 2 * 30), timestamp=pd.NaT)
     mos = table.groupby("image")["vote"].mean()
-    model = observers.fit_subject_model(table, mos.index.to_series().str[-1])
+    model = subject_model.fit_subject_model(table, mos.index.to_series().str[-1])
     assert PEOPLE[0] in texts(drawn(figures.subject_model_plot(model)))
     drawn(figures.ambiguity_plot(model.ambiguity))
     assert "30 images" in texts(drawn(figures.recovered_quality_plot(model.quality, mos)))
-    drawn(figures.pairwise_map(observers.pairwise_agreement(table)))
-    drawn(figures.reliability_plot(observers.icc(table)))
-    fit = observers.sos_parameter(table, n_boot=20)
+    drawn(figures.pairwise_map(agreement.pairwise_agreement(table)))
+    drawn(figures.reliability_plot(agreement.icc(table)))
+    fit = agreement.sos_parameter(table, n_boot=20)
     assert "a = " in texts(drawn(figures.sos_plot(fit)))
     assert "nan" not in texts(drawn(figures.sos_plot(replace(fit, low=np.nan, high=np.nan))))
-    assert "session 2 − 1" in texts(drawn(figures.drift_plot(observers.session_drift(table, n_boot=20))))
-    assert "log of the response time" in texts(drawn(figures.position_plot(observers.position_effects(table))))
-    times = observers.response_time(table, n_boot=20)
-    assert "0 off" in texts(drawn(figures.response_time_plot(times, observers.duration_by_disagreement(table))))
-    assert "2 | 3" in texts(drawn(figures.thresholds_plot(observers.personal_thresholds(table, mos), "MOS")))
-    ceilings = observers.retest_ceiling(table, n_boot=20)
+    assert "session 2 − 1" in texts(drawn(figures.drift_plot(repetition.session_drift(table, n_boot=20))))
+    assert "log of the response time" in texts(drawn(figures.position_plot(repetition.position_effects(table))))
+    times = repetition.response_time(table, n_boot=20)
+    assert "0 off" in texts(drawn(figures.response_time_plot(times, repetition.duration_by_disagreement(table))))
+    assert "2 | 3" in texts(drawn(figures.thresholds_plot(thresholds.personal_thresholds(table, mos), "MOS")))
+    ceiling = ceilings.retest_ceiling(table, n_boot=20)
     reached = pd.DataFrame({"observer": PEOPLE[:people], "model": "a rule", "value": 0.4})
-    fig = drawn(figures.ceilings_plot(ceilings, observers.retest(table, n_boot=20), reached))
+    fig = drawn(figures.ceilings_plot(ceiling, repetition.retest(table, n_boot=20), reached))
     assert "a rule" in texts(fig) and "model-free bracket" in texts(fig)
-    bt500, p913 = observers.screen_bt500(table), observers.screen_p913(table)
+    bt500, p913 = screening.screen_bt500(table), screening.screen_p913(table)
     assert f"of {people} flagged" in texts(drawn(figures.screening_plot(bt500, p913)))
     assert "slope 1.00" in texts(drawn(figures.two_tests_plot(mos, mos, "here", "there")))
 

@@ -104,9 +104,9 @@ def test_category_confusion_has_every_count_and_says_how_many_are_right_or_near(
     fig = category_confusion(counts)
     found = texts(fig)
     assert {"1,000", "40", "5", "7", *CATEGORIES} <= set(found)
-    assert "1,127 pictures: 98 % right, 99 % right or next to it" in found
+    assert "1,127 images: 98 % right, 99 % right or next to it" in found
     np.testing.assert_allclose(fig.axes[0].images[0].get_array()[0], [2 / 3, 1 / 3, 0, 0, 0])
 
 
 def test_category_confusion_without_any_picture_of_a_category():
-    assert "0 pictures: 0 % right, 0 % right or next to it" in texts(category_confusion(np.zeros((5, 5), int)))
+    assert "0 images: 0 % right, 0 % right or next to it" in texts(category_confusion(np.zeros((5, 5), int)))

@@ -1,21 +1,23 @@
-"""How much people agree: pair by pair, intraclass correlation, Krippendorff's alpha and the SOS hypothesis.
+"""How much observers agree: pair by pair, intraclass correlation, Krippendorff's alpha and the SOS hypothesis.
 
-Each person's first vote on an image counts.
+Each observer's first vote on an image counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import f as f_distribution
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES, VOTE_SCALE
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.names import natural_order
 
@@ -29,7 +31,7 @@ def vote_table(votes: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairwise_agreement(votes: pd.DataFrame) -> pd.DataFrame:
-    """Every two people on the images that both rated.
+    """Every two observers on the images that both rated.
 
     Args:
         votes: votes frame.
@@ -51,24 +53,49 @@ def pairwise_agreement(votes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["observer_a", "observer_b", "n", "accuracy", "qwk", "srocc"])
 
 
-def icc(votes: pd.DataFrame) -> pd.DataFrame:
-    """Intraclass correlation for absolute agreement, images and people both random: one person's votes, and their mean.
+def agreement_with_others(
+    votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Rank correlation of each observer with the mean of the others: observer, n, srocc, low, high (95 % by content).
 
-    Where everybody rated every image it is Shrout and Fleiss's ICC(2,1) and ICC(2,k). Missing cells are allowed: the
-    variances of images, people and error are found from the sums of squares and their expectations in the design as it
-    is (Henderson's method I), which assumes that who rated what has nothing to do with the votes. The intervals then
-    take the mean squares of a complete design with as many votes an image and a person (harmonic means).
+    n counts the images that others rated, too; below `LEAST_IMAGES` the rest is nan.
+    """
+    votes = first_votes(votes)
+    total = votes.groupby("image")["vote"].agg(["sum", "count"])
+    rows = []
+    for observer in natural_order(votes["observer"]):
+        own = votes[votes["observer"] == observer].set_index("image")["vote"]
+        rest = total.loc[own.index]
+        own, rest = own[(rest["count"] > 1).to_numpy()], rest[rest["count"] > 1]
+        if len(own) < LEAST_IMAGES:
+            rows.append((observer, len(own), np.nan, np.nan, np.nan))
+            continue
+        others = ((rest["sum"] - own) / (rest["count"] - 1)).to_numpy()
+        mine = own.to_numpy(float)
+        groups = content_of(own.index, contents)
+        low, high = bootstrap_by_content(partial(resampled.srocc, mine, others), groups, n_boot, seed)
+        rows.append((observer, len(own), metrics.srocc(mine, others), low, high))
+    return pd.DataFrame(rows, columns=["observer", "n", "srocc", "low", "high"])
+
+
+def icc(votes: pd.DataFrame) -> pd.DataFrame:
+    """Intraclass correlation for absolute agreement, images and observers both random: of one vote, and of the mean.
+
+    Where every observer rated every image it is Shrout and Fleiss's ICC(2,1) and ICC(2,k). Missing cells are allowed:
+    the variances of images, observers and error are found from the sums of squares and their expectations in the design
+    as it is (Henderson's method I), which assumes that who rated what has nothing to do with the votes. The intervals
+    then take the mean squares of a complete design with as many votes an image and an observer (harmonic means).
 
     Args:
-        votes: votes frame; images that at least two people rated count.
+        votes: votes frame; images that at least two observers rated count.
 
     Returns:
-        Two rows, measure "ICC(2,1)" (one person) and "ICC(2,k)" (the mean of as many people as rated an image, in the
-        harmonic mean): value, low, high (95 %), n (images), n_observers, n_votes. nan where the design cannot tell the
-        three variances from each other, or all votes are one and the same.
+        Two rows, measure "ICC(2,1)" (one observer) and "ICC(2,k)" (the mean of as many observers as rated an image, in
+        the harmonic mean): value, low, high (95 %), n (images), n_observers, n_votes. nan where the design cannot tell
+        the three variances from each other, or all votes are one and the same.
 
     Raises:
-        InputError: fewer than two images that two people rated.
+        InputError: fewer than two images that two observers rated.
 
     Reference: P. E. Shrout & J. L. Fleiss, "Intraclass correlations: uses in assessing rater reliability",
     Psychological Bulletin 86, 1979; C. R. Henderson, "Estimation of variance and covariance components", Biometrics 9,
@@ -76,19 +103,19 @@ def icc(votes: pd.DataFrame) -> pd.DataFrame:
     Psychological Methods 1, 1996, with the former's degrees of freedom.
     """
     rated = _rated_by_two(first_votes(votes))
-    of_image, of_person = (pd.factorize(rated[column])[0] for column in ("image", "observer"))
+    of_image, of_observer = (pd.factorize(rated[column])[0] for column in ("image", "observer"))
     n, k = rated["image"].nunique(), rated["observer"].nunique()
     if n < 2:
-        raise InputError(f"votes: {n} image that two people rated, expected at least two")
-    per_image, per_person = np.bincount(of_image), np.bincount(of_person)
-    images, people, error = _variances(rated["vote"].to_numpy(float), of_image, of_person, per_image, per_person)
+        raise InputError(f"votes: {n} image that two observers rated, expected at least two")
+    per_image, per_observer = np.bincount(of_image), np.bincount(of_observer)
+    images, observers, error = _variances(rated["vote"].to_numpy(float), of_image, of_observer, per_image, per_observer)
     single = low = high = np.nan
-    raters, rows = (len(counts) / (1 / counts).sum() for counts in (per_image, per_person))
-    if images + people + error > 1e-12:
-        single = images / (images + people + error)
+    raters, rows = (len(counts) / (1 / counts).sum() for counts in (per_image, per_observer))
+    if images + observers + error > 1e-12:
+        single = images / (images + observers + error)
         freedom = len(rated) - n - k + 1
-        mean_squares = raters * images + error, rows * people + error, error
-        low, high = _icc_interval(single, *mean_squares, n, k, raters, rows, freedom)
+        mean_squares = raters * images + error, rows * observers + error, error
+        low, high = _icc_interval(single, mean_squares, n, k, raters, rows, freedom)
     values = np.array([single, low, high])
     table = [values, raters * values / (1 + (raters - 1) * values)]
     table = pd.DataFrame(table, columns=["value", "low", "high"])
@@ -97,33 +124,34 @@ def icc(votes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _variances(
-    vote: np.ndarray, of_image: np.ndarray, of_person: np.ndarray, per_image: np.ndarray, per_person: np.ndarray
+    vote: np.ndarray, of_image: np.ndarray, of_observer: np.ndarray, per_image: np.ndarray, per_observer: np.ndarray
 ) -> np.ndarray:
-    """Variance of images, people and error (3,) in one vote a cell, cells missing; nan where they cannot be told."""
+    """Variance of images, observers and error (3,) in one vote a cell, cells missing; nan where they cannot be told."""
     vote = vote - vote.mean()  # the sum of squares of the mean is then 0
     by_image = (np.bincount(of_image, vote) ** 2 / per_image).sum()
-    by_person = (np.bincount(of_person, vote) ** 2 / per_person).sum()
-    total, n, k = len(vote), len(per_image), len(per_person)
-    mean = np.array([(per_image**2).sum() / total, (per_person**2).sum() / total, 1])
+    by_observer = (np.bincount(of_observer, vote) ** 2 / per_observer).sum()
+    total, n, k = len(vote), len(per_image), len(per_observer)
+    mean = np.array([(per_image**2).sum() / total, (per_observer**2).sum() / total, 1])
     expected = np.array([[total, total, total], [total, n, n], [k, total, k]]) - mean
     if np.linalg.matrix_rank(expected) < 3:
         return np.full(3, np.nan)
-    return np.linalg.solve(expected, [vote @ vote, by_image, by_person])
+    return np.linalg.solve(expected, [vote @ vote, by_image, by_observer])
 
 
 def _icc_interval(
-    single: float, between: float, judges: float, error: float, n: int, k: int, raters: float, rows: float, freedom: int
+    single: float, squares: tuple[float, float, float], n: int, k: int, raters: float, rows: float, freedom: int
 ) -> tuple[float, float]:
-    """Of mean squares of `n` images, each of `raters` people, and of `k` people, each of `rows` images."""
+    """Of mean squares: of `n` images, each of `raters` observers, of `k` observers, each of `rows` images, of error."""
+    between, observers, error = squares
     if single >= 1 - 1e-12:
         return 1.0, 1.0
     a = raters * single / (rows * (1 - single))
     b = 1 + a * (rows - 1)
-    spread = (a * judges) ** 2 / (k - 1) + (b * error) ** 2 / max(freedom, 1)
+    spread = (a * observers) ** 2 / (k - 1) + (b * error) ** 2 / max(freedom, 1)
     if freedom < 1 or spread <= 0:
         return np.nan, np.nan
-    denominator = (a * judges + b * error) ** 2 / spread
-    rest = raters * judges + (raters * rows - raters - rows) * error
+    denominator = (a * observers + b * error) ** 2 / spread
+    rest = raters * observers + (raters * rows - raters - rows) * error
     upper, lower = f_distribution.ppf(0.975, n - 1, denominator), f_distribution.ppf(0.975, denominator, n - 1)
     low = rows * (between - upper * error) / (upper * rest + rows * between)
     high = rows * (lower * between - error) / (rest + rows * lower * between)
@@ -131,13 +159,9 @@ def _icc_interval(
 
 
 def krippendorff_alpha(
-    votes: pd.DataFrame,
-    level: str = "ordinal",
-    contents: pd.Series | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
+    votes: pd.DataFrame, level: str = "ordinal", contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Agreement beyond chance of any number of people with missing cells.
+    """Agreement beyond chance of any number of observers with missing cells.
 
     Args:
         votes: votes frame.
@@ -147,7 +171,7 @@ def krippendorff_alpha(
 
     Returns:
         One row level, value (at most 1, 0 = chance; nan where all votes are one and the same), low, high, n (votes on
-        images that at least two people rated), n_images, n_observers.
+        images that at least two observers rated), n_images, n_observers.
 
     Raises:
         InputError: unknown level, or no image with two votes.
@@ -168,7 +192,7 @@ def krippendorff_alpha(
     def alpha(weights: np.ndarray) -> np.ndarray:
         return _alpha((weights @ pairs).reshape(len(weights), len(scale), len(scale)), scale, level)
 
-    groups = images if contents is None else content_of(images, contents)
+    groups = content_of(images, contents)
     low, high = bootstrap_by_content(alpha, groups, n_boot, seed)
     value = float(alpha(np.ones((1, len(images))))[0])
     found = (level, value, low, high, len(votes), len(images), votes["observer"].nunique())
@@ -201,7 +225,7 @@ def reliability(
 def _rated_by_two(votes: pd.DataFrame) -> pd.DataFrame:
     kept = votes[votes.groupby("image")["vote"].transform("size") > 1]
     if kept.empty:
-        raise InputError("votes: no image with votes of two people, expected some to compare")
+        raise InputError("votes: no image with votes of two observers, expected some to compare")
     return kept
 
 
@@ -223,7 +247,7 @@ class SosFit:
     """SOS² = a·(−MOS² + (L + H)·MOS − L·H), fitted by least squares.
 
     Attributes:
-        a: 0 (everybody votes alike) to 1 (only the ends of the scale are used); low, high: 95 % interval.
+        a: 0 (all observers vote alike) to 1 (only the ends of the scale are used); low, high: 95 % interval.
         images: index image; mos, sos (standard deviation of opinion scores), n (votes).
         n: images; n_votes: votes on them.
     """
@@ -262,5 +286,5 @@ def sos_parameter(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot
         return resampled.mean(product, weights) / np.maximum(resampled.mean(square, weights), 1e-300)
 
     a = float(slope(np.ones((1, len(images))))[0])
-    groups = images.index if contents is None else content_of(images.index, contents)
+    groups = content_of(images.index, contents)
     return SosFit(a, *bootstrap_by_content(slope, groups, n_boot, seed), images, len(images), int(images["n"].sum()))

@@ -1,9 +1,9 @@
-"""The ceiling: how well anybody who knew a person perfectly could predict that person's next vote on an image.
+"""The ceiling: how well anybody who knew an observer perfectly could predict that observer's next vote on an image.
 
-People do not repeat themselves, so no prediction reaches 1; nor is their agreement with themselves the limit, because
-the best prediction is the most probable vote, not a random one. Here it comes from people's own repeated votes. Where
-nobody repeats, `baselines.CEILING` (the mean of the others, with personal thresholds) is what is known: a lower
-estimate, since a person's own taste is not in it.
+Observers do not repeat themselves, so no prediction reaches 1; nor is their agreement with themselves the limit,
+because the best prediction is the most probable vote, not a random one. Here it comes from observers' own repeated
+votes. Where nobody repeats, `baselines.CEILING` (the mean of the others, with personal thresholds) is what is known: a
+lower estimate, since an observer's own taste is not in it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.evaluation import resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.subjects.repetition import repeated_votes
 from iqasuite.evaluation.uncertainty import content_weights, interval
 from iqasuite.inference.predictions import VOTES
@@ -31,9 +32,9 @@ _ITERATIONS = 200
 def retest_ceiling(
     votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 200, seed: int = 0
 ) -> pd.DataFrame:
-    """Each person's ceiling from the images they rated twice: an estimate with interval, and a model-free bracket.
+    """Each observer's ceiling from the images they rated twice: an estimate with interval, and a model-free bracket.
 
-    An image has a distribution p of this person's votes, from which both votes are drawn independently. The estimate
+    An image has a distribution p of this observer's votes, from which both votes are drawn independently. The estimate
     is that of an ordinal probit: p(vote ≤ k | θ) = Φ(t_k − θ) with θ normal over the images, fitted to the 5×5 table
     of both votes (either order) and to the votes on images rated once. It is the accuracy of the most probable vote,
     the mae of the median vote, and the qwk of the votes that maximise it (a little more spread than the expected vote),
@@ -53,7 +54,7 @@ def retest_ceiling(
 
     Returns:
         Long frame observer, n (images rated twice), metric (accuracy, qwk, mae), value, low, high (95 %), bracket_low,
-        bracket_high (of the sample); people with fewer than 20 repeated images are left out.
+        bracket_high (of the sample); observers with fewer than 20 repeated images are left out.
 
     Reference: for the model, U. Olsson, "Maximum likelihood estimation of the polychoric correlation coefficient",
     Psychometrika 44, 1979; for the choice
@@ -86,7 +87,7 @@ def retest_ceiling(
 def session_ceiling(
     votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 200, seed: int = 0
 ) -> pd.DataFrame:
-    """Each person's ceiling within a session, for one who also knows how kind or harsh the person is that day.
+    """Each observer's ceiling within a session, for one who also knows how lenient or harsh the observer is that day.
 
     As `retest_ceiling`, but early and late votes have thresholds of their own, so drift between the sessions is no
     noise. It is the limit where a model learns from the very session that it is tested on; `retest_ceiling` is that for
@@ -127,12 +128,12 @@ def _brackets(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[float, float]]:
 
 def _weights(images: pd.Index, contents: pd.Series | None, n_boot: int, seed: int) -> np.ndarray:
     """Weights (1 + n_boot, images): the sample itself, then its resamples."""
-    groups = images.to_numpy() if contents is None else content_of(images, contents)
+    groups = content_of(images, contents)
     return np.vstack([np.ones(len(images)), content_weights(groups, n_boot, seed)])
 
 
 def _n_contents(images: pd.Index, contents: pd.Series | None) -> int:
-    return len(images if contents is None else np.unique(content_of(images, contents).astype(str)))
+    return len(np.unique(content_of(images, contents).astype(str)))
 
 
 def _ceilings(tables: np.ndarray, thresholds: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
@@ -271,8 +272,4 @@ def _best(p: np.ndarray) -> dict[str, np.ndarray]:
         error = np.take_along_axis(squared, chosen[:, :, None], 2)[:, :, 0] @ _GRID_WEIGHTS
         expected = np.take_along_axis(by_chance, chosen, 1) @ _GRID_WEIGHTS
         ratio = error / expected
-    return {
-        "accuracy": p.max(2) @ _GRID_WEIGHTS,
-        "qwk": 1 - ratio,
-        "mae": (p @ apart).min(2) @ _GRID_WEIGHTS,
-    }
+    return {"accuracy": p.max(2) @ _GRID_WEIGHTS, "qwk": 1 - ratio, "mae": (p @ apart).min(2) @ _GRID_WEIGHTS}

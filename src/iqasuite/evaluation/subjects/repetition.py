@@ -1,4 +1,4 @@
-"""What changes while people rate: drift between sessions, learning and fatigue within one, and how long votes take."""
+"""What changes while observers rate: drift between sessions, learning and fatigue within one, time for a vote."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pandas as pd
 from scipy.stats import t as t_distribution
 from scipy.stats import theilslopes
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
 from iqasuite.evaluation.uncertainty import bootstrap_by_content, content_weights, resampled_means, tested
 from iqasuite.names import natural_order
 
@@ -39,10 +40,41 @@ def repeated_votes(votes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
+def retest(votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How well observers agree with themselves where a session repeats another (at least half of its images).
+
+    Args:
+        votes: votes frame.
+        contents: image -> content for intervals by content; None = images are resampled one by one.
+        n_boot, seed: resamples, and the seed of their draw.
+
+    Returns:
+        Long frame observer, session, repeats, n, metric (accuracy, within_one, qwk, mae), value, low, high; empty where
+        no session repeats another, nan where n is below `LEAST_IMAGES`.
+    """
+    rows = []
+    for (observer, early, late), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
+        x, y = pair["vote_late"].to_numpy(int), pair["vote_early"].to_numpy(int)
+        error, groups = np.abs(x - y).astype(float), content_of(pair["image"], contents)
+        statistics = {
+            "accuracy": partial(resampled.mean, error == 0),
+            "within_one": partial(resampled.mean, error <= 1),
+            "qwk": partial(resampled.qwk, x, y),
+            "mae": partial(resampled.mean, error),
+        }
+        for metric, statistic in statistics.items():
+            value = low = high = np.nan
+            if len(pair) >= LEAST_IMAGES:
+                low, high = bootstrap_by_content(statistic, groups, n_boot, seed)
+                value = float(statistic(np.ones((1, len(pair))))[0])
+            rows.append((observer, late, early, len(pair), metric, value, low, high))
+    return pd.DataFrame(rows, columns=["observer", "session", "repeats", "n", "metric", "value", "low", "high"])
+
+
 def session_drift(
     votes: pd.DataFrame, contents: pd.Series | None = None, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Do people vote higher or lower when they see the same images again?
+    """Do observers vote higher or lower when they see the same images again?
 
     Args:
         votes: votes frame.
@@ -56,7 +88,7 @@ def session_drift(
     rows = []
     for (observer, early, late), pair in repeated_votes(votes).groupby(["observer", "early", "late"], sort=False):
         difference = (pair["vote_late"] - pair["vote_early"]).to_numpy(float)
-        groups = pair["image"].to_numpy() if contents is None else content_of(pair["image"], contents)
+        groups = content_of(pair["image"], contents)
         drawn = resampled_means(difference[:, None], content_weights(groups, n_boot, seed))
         found = tested(drawn, len(np.unique(groups))) if len(pair) >= LEAST_IMAGES else [np.nan] * 4
         rows.append((observer, late, early, len(pair), *found))
@@ -84,18 +116,18 @@ def _expected(votes: pd.DataFrame, given: pd.Series | None) -> np.ndarray:
 
 
 def position_effects(votes: pd.DataFrame, expected: pd.Series | None = None) -> pd.DataFrame:
-    """Learning and fatigue: does a person's voting change over the positions of a session?
+    """Learning and fatigue: does an observer's voting change over the positions of a session?
 
-    Three things over the position, each session by itself: the residual (vote − expected: does the person become kinder
-    or harsher?), its absolute value ("disagreement": more or less careful?), and the logarithm of the duration (faster
-    or slower?). The first two lie within four votes, so least squares is safe, with intervals that hold for unequal
-    spread (HC3); durations have outliers and get the median of pairwise slopes (Theil–Sen). Images should have come in
-    random order: otherwise what is called learning may be the images.
+    Three things over the position, each session by itself: the residual (vote − expected: does the observer become
+    kinder or harsher?), its absolute value ("disagreement": more or less careful?), and the logarithm of the duration
+    (faster or slower?). The first two lie within four votes, so least squares is safe, with intervals that hold for
+    unequal spread (HC3); durations have outliers and get the median of pairwise slopes (Theil–Sen). Images should have
+    come in random order: otherwise what is called learning may be the images.
 
     Args:
         votes: votes frame; rows whose position is 0 (not known) are left out.
         expected: expected vote, index image or (observer, image); None = the mean first vote of the others. Give it
-            where people rated different images, such as each one's vote expected at that image's compression.
+            where observers rated different images, such as each one's vote expected at that image's compression.
 
     Returns:
         Long frame observer, session, effect (residual, disagreement, log_duration), n, slope, low, high (95 %), per 100
@@ -154,7 +186,7 @@ def response_time(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Do people take longer where they then disagree with what was expected?
+    """Do observers take longer where they then disagree with what was expected?
 
     Args:
         votes: votes frame; rows without duration, or with a negative one, do not count.
@@ -164,7 +196,7 @@ def response_time(
 
     Returns:
         observer, n, srocc (duration with |vote − expected|), low, high (95 %), median (duration in s), all nan where n
-        is below ten; people without such votes have no row, so a set without durations gives none.
+        is below ten; observers without such votes have no row, so a set without durations gives none.
     """
     known = _with_disagreement(votes, expected)
     rows = []
@@ -174,7 +206,7 @@ def response_time(
             rows.append((observer, len(own), *[np.nan] * 4))
             continue
         duration, disagreement = own["duration"].to_numpy(float), own["disagreement"].to_numpy(float)
-        groups = own["image"].to_numpy() if contents is None else content_of(own["image"], contents)
+        groups = content_of(own["image"], contents)
         low, high = bootstrap_by_content(partial(resampled.srocc, duration, disagreement), groups, n_boot, seed)
         value = metrics.srocc(duration, disagreement)
         rows.append((observer, len(own), value, low, high, float(np.median(duration))))
@@ -182,7 +214,7 @@ def response_time(
 
 
 def duration_by_disagreement(votes: pd.DataFrame, expected: pd.Series | None = None) -> pd.DataFrame:
-    """How long people take for votes that are as expected, one off, and two or more off.
+    """How long observers take for votes that are as expected, one off, and two or more off.
 
     Args:
         votes, expected: as for `response_time`; the expected vote is rounded, half a vote up.

@@ -1,6 +1,6 @@
 """Screening of observers by the standards: reported, never applied. First votes count.
 
-A person who differs from the others is what this project is about; the rules were made for estimates of a mean.
+An observer who differs from the others is what this project is about; the rules were made for estimates of a mean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pandas as pd
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.subjects.agreement import vote_table
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
 
 
 def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
@@ -19,8 +19,8 @@ def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
 
     On each image, a vote at or beyond the mean ± 2 standard deviations counts, or ± √20 where the votes' kurtosis is
     outside 2–4 (not near normal): P above, Q below. Flagged: (P + Q)/n > .05 and |P − Q|/(P + Q) < .3. So whoever is
-    always too high or always too low passes: the rule looks for erratic people. Images on which all votes are equal
-    count for nobody. Fewer than `LEAST_IMAGES` images say nothing of a person: share and balance are nan, not flagged.
+    always too high or always too low passes: the rule looks for erratic observers. Images on which all votes are equal
+    count for nobody. With fewer than `LEAST_IMAGES` images share and balance are nan, and nobody is flagged.
 
     Args:
         votes: votes frame.
@@ -53,17 +53,14 @@ def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
 
 
 def screen_p913(
-    votes: pd.DataFrame,
-    conditions: pd.Series | None = None,
-    threshold: float = 0.75,
-    condition_threshold: float = 0.8,
+    votes: pd.DataFrame, conditions: pd.Series | None = None, threshold: float = 0.75, condition_threshold: float = 0.8
 ) -> pd.DataFrame:
     """ITU-T P.913: who correlates too little with the mean of all?
 
-    Pearson's correlation with the mean vote of everybody (the person's own among them), r1 over images and, with
+    Pearson's correlation with the mean vote of all observers (the observer's own among them), r1 over images and, with
     conditions, r2 over the conditions' mean votes. Flagged: r1 below the threshold and, where conditions are given, r2
-    below its own too. Where people are left out by it, that is done one at a time, the worst first; here everybody is
-    looked at once.
+    below its own too. Where observers are left out by it, that is done one at a time, the worst first; here every
+    observer is looked at once.
 
     Args:
         votes: votes frame.
@@ -89,7 +86,7 @@ def screen_p913(
     below = ~(r1 >= threshold)
     if conditions is not None:
         by_condition = table.groupby(content_of(table.index, conditions))
-        # Each image counts the same in the mean of all, as in the person's own.
+        # Each image counts the same in the mean of all, as in the observer's own.
         own, overall = by_condition.mean(), table.mean(axis=1).groupby(content_of(table.index, conditions)).mean()
         r2 = np.where(enough, _correlations(own, overall), np.nan)
         found |= {"n_conditions": own.notna().sum().to_numpy(), "r2": r2}

@@ -1,4 +1,4 @@
-"""The subject model of ITU-T P.910 and P.913: how good each image is, and how biased and how inconsistent each person.
+"""The subject model of ITU-T P.910 and P.913: how good each image is, how biased and inconsistent each observer.
 
 vote = quality(image) + bias(observer) + noise, whose variance is inconsistency(observer)², with contents plus
 ambiguity(content)². Maximum likelihood; that votes are whole numbers is not modelled.
@@ -17,12 +17,12 @@ from scipy.sparse.csgraph import connected_components
 
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.people import content_of
+from iqasuite.evaluation.subjects.observers import content_of
+from iqasuite.evaluation.uncertainty import Z
 from iqasuite.names import natural_order
 
-# The likelihood has no upper end: it grows without limit where one person's noise vanishes. Nobody's falls below this.
+# The likelihood grows without limit where the noise of one observer vanishes. Nobody's falls below this.
 FLOOR = 0.01
-Z = 1.959963984540054  # 95 % of a normal distribution lie within
 TOLERANCE = 1e-9  # largest change of a standard deviation (votes) in the last iteration
 ITERATIONS = 1000
 
@@ -92,8 +92,8 @@ def fit_subject_model(votes: pd.DataFrame, contents: pd.Series | None = None) ->
     to all ambiguities; here the least ambiguous content has ambiguity 0, while sureal's division depends on the way it
     went.
 
-    With few votes an image (about ten or fewer) the likelihood may lead to a person without noise, whom all qualities
-    then follow; this is logged as a warning. More people, or a model of fewer parameters, is the way out.
+    With few votes an image (about ten or fewer) the likelihood may lead to an observer without noise, whom all
+    qualities then follow; this is logged as a warning. More observers, or a model of fewer parameters, is the way out.
 
     The intervals are Wald's from the Fisher information (bias and quality together; of inconsistency on a logarithmic
     scale), with variances estimated by restricted likelihood: the maximum-likelihood ones are too low, by about one in
@@ -106,8 +106,8 @@ def fit_subject_model(votes: pd.DataFrame, contents: pd.Series | None = None) ->
 
     Returns:
         The model. Of an observer with one vote the inconsistency is nan (their bias takes up the vote; its interval
-        assumes everybody's median inconsistency). Where an inconsistency is at the floor of .01, its std, low and high
-        are nan: this observer never differs from what the model expects, or too few others rated the same images.
+        assumes every observer's median inconsistency). Where an inconsistency is at the floor of .01, its std, low and
+        high are nan: this observer never differs from what the model expects, or too few others rated the same images.
 
     Raises:
         InputError: fewer than two observers, nobody with two votes, a vote that is no number, an image without content,

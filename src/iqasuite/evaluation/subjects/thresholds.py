@@ -1,4 +1,4 @@
-"""Where a person's votes change along a quality scale: four cut points, fitted as probabilities or for accuracy."""
+"""Where an observer's votes change along a quality scale: four cut points, fitted as probabilities or for accuracy."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.errors import InputError
 from iqasuite.evaluation.baselines import MonotoneThresholds, others_mean, scores_and_votes
-from iqasuite.evaluation.subjects.people import content_of, first_votes
+from iqasuite.evaluation.subjects.observers import content_of
+from iqasuite.evaluation.uncertainty import Z
 from iqasuite.names import natural_order
 
 CUTS = ("1|2", "2|3", "3|4", "4|5")
-Z = 1.959963984540054  # 95 % of a normal distribution lie within
 
 
 def personal_thresholds(votes: pd.DataFrame, quality: pd.Series, contents: pd.Series | None = None) -> pd.DataFrame:
-    """Each person's cut points on a quality scale, and how sharply their votes change there.
+    """Each observer's cut points on a quality scale, and how sharply their votes change there.
 
     P(vote ≤ k) = Φ((cut_k − quality)/noise), the ordinal probit of `MonotoneThresholds` on the quality's own scale;
     where votes fall as quality rises, with the signs turned. Intervals are Wald's, from the sandwich covariance with
@@ -24,7 +25,7 @@ def personal_thresholds(votes: pd.DataFrame, quality: pd.Series, contents: pd.Se
 
     Args:
         votes: votes frame; first votes on images with finite quality count.
-        quality: image -> a score such as JPEG quality, the MOS of other people, or a model's prediction.
+        quality: image -> a score such as JPEG quality, the MOS of other observers, or a model's prediction.
         contents: image -> content; None = every image by itself.
 
     Returns:
@@ -46,7 +47,7 @@ def personal_thresholds(votes: pd.DataFrame, quality: pd.Series, contents: pd.Se
     rows = []
     for observer in natural_order(votes["observer"]):
         own = votes[votes["observer"] == observer]
-        groups = own["image"].to_numpy() if contents is None else content_of(own["image"], contents)
+        groups = content_of(own["image"], contents)
         found = _cuts(own["quality"].to_numpy(), own["vote"].to_numpy(int), groups)
         rows += [(observer, len(own), parameter, *values) for parameter, values in found.items()]
     return pd.DataFrame(rows, columns=["observer", "n", "parameter", "value", "low", "high"])

@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.explain.attention import upsample
@@ -23,8 +22,11 @@ from iqasuite.report.figures.style import (
     GRAY,
     PALETTE,
     VERMILLION,
+    blank,
+    gray,
     letters,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -43,24 +45,14 @@ def _of_even(maps: np.ndarray) -> np.ndarray:
     return maps / maps.mean((-2, -1), keepdims=True)
 
 
-def _gray(image: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).convert("L"))
-
-
-def _blank(ax: Axes) -> None:
-    ax.set(xticks=[], yticks=[])
-    for side in ax.spines.values():
-        side.set_visible(False)
-
-
 def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> Any:
     """`heat` (rows, columns), interpolated to the image's size, over the gray image (H, W, 3); None = on its own."""
     if image is None:
         drawn = ax.imshow(heat, interpolation="bilinear", **colours)
     else:
-        ax.imshow(_gray(image), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(gray(image), cmap="gray", vmin=0, vmax=255)
         drawn = ax.imshow(upsample(heat, image.shape[:2]), alpha=0.6, **colours)
-    _blank(ax)
+    blank(ax)
     return drawn
 
 
@@ -80,7 +72,7 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
         for column, image in enumerate(line):
             ax = axes[row, column]
             ax.imshow(image, interpolation="nearest" if image.shape[0] < 150 else "antialiased")
-            _blank(ax)
+            blank(ax)
             if row == 0:
                 ax.set_title(readable(columns[column], letters(side)), fontsize=9)
             if column == 0 and len(rows):
@@ -109,7 +101,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
         for head in range(heads):
             ax = axes[layer, head + (image is not None)]
             drawn = ax.imshow(maps[layer, head], cmap=HEAT, vmin=0, vmax=end, interpolation="bilinear")
-            _blank(ax)
+            blank(ax)
             if layer == 0:
                 ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
             if head == 0:
@@ -117,7 +109,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
     if image is not None:
         axes[0, 0].set_axis_on()
         axes[0, 0].imshow(image)
-        _blank(axes[0, 0])
+        blank(axes[0, 0])
         axes[0, 0].set_title("image", fontsize=8)
     _share_bar(fig, axes, drawn, end)
     return fig
@@ -192,7 +184,7 @@ def _rows_of_images(
     for row in range(n):
         if images is not None:
             axes[row, 0].imshow(images[row])
-            _blank(axes[row, 0])
+            blank(axes[row, 0])
         if len(names):
             axes[row, 0].set_ylabel(readable(names[row], letters(side, 7)), fontsize=7)
     for ax, title in zip(axes[0], titles, strict=True):
@@ -202,17 +194,16 @@ def _rows_of_images(
 
 @styled
 def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figure:
-    """How much the AIOs' attention differs on each image, over the image's MOS; a colour a kind of distortion.
+    """How much the AIOs' attention differs on each image, over the image's MOS; a colour a distortion.
 
     Args:
         ranking: rank, image, difference (of `rank_by_disagreement`), mos, distortion.
         marked: ranks that are written beside their dots.
     """
-    fig = new_figure(7.5, 3.4)
-    ax = fig.subplots()
-    for number, (kind, rows) in enumerate(ranking.groupby("distortion", sort=True)):
+    fig, ax = one_panel(7.5, 3.4)
+    for number, (distortion, rows) in enumerate(ranking.groupby("distortion", sort=True)):
         colour = PALETTE[number % len(PALETTE)]
-        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, color=colour, label=readable(kind, 24))
+        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, color=colour, label=readable(distortion, 24))
     for row in ranking[ranking["rank"].isin(marked)].itertuples():
         ax.annotate(str(row.rank), (row.mos, row.difference), xytext=(5, 2), textcoords="offset points", fontsize=8)
     ax.set(xlabel="mean opinion score", ylabel="difference of attention (0 to 2)")
@@ -224,10 +215,10 @@ def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figu
 
 @styled
 def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figure:
-    """What each person's AIO predicts for a few images: probability of each vote, the person's own vote framed.
+    """What each observer's AIO predicts for a few images: probability of each vote, the observer's own vote framed.
 
     Args:
-        predictions: predictions frame of one model's AIOs; `target` is the person's vote.
+        predictions: predictions frame of one model's AIOs; `target` is the observer's vote.
         images: which ones, one panel each.
     """
     aios = natural_order(predictions["observer"])
@@ -244,7 +235,7 @@ def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figu
         )
         ax.set_title(readable(image.rpartition("/")[2], 34), fontsize=8)
         ax.tick_params(length=0)
-    fig.supxlabel("vote (framed: the person's own)", fontsize=9)
+    fig.supxlabel("vote (framed: the observer's own)", fontsize=9)
     fig.colorbar(drawn, ax=axes, label="predicted probability", shrink=0.9)
     return fig
 
@@ -263,15 +254,14 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
         "centre_share": "share of attention in the central 96 px",
     }
     rows = table if value == "centre_share" else table[table["perturbation"] != "none"]
-    kinds, aios = list(pd.unique(rows["perturbation"])), natural_order(rows["aio"])
-    fig = new_figure(8, 1.0 + 0.42 * len(kinds))
-    ax = fig.subplots()
-    rows_axis(ax, kinds)
+    perturbations, aios = list(pd.unique(rows["perturbation"])), natural_order(rows["aio"])
+    fig, ax = one_panel(8, 1.0 + 0.42 * len(perturbations))
+    rows_axis(ax, perturbations)
     for number, aio in enumerate(aios):
-        mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(kinds)
+        mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(perturbations)
         offset = 0.4 * (number / max(1, len(aios) - 1) - 0.5)
         look: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": "os^D"[number // len(PALETTE) % 4]}
-        ax.scatter(mean, np.arange(len(kinds)) + offset, s=24, label=f"AIO {readable(aio, 24)}", **look)
+        ax.scatter(mean, np.arange(len(perturbations)) + offset, s=24, label=f"AIO {readable(aio, 24)}", **look)
     ax.set_xlabel(labels.get(value, value))
     if len(aios) <= 12:
         fig.legend(loc="outside upper center", ncols=min(6, len(aios)))
@@ -280,14 +270,13 @@ def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
 
 @styled
 def region_changes_plot(table: pd.DataFrame, value_name: str = "change of the score") -> Figure:
-    """What blurring a share of each picture does to the score, by whether that part is attended to.
+    """What blurring a share of each image does to the score, by whether that part is attended to.
 
     Args:
-        table: rows of `regions.region_changes`: a dot is a picture; means with 95 % intervals over pictures.
+        table: rows of `regions.region_changes`: a dot is an image; means with 95 % intervals over images.
         value_name: of the change, with its unit.
     """
-    fig = new_figure(6.6, 2.5)
-    ax = fig.subplots()
+    fig, ax = one_panel(6.6, 2.5)
     rows_axis(ax, list(REGIONS))
     rng = np.random.default_rng(0)
     for row, region in enumerate(REGIONS):
@@ -297,7 +286,7 @@ def region_changes_plot(table: pd.DataFrame, value_name: str = "change of the sc
         low, high = bootstrap_by_content(values, own["image"].to_numpy())
         mean = values.mean()
         ends = [[max(mean - low, 0)], [max(high - mean, 0)]]
-        label = f"mean of {len(own)} pictures, 95 % interval" if row == 0 else None
+        label = f"mean of {len(own)} images, 95 % interval" if row == 0 else None
         ax.errorbar(mean, row, xerr=ends, color=VERMILLION, marker="o", capsize=3, zorder=4, label=label)
         share, place = f"{100 * own['attended'].mean():.0f} %", ("axes fraction", "data")
         ax.annotate(share, (1.02, row), xycoords=place, va="center", fontsize=8)

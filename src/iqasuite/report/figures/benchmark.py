@@ -8,22 +8,26 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from iqasuite.errors import InputError
-from iqasuite.evaluation.metrics import logistic_map, plcc, srocc
+from iqasuite.evaluation.metrics import LOWER_IS_BETTER, logistic_map, plcc, srocc
 from iqasuite.report.figures.style import (
     BLUE,
     DIVERGING,
     GRAY,
     SEQUENTIAL,
     VERMILLION,
+    above,
     cell_grid,
     dots,
+    in_cell,
     ink_on,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     signed,
     styled,
 )
+from iqasuite.report.tables import require_once, rounded
 
 NAMES = {
     "srocc": "SROCC",
@@ -32,7 +36,6 @@ NAMES = {
     "krcc": "KRCC",
     "rmse": "RMSE (unit of the MOS)",
 }
-_LOWER_IS_BETTER = {"rmse"}
 
 
 def _stars(p: float) -> str:
@@ -56,8 +59,7 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
         p[a, b] = p[b, a] = row.p_holm
     end = max(np.nanmax(np.abs(difference), initial=0), 1e-6)
     norm = Normalize(-end, end)
-    fig = new_figure(2.6 + 0.62 * n, 1.6 + 0.5 * n)
-    ax = fig.subplots()
+    fig, ax = one_panel(2.6 + 0.62 * n, 1.6 + 0.5 * n)
     # purple, the far end of the map, is better: as everywhere, more ink for more
     image = ax.imshow(difference, cmap=DIVERGING, norm=norm, aspect="auto")
     cell_grid(ax, models, models)
@@ -66,10 +68,10 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
             text = signed(float(difference[a, b]), 3).replace("0.", ".", 1)
             ink = ink_on(image.cmap(norm(difference[a, b])))
             bold = "bold" if p[a, b] < 0.05 else "normal"
-            ax.text(b, a - 0.12, text, ha="center", va="center", fontsize=7, color=ink, fontweight=bold)
-            ax.text(b, a + 0.26, _stars(float(p[a, b])), ha="center", va="center", fontsize=8, color=ink)
+            in_cell(ax, b, a - 0.12, text, ink, 7, fontweight=bold)
+            in_cell(ax, b, a + 0.26, _stars(float(p[a, b])), ink)
     name = NAMES.get(table["metric"].iloc[0], table["metric"].iloc[0])
-    better = " saved" if table["metric"].iloc[0] in _LOWER_IS_BETTER else ""
+    better = " saved" if table["metric"].iloc[0] in LOWER_IS_BETTER else ""
     fig.colorbar(image, ax=ax, label=f"{name}{better}: row − column", shrink=0.85)
     n_images, n_contents = int(table["n"].max()), int(table["n_contents"].max())
     least = table["p_least"].min()
@@ -94,11 +96,9 @@ def median_plot(scores: pd.DataFrame, metrics: tuple[str, ...] = ("srocc", "plcc
         InputError: a method with several rows.
     """
     rows = scores[(scores["observer"] == "") & scores["metric"].isin(metrics)]
-    if rows.duplicated(["model", "metric"]).any():
-        twice = rows[rows.duplicated(["model", "metric"])].iloc[0]["model"]
-        raise InputError(f"scores: {twice!r} several times, expected one data set, protocol and part")
+    require_once(rows, ["model", "metric"])
     values = rows.set_index(["metric", "model"])[["value", "low", "high"]]
-    models = list(values.loc[metrics[0]]["value"].sort_values(ascending=metrics[0] in _LOWER_IS_BETTER).index)
+    models = list(values.loc[metrics[0]]["value"].sort_values(ascending=metrics[0] in LOWER_IS_BETTER).index)
     fig = new_figure(2.2 + 2.7 * len(metrics), 0.9 + 0.36 * len(models))
     axes = fig.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for ax, metric in zip(axes, metrics, strict=True):
@@ -109,14 +109,7 @@ def median_plot(scores: pd.DataFrame, metrics: tuple[str, ...] = ("srocc", "plcc
         dots(ax, own["value"][known], y[known], own["low"][known], own["high"][known], BLUE)
         for row in y[known]:
             value = own["value"].iloc[row]
-            ax.annotate(
-                f"{value:.3f}".replace("-", "−"),
-                (value, row),
-                xytext=(0, 5),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7.5,
-            )
+            above(ax, value, row, rounded(value))
         ax.set_xlabel(NAMES.get(metric, metric))
         ax.margins(x=0.1)
     return fig
@@ -140,8 +133,7 @@ def scatter_with_logistic(predictions: pd.DataFrame, scale_name: str = "MOS") ->
         raise InputError("predictions: fewer than two rows of part 'test', expected more")
     x, y = test["prediction"].to_numpy(float), test["target"].to_numpy(float)
     mapping = logistic_map(val["prediction"].to_numpy(float), val["target"].to_numpy(float)) if len(val) >= 4 else None
-    fig = new_figure(4.9, 4.1)
-    ax = fig.subplots()
+    fig, ax = one_panel(4.9, 4.1)
     faint = float(np.clip(60 / np.sqrt(len(x)) / 2, 0.15, 0.6))
     label = f"{len(x)} test images"
     ax.scatter(x, y, s=9, color=BLUE, alpha=faint, linewidths=0, rasterized=len(x) > 2000, label=label)
@@ -171,29 +163,16 @@ def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
     """
     rows = splits[(splits["metric"] == metric) & splits["value"].notna()]
     per_split = rows.groupby(["model", "fold"])["value"].mean().unstack("fold")
-    medians = per_split.median(axis=1).sort_values(ascending=metric in _LOWER_IS_BETTER)
-    fig = new_figure(7.5, 1.1 + 0.42 * len(medians))
-    ax = fig.subplots()
+    medians = per_split.median(axis=1).sort_values(ascending=metric in LOWER_IS_BETTER)
+    fig, ax = one_panel(7.5, 1.1 + 0.42 * len(medians))
     rows_axis(ax, list(medians.index))
     heights = np.linspace(-0.28, 0.28, per_split.shape[1]) if per_split.shape[1] > 1 else np.zeros(1)
     for row, (model, median) in enumerate(medians.items()):
         values = per_split.loc[model].to_numpy()
-        ax.scatter(
-            values,
-            row + heights,
-            s=16,
-            color=BLUE,
-            alpha=0.65,
-            linewidths=0,
-            zorder=3,
-            label="a split" if row == 0 else None,
-        )
-        ax.vlines(
-            median, row - 0.38, row + 0.38, color=VERMILLION, linewidth=2, zorder=4, label="median" if row == 0 else ""
-        )
-        ax.annotate(
-            f"{median:.3f}".replace("-", "−"), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8
-        )
+        dot, line = ("a split", "median") if row == 0 else (None, "")
+        ax.scatter(values, row + heights, s=16, color=BLUE, alpha=0.65, linewidths=0, zorder=3, label=dot)
+        ax.vlines(median, row - 0.38, row + 0.38, color=VERMILLION, linewidth=2, zorder=4, label=line)
+        ax.annotate(rounded(median), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     n_seeds, n_splits = rows["seed"].nunique(), per_split.shape[1]
     ax.set_xlabel(f"{NAMES.get(metric, metric)} on the test part; {n_splits} splits, mean over {n_seeds} seeds")
     fig.legend(loc="outside upper center", ncols=2)
@@ -215,21 +194,13 @@ def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
         rows_axis(ax, list(table["model"]))
     left.hlines(y, table["honest"], table["claimed"], color=GRAY, linewidth=1.4)
     left.scatter(table["honest"], y, s=30, color=BLUE, zorder=3, label="picked by validation")
-    left.scatter(
-        table["claimed"],
-        y,
-        s=30,
-        facecolor="white",
-        edgecolor=VERMILLION,
-        linewidth=1.4,
-        zorder=3,
-        label="picked by test",
-    )
+    hollow = {"facecolor": "white", "edgecolor": VERMILLION, "linewidth": 1.4}
+    left.scatter(table["claimed"], y, s=30, zorder=3, label="picked by test", **hollow)
     left.set_xlabel(f"{name} on the test part, mean over splits")
     right.axvline(0, color=GRAY, linewidth=0.8)
     dots(right, table["gap"], y, table["low"], table["high"], VERMILLION)
     for row, gap in zip(y, table["gap"], strict=True):
-        right.annotate(signed(gap, 3), (gap, row), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+        above(right, gap, float(row), signed(gap, 3))
     right.set_xlabel("claimed too much")
     right.margins(x=0.12)
     fig.legend(loc="outside upper center", ncols=2)
@@ -238,30 +209,26 @@ def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
 
 @styled
 def per_distortion_heatmap(table: pd.DataFrame) -> Figure:
-    """SROCC of every method (columns) within every kind of distortion (rows), hardest kind on top.
+    """SROCC of every method (columns) within every distortion (rows), the hardest on top.
 
     Args:
         table: frame of `per_distortion`, one data set and protocol.
 
     Raises:
-        InputError: a method and kind several times.
+        InputError: a method and distortion several times.
     """
-    if table.duplicated(["model", "distortion"]).any():
-        twice = table[table.duplicated(["model", "distortion"])].iloc[0]["model"]
-        raise InputError(f"table: {twice!r} several times, expected one data set and protocol")
+    require_once(table, ["model", "distortion"])
     values = table.pivot(index="distortion", columns="model", values="srocc")
     values = values.loc[values.mean(axis=1).sort_values().index, values.mean().sort_values(ascending=False).index]
     n = table.groupby("distortion")["n"].max()
     low = min(0.0, float(np.nanmin(values)))
     norm = Normalize(low, 1)
-    fig = new_figure(2.8 + 0.62 * values.shape[1], 1.5 + 0.26 * len(values))
-    ax = fig.subplots()
+    fig, ax = one_panel(2.8 + 0.62 * values.shape[1], 1.5 + 0.26 * len(values))
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
-    cell_grid(ax, [f"{kind} (n = {n[kind]})" for kind in values.index], list(values.columns))
+    cell_grid(ax, [f"{name} (n = {n[name]})" for name in values.index], list(values.columns))
     for (row, column), value in np.ndenumerate(values.to_numpy()):
-        text = f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
         ink = ink_on(image.cmap(norm(value))) if np.isfinite(value) else "black"
-        ax.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
+        in_cell(ax, column, row, rounded(value, 2), ink, 7)
     fig.colorbar(image, ax=ax, label="SROCC")
-    ax.set_title("within each kind of distortion; median over splits", fontsize=9)
+    ax.set_title("within each distortion; median over splits", fontsize=9)
     return fig

@@ -1,4 +1,4 @@
-"""Confusion maps: what a person voted against what an artificial observer (AIO) predicted. Data in, Figure out."""
+"""Confusion maps: what an observer voted against what an artificial observer (AIO) predicted. Data in, Figure out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
-from iqasuite.report.figures.score import LABELS, LOWER_IS_BETTER
-from iqasuite.report.figures.style import VERMILLION, letters, new_figure, readable, styled
+from iqasuite.report.figures.score import LABELS
+from iqasuite.report.figures.style import VERMILLION, in_cell, letters, new_figure, one_panel, readable, styled
+from iqasuite.report.tables import rounded
 
 CROWD, SHOWN = 30, 12  # observers, from which on a grid is a choice, and how many it then shows
 
@@ -25,15 +27,8 @@ def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> 
         side.set_visible(False)
     if numbers:
         for row, column in np.ndindex(counts.shape):
-            ax.text(
-                column,
-                row,
-                f"{counts[row, column]:d}",
-                ha="center",
-                va="center",
-                fontsize=size,
-                color="black" if shares[row, column] > 0.55 else "white",
-            )
+            ink = "black" if shares[row, column] > 0.55 else "white"
+            in_cell(ax, column, row, f"{counts[row, column]:d}", ink, size)
 
 
 def _accuracy(counts: np.ndarray) -> float:
@@ -42,14 +37,14 @@ def _accuracy(counts: np.ndarray) -> float:
 
 @styled
 def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figure:
-    """Votes of a person (rows) against those of an AIO (columns): numbers are counts, colour is the share of the row.
+    """Votes of an observer (rows) against those of an AIO (columns): numbers are counts, colour is the share of the
+    row.
 
     Args:
         counts: (5, 5).
         aio, observer: names for the axes.
     """
-    fig = new_figure(4.4, 3.8)
-    ax = fig.subplots()
+    fig, ax = one_panel(4.4, 3.8)
     _confusion(ax, counts, numbers=True, size=10)
     ax.set(
         xticks=range(5),
@@ -57,7 +52,7 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
         xticklabels=VOTES,
         yticklabels=VOTES,
         xlabel=f"vote predicted by AIO {readable(aio, 32)}".rstrip(),
-        ylabel=f"vote of {readable(observer, 32) or 'the person'}",
+        ylabel=f"vote of {readable(observer, 32) or 'the observer'}",
         title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}",
     )
     ax.tick_params(length=0)
@@ -67,26 +62,26 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
 
 @styled
 def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
-    """The confusion maps of every AIO (columns) with every person (rows), own pairs framed, accuracy in the corner.
+    """The confusion maps of every AIO (columns) with every observer (rows), own pairs framed, accuracy in the corner.
 
     Numbers are written into the cells for up to six AIOs; beyond that the maps are an overview, and of a crowd of more
     than 30 those of the twelve observers with the most votes.
 
     Args:
-        matrices: (aio, observer) -> counts (5, 5), rows the person's votes, columns the AIO's.
+        matrices: (aio, observer) -> counts (5, 5), rows the observer's votes, columns the AIO's.
     """
-    aios, people = natural_order([a for a, _ in matrices]), natural_order([o for _, o in matrices])
+    aios, observers = natural_order([a for a, _ in matrices]), natural_order([o for _, o in matrices])
     of_all = ""
-    if len(people) > CROWD:
-        most = sorted(people, key=lambda name: matrices[name, name].sum(), reverse=True)[:SHOWN]
-        of_all = f"; the {SHOWN} of {len(people)} observers with the most votes"
-        aios = people = natural_order(most)
+    if len(observers) > CROWD:
+        most = sorted(observers, key=lambda name: matrices[name, name].sum(), reverse=True)[:SHOWN]
+        of_all = f"; the {SHOWN} of {len(observers)} observers with the most votes"
+        aios = observers = natural_order(most)
     numbers = len(aios) <= 6
     panel = 1.75 if numbers else max(0.5, 10 / len(aios))
     longest = letters(panel) if numbers else 16
-    fig = new_figure(panel * len(aios) + 0.7, panel * len(people) + 0.9)
-    axes = fig.subplots(len(people), len(aios), squeeze=False)
-    for row, observer in enumerate(people):
+    fig = new_figure(panel * len(aios) + 0.7, panel * len(observers) + 0.9)
+    axes = fig.subplots(len(observers), len(aios), squeeze=False)
+    for row, observer in enumerate(observers):
         for column, aio in enumerate(aios):
             ax, counts = axes[row, column], matrices[aio, observer]
             _confusion(ax, counts, numbers)
@@ -103,11 +98,11 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
             if column == 0:
                 upright = {"rotation": 90, "fontsize": 9} if numbers else {"rotation": 0, "fontsize": 7, "va": "center"}
                 ax.set_ylabel(readable(observer, longest), ha="center" if numbers else "right", **upright)
-            if row == len(people) - 1:
+            if row == len(observers) - 1:
                 ax.set_xlabel(readable(aio, longest), fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
     corner = "" if numbers else "; number in the corner: accuracy in %"
     fig.suptitle(
-        f"In each map: rows = the person's vote 1–5, columns = the AIO's; framed: own AIO{corner}{of_all}", fontsize=9
+        f"In each map: rows = the observer's vote 1–5, columns = the AIO's; framed: own AIO{corner}{of_all}", fontsize=9
     )
     fig.supylabel("votes of …", fontsize=9)
     fig.supxlabel("predicted by the AIO of …", fontsize=9)
@@ -118,7 +113,7 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
 
 @styled
 def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """A metric of every AIO (columns) with every person (rows); own pairs are outlined.
+    """A metric of every AIO (columns) with every observer (rows); own pairs are outlined.
 
     For more than 30 observers the map is without names and numbers, and own pairs are its diagonal.
 
@@ -129,8 +124,7 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     order = natural_order(table["observer"])
     values = table[table["metric"] == metric].pivot(index="observer", columns="aio", values="value").loc[order, order]
     size = 0.75 if len(order) <= 8 else 0.42 if len(order) <= CROWD else 8 / len(order)
-    fig = new_figure(size * len(order) + 2.2, size * len(order) + 1.0)
-    ax = fig.subplots()
+    fig, ax = one_panel(size * len(order) + 2.2, size * len(order) + 1.0)
     drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
     fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
     if len(order) > CROWD:
@@ -140,18 +134,10 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     for row, column in np.ndindex(values.shape):
         value = values.iloc[row, column]
         dark = np.isfinite(value) and sum(drawn.cmap(drawn.norm(value))[:3]) < 1.5
-        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        text = rounded(value, 2)
         text = text if len(order) <= 8 else text.replace("0.", ".")
-        ax.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=9 if len(order) <= 8 else 7,
-            color="white" if dark else "black",
-            fontweight="bold" if row == column else "normal",
-        )
+        size, weight = 9 if len(order) <= 8 else 7, "bold" if row == column else "normal"
+        in_cell(ax, column, row, text, "white" if dark else "black", size, fontweight=weight)
         if row == column:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2))
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="predicted by the AIO of …", ylabel="votes of …")

@@ -19,7 +19,9 @@ from iqasuite.report.figures.style import (
     PALETTE,
     VERMILLION,
     letters,
+    named_line,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -31,7 +33,7 @@ _PART_COLOURS = {"train": BLUE, "val": ORANGE, "test": VERMILLION}
 
 @styled
 def mos_distribution(images: pd.DataFrame, scale_name: str = "MOS") -> Figure:
-    """How many images have which quality, and how much people differ over them.
+    """How many images have which quality, and how much observers differ over them.
 
     Args:
         images: images frame; the right panel is left out where no standard deviations are known.
@@ -50,7 +52,7 @@ def mos_distribution(images: pd.DataFrame, scale_name: str = "MOS") -> Figure:
         known = images.dropna(subset=["mos", "mos_std"])
         axes[1].scatter(known["mos"], known["mos_std"], s=8, color=BLUE, alpha=0.35, linewidth=0)
         axes[1].set(xlabel=f"{scale_name} (higher = better)", ylabel="standard deviation of the votes")
-        axes[1].set_title(f"{len(known)} images: how far people differ")
+        axes[1].set_title(f"{len(known)} images: how far observers differ")
         axes[1].set_ylim(0)
     return fig
 
@@ -65,8 +67,7 @@ def content_spread(images: pd.DataFrame, at_most: int = 60) -> Figure:
     """
     mean = images.groupby("content")["mos"].mean().sort_values(ascending=False)
     shown = mean.iloc[np.unique(np.linspace(0, len(mean) - 1, min(at_most, len(mean))).astype(int))]
-    fig = new_figure(8, 0.9 + 0.17 * len(shown))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 0.9 + 0.17 * len(shown))
     rows_axis(ax, list(shown.index), longest=34)
     ax.tick_params(axis="y", labelsize=7)
     own = images[images["content"].isin(shown.index)]
@@ -88,11 +89,11 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
         per_row: panels side by side.
     """
     known = images[(images["distortion"] != "") & images["level"].notna()]
-    kinds = natural_order(known["distortion"])
-    width = max(1.9, 9 / min(len(kinds), per_row))
-    fig, axes = small_multiples(len(kinds), per_row, (width, 2.0), sharey=True)
-    for ax, kind in zip(axes, kinds, strict=True):
-        own = known[known["distortion"] == kind]
+    distortions = natural_order(known["distortion"])
+    width = max(1.9, 9 / min(len(distortions), per_row))
+    fig, axes = small_multiples(len(distortions), per_row, (width, 2.0), sharey=True)
+    for ax, distortion in zip(axes, distortions, strict=True):
+        own = known[known["distortion"] == distortion]
         ax.scatter(own["level"], own["mos"], s=6, color=BLUE, alpha=0.35, linewidth=0)
         if own["level"].nunique() <= 12:
             mean = own.groupby("level")["mos"].mean()
@@ -103,7 +104,7 @@ def distortion_levels(images: pd.DataFrame, per_row: int = 5) -> Figure:
         varies = own["level"].nunique() > 1
         value = srocc(own["level"].to_numpy(float), own["mos"].to_numpy(float)) if varies else np.nan
         order = f", SROCC {value:.2f}".replace("-", "−") if varies else ""
-        ax.set_title(f"{readable(kind, letters(width, 8))}\nn = {len(own)}{order}", fontsize=8)
+        ax.set_title(f"{readable(distortion, letters(width, 8))}\nn = {len(own)}{order}", fontsize=8)
     fig.supxlabel("level, in the set's own units", fontsize=9)
     fig.supylabel("mean opinion score", fontsize=9)
     return fig
@@ -147,8 +148,7 @@ def split_balance(split: pd.DataFrame, images: pd.DataFrame) -> Figure:
     """
     merged = split.merge(images[["image", "mos"]], on="image").dropna(subset="mos")
     folds = sorted(merged["fold"].unique())
-    fig = new_figure(max(5.5, 0.9 * len(folds) + 2), 3)
-    ax = fig.subplots()
+    fig, ax = one_panel(max(5.5, 0.9 * len(folds) + 2), 3)
     for number, (part, colour) in enumerate(_PART_COLOURS.items()):
         for place, fold in enumerate(folds):
             values = merged.loc[(merged["fold"] == fold) & (merged["part"] == part), "mos"]
@@ -176,8 +176,7 @@ def leak_counts(leaks: dict[str, pd.DataFrame]) -> Figure:
         leaks: name of the split -> what `audit` found; at most as many names as there are rows to read.
     """
     kinds = ("content", "reference", "source", "near-duplicate")
-    fig = new_figure(8.5, 0.9 + 0.55 * len(leaks))
-    ax = fig.subplots()
+    fig, ax = one_panel(8.5, 0.9 + 0.55 * len(leaks))
     rows_axis(ax, list(leaks))
     largest = max((int((found["kind"] == kind).sum()) for found in leaks.values() for kind in kinds), default=0)
     height = 0.8 / len(kinds)
@@ -200,26 +199,16 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
 
     Args:
         pairs: image_a, image_b, similarity, as `near_duplicates` returns them.
-        near: from which similarity on they count as one picture.
+        near: from which similarity on they count as the same image.
         at_most: so many pairs are shown.
     """
     shown = pairs.head(at_most)
     names = [f"{_short(a)} – {_short(b)}" for a, b in zip(shown["image_a"], shown["image_b"], strict=True)]
-    fig = new_figure(8, 0.9 + 0.22 * max(len(shown), 2))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 0.9 + 0.22 * max(len(shown), 2))
     rows_axis(ax, names)
     found = shown["similarity"].to_numpy() >= near
     ax.scatter(shown["similarity"], range(len(shown)), s=24, color=np.where(found, VERMILLION, GRAY), zorder=3)
-    ax.axvline(near, color=GRAY, linestyle="--", linewidth=0.9)
-    ax.annotate(
-        "one picture from here on",
-        (near, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 2),
-        textcoords="offset points",
-        color=GRAY,
-        fontsize=8,
-    )
+    named_line(ax, near, "the same image from here on")
     ax.set_xlabel("similarity of the fingerprints (correlation)")
     ax.set_xlim(min(0.5, shown["similarity"].min() - 0.02) if len(shown) else 0.5, 1.01)
     return fig
@@ -227,7 +216,7 @@ def worst_pairs(pairs: pd.DataFrame, near: float, at_most: int = 20) -> Figure:
 
 @styled
 def pair_sheet(pairs: pd.DataFrame, read: Callable[[str], np.ndarray], at_most: int = 12) -> Figure:
-    """The most similar pairs as pictures, each pair side by side under its similarity.
+    """The images of the most similar pairs, side by side under its similarity.
 
     Args:
         pairs: image_a, image_b, similarity, the most similar first.
@@ -271,19 +260,13 @@ def recall_of_copies(found: pd.DataFrame) -> Figure:
     Args:
         found: kind, n (copies planted), found (share), median similarity `similarity`.
     """
-    fig = new_figure(7, 0.8 + 0.3 * len(found))
-    ax = fig.subplots()
+    fig, ax = one_panel(7, 0.8 + 0.3 * len(found))
     rows_axis(ax, list(found["kind"]))
     y = np.arange(len(found))
     ax.barh(y, 100 * found["found"], 0.62, color=BLUE)
     for row, line in enumerate(found.itertuples()):
-        ax.annotate(
-            f"{100 * line.found:.0f} % of {line.n}, median similarity {line.similarity:.2f}",
-            (2, row),
-            va="center",
-            color="white" if line.found > 0.5 else "black",
-            fontsize=8,
-        )
+        text = f"{100 * line.found:.0f} % of {line.n}, median similarity {line.similarity:.2f}"
+        ax.annotate(text, (2, row), va="center", color="white" if line.found > 0.5 else "black", fontsize=8)
     ax.set_xlim(0, 100)
     ax.set_xlabel("planted copies found (%)")
     ax.axvline(100, color=LIGHT, linewidth=0.8)
@@ -296,7 +279,7 @@ def _short(name: str) -> str:
 
 
 def _thumbnail(image: np.ndarray, side: int = 160) -> np.ndarray:
-    """Every k-th pixel, then the middle square: enough for a small picture."""
+    """Every k-th pixel, then the middle square: enough for a small image."""
     height, width = image.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2

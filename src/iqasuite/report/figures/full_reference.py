@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from PIL import Image
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.report.figures.benchmark import NAMES
@@ -21,14 +20,20 @@ from iqasuite.report.figures.style import (
     PALETTE,
     SEQUENTIAL,
     VERMILLION,
+    blank,
     cell_grid,
+    ends,
+    gray,
+    in_cell,
     ink_on,
     letters,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     styled,
 )
+from iqasuite.report.tables import rounded
 
 _MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
 
@@ -37,11 +42,11 @@ _MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
 def error_maps(
     images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str], gamma: float = 0.5
 ) -> Figure:
-    """Versions of a photograph and, below each, where a network sees that it differs from the original.
+    """Distorted images and, below each, where a network sees that it differs from the reference image.
 
     Args:
-        images: distorted versions, uint8 (H, W, 3).
-        maps: their error maps (H, W), 0 or more; all on one scale of colours, drawn over the picture in gray, which
+        images: distorted, uint8 (H, W, 3).
+        maps: their error maps (H, W), 0 or more; all on one scale of colours, drawn over the image in gray, which
             shows through where there is no error.
         names: what stands above each column, such as the score.
         gamma: exponent of the colours' scale, so that small errors are seen beside large ones.
@@ -54,14 +59,12 @@ def error_maps(
     for i, (image, values) in enumerate(zip(images, maps, strict=True)):
         share = (np.clip(values / end, 0, 1)) ** gamma
         axes[0, i].imshow(image)
-        axes[1, i].imshow(np.asarray(Image.fromarray(image).convert("L")), cmap="gray", vmin=0, vmax=255)
+        axes[1, i].imshow(gray(image), cmap="gray", vmin=0, vmax=255)
         axes[1, i].imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=0.35 + 0.65 * share)
         axes[0, i].set_title(readable(names[i], letters(2.2, 8)), fontsize=8)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        for side in ax.spines.values():
-            side.set_visible(False)
-    colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the pictures' own are see-through
+        blank(axes[0, i])
+        blank(axes[1, i])
+    colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the images' own are see-through
     bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
     bar.set_ticks((ticks**gamma).tolist(), labels=[f"{tick * end:.2g}" for tick in ticks])
@@ -85,22 +88,20 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     columns = list(dict.fromkeys(scores["variant"]))
     rows = list((values - values.median()).mean(axis=1).sort_values(ascending=False).index)
     values = values.loc[rows, columns]
-    fig = new_figure(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
-    ax = fig.subplots()
+    fig, ax = one_panel(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))
     norm = Normalize(max(worst, best - 0.1), best)
     image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
     cell_grid(ax, rows, columns)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         if not np.isfinite(value):
-            ax.text(column, row, "–", ha="center", va="center")
+            in_cell(ax, column, row, "–", "black", 9)
             continue
         ink = ink_on(image.cmap(norm(value)))
         low, high = cells.loc[(rows[row], columns[column]), ["low", "high"]]
-        ax.text(column, row - 0.12, _number(value), ha="center", va="center", fontsize=9, color=ink)
+        in_cell(ax, column, row - 0.12, _number(value), ink, 9)
         if np.isfinite(low):
-            span = f"{_number(low)}–{_number(high)}"
-            ax.text(column, row + 0.24, span, ha="center", va="center", fontsize=7, color=ink)
+            in_cell(ax, column, row + 0.24, f"{_number(low)}–{_number(high)}", ink, 7)
     fig.colorbar(image, ax=ax, label=NAMES.get(metric, metric), extend="min" if worst < best - 0.1 else "neither")
     return fig
 
@@ -115,17 +116,16 @@ def spread_plot(spread: np.ndarray, error: np.ndarray, contents: Sequence[str], 
         contents: photograph of each pair, (n,), which the intervals draw anew.
         groups: of about as many pairs, whose mean errors are drawn with 95 % intervals.
     """
-    fig = new_figure(5.2, 3.8)
-    ax = fig.subplots()
+    fig, ax = one_panel(5.2, 3.8)
     ax.scatter(spread, error, s=7, color=BLUE, alpha=0.3, linewidths=0)
     order = np.argsort(spread, kind="stable")
     for number, group in enumerate(np.array_split(order, min(groups, len(order)))):
         mean = error[group].mean()
         low, high = bootstrap_by_content(error[group], np.asarray(contents)[group])
-        ends = [[max(mean - low, 0)], [max(high - mean, 0)]]
+        bar = [[max(mean - low, 0)], [max(high - mean, 0)]]
         label = f"mean of {len(group)} pairs, 95 % interval over photographs" if number == 0 else None
         ax.errorbar(
-            spread[group].mean(), mean, yerr=ends, color=VERMILLION, marker="o", capsize=2, zorder=3, label=label
+            spread[group].mean(), mean, yerr=bar, color=VERMILLION, marker="o", capsize=2, zorder=3, label=label
         )
     value = pd.Series(spread).corr(pd.Series(error), method="spearman")
     ax.set_title(f"{len(spread)} pairs, rank correlation {_number(value)}", fontsize=9)
@@ -144,17 +144,15 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         scores: one row a loss and batch size: loss, batch_size, value, low, high.
         metric: which one.
     """
-    fig = new_figure(6.4, 3.6)
-    ax = fig.subplots()
+    fig, ax = one_panel(6.4, 3.6)
     sizes = sorted(scores["batch_size"].unique())
     losses = list(dict.fromkeys(scores["loss"]))
     for i, loss in enumerate(losses):
         own = scores[scores["loss"] == loss].sort_values("batch_size")
         x = np.array([sizes.index(size) for size in own["batch_size"]]) + 0.09 * (i - (len(losses) - 1) / 2)
         look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
-        ends = [(own["value"] - own["low"]).clip(lower=0), (own["high"] - own["value"]).clip(lower=0)]
         look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
-        ax.errorbar(x, own["value"], yerr=ends, capsize=2, label=readable(loss, 32), **look)
+        ax.errorbar(x, own["value"], yerr=ends(own), capsize=2, label=readable(loss, 32), **look)
     ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     ax.set(xlabel="pairs in a batch", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval")
     ax.grid(True, axis="y")
@@ -171,25 +169,19 @@ def sources_plot(table: pd.DataFrame) -> Figure:
     """
     whole = table[table["source"] == "all"].set_index("model")["srocc"].sort_values(ascending=False)
     sources = [source for source in dict.fromkeys(table["source"]) if source != "all"]
-    fig = new_figure(7.2, 1.2 + 0.32 * len(whole))
-    ax = fig.subplots()
+    fig, ax = one_panel(7.2, 1.2 + 0.32 * len(whole))
     names = list(whole.index)
     rows_axis(ax, names)
     ax.scatter(whole, range(len(names)), marker="|", s=160, color="black", linewidth=2, label="all sources", zorder=4)
     for i, source in enumerate(sources):
         own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
         height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
-        ax.scatter(
-            own,
-            height,
-            s=20,
-            marker=_MARKERS[i % len(_MARKERS)],
-            color=PALETTE[i % len(PALETTE)],
-            alpha=0.9,
-            linewidths=0,
-            label=readable(source, 24),
-            zorder=3,
-        )
+        look: Any = {
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "color": PALETTE[i % len(PALETTE)],
+            "label": readable(source, 24),
+        }
+        ax.scatter(own, height, s=20, alpha=0.9, linewidths=0, zorder=3, **look)
     ax.axvline(1, color=GRAY, linewidth=0.8)
     ax.set_xlabel("SROCC with the mean opinion score")
     fig.legend(loc="outside lower center", ncols=3)
@@ -198,5 +190,4 @@ def sources_plot(table: pd.DataFrame) -> Figure:
 
 def _number(value: float) -> str:
     """Three digits, no zero before the point: .953, −.012."""
-    text = f"{value:.3f}".replace("-", "−")
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+    return rounded(value).replace("0.", ".", 1) if abs(value) < 1 else rounded(value)

@@ -1,4 +1,4 @@
-"""Where in a picture a network finds its quality, or looks: drawn over the picture, and as plain numbers."""
+"""Where in an image a network finds its quality, or looks: drawn over the image, and as plain numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from iqasuite.inference.predictor import Map, Predictor, enlarged
 from iqasuite.paths import write_atomic
-from iqasuite.report.figures.style import SEQUENTIAL, new_figure, png_of, styled
+from iqasuite.report.figures.style import SEQUENTIAL, one_panel, png_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SATURATED = 99  # percentile of places at the end of the colours: one place must not darken all others
-_INCHES = 6.0  # longer side of the picture in the figure
+_INCHES = 6.0  # longer side of the image in the figure
 
 
 def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: Path) -> Path:
@@ -27,7 +27,7 @@ def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: 
     Args:
         predictor: whose map.
         image: uint8 (H, W, 3), as `predictor.shown` has it.
-        file: where the picture came from: it gives the map its name.
+        file: where the image came from: it gives the map its name.
         folder: where the map goes, and nowhere else.
 
     Returns:
@@ -42,9 +42,9 @@ def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: 
 
 
 def map_name(file: Path | str, model: str) -> str:
-    """A file name without ending for a picture's map: of letters, digits, _ and -, and another for each picture.
+    """A file name without ending for an image's map: of letters, digits, _ and -, and another for each image.
 
-    The same picture has the same name in every run; pictures of one name in two folders differ in the digits behind it,
+    The same image has the same name in every run; images of one name in two folders differ in the digits behind it,
     which are those of the SHA-256 of the whole path.
     """
     path = Path(file)
@@ -55,7 +55,7 @@ def map_name(file: Path | str, model: str) -> str:
 def coloured(predictor: Predictor, found: Map) -> tuple[np.ndarray, float, float, str]:
     """Values to be drawn, both ends of the colours, and what these mean: scores of the model, or multiples of the mean.
 
-    The colours go from the least to the most that this picture has, one place in a hundred left aside, but are never
+    The colours go from the least to the most that this image has, one place in a hundred left aside, but are never
     spread over less than a fifth of the scale, or a tenth of the mean attention: what differs less is to look alike.
     """
     if found.kind == "quality":
@@ -64,7 +64,7 @@ def coloured(predictor: Predictor, found: Map) -> tuple[np.ndarray, float, float
         meaning = f"quality of each place ({entry.scale}, {entry.low:g} to {entry.high:g})"
     else:
         values, least = found.values * float(found.values.size), 0.1
-        meaning = "attention (times the mean of the picture)"
+        meaning = "attention (times the mean of the image)"
     low, high = np.percentile(values, [100 - _SATURATED, _SATURATED])
     wider = max(least - (high - low), 0) / 2
     return values, float(low - wider), float(high + wider), meaning
@@ -72,18 +72,17 @@ def coloured(predictor: Predictor, found: Map) -> tuple[np.ndarray, float, float
 
 @styled
 def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, meaning: str) -> Figure:
-    """A map over its picture, with a colour bar.
+    """A map over its image, with a colour bar.
 
     Args:
         image: uint8 (H, W, 3).
-        values: (rows, columns) over the whole picture.
+        values: (rows, columns) over the whole image.
         low, high: of the colours.
         meaning: what the colours are, with their unit.
     """
     height, width = image.shape[:2]
     factor = _INCHES / max(height, width)
-    fig = new_figure(max(width * factor, 2.5) + 1.0, max(height * factor, 2.5) + 0.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(max(width * factor, 2.5) + 1.0, max(height * factor, 2.5) + 0.2)
     ax.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     drawn = ax.imshow(enlarged(values, (height, width)), cmap=SEQUENTIAL, vmin=low, vmax=high, alpha=0.6)
     ax.set_axis_off()
@@ -92,4 +91,4 @@ def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, m
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-") or "picture"
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-") or "image"

@@ -20,10 +20,14 @@ from iqasuite.report.figures.style import (
     LIGHT,
     PALETTE,
     SEQUENTIAL,
+    blank,
     cell_grid,
+    ends,
+    in_cell,
     ink_on,
     letters,
     new_figure,
+    one_panel,
     readable,
     styled,
 )
@@ -44,7 +48,7 @@ _PLACES = (
 def latency_accuracy_plot(
     table: pd.DataFrame, metric: str = "srocc", group: str = "engine", bars: str = "95 % interval"
 ) -> Figure:
-    """What a network costs against how good it is: milliseconds a picture (log, 95 % intervals) and the metric.
+    """What a network costs against how good it is: milliseconds an image (log, 95 % intervals) and the metric.
 
     Args:
         table: one row a point: model (named at one of its points; a line joins them), median_ms, low_ms, high_ms,
@@ -53,32 +57,23 @@ def latency_accuracy_plot(
         group: column whose values have colours and markers of their own, where the table has it.
         bars: what `low` and `high` are.
     """
-    fig = new_figure(6.4, 4.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(6.4, 4.2)
     groups = list(dict.fromkeys(table[group])) if group in table else [""]
     for _, own in table.sort_values("median_ms").groupby("model"):
         ax.plot(own["median_ms"], own["value"], color=LIGHT, linewidth=1.2, zorder=1)  # what belongs together
     for i, name in enumerate(groups):
         own = table[table[group] == name] if group in table else table
-        ends: dict[str, Any] = {
-            axis: [(own[v] - own[low]).clip(lower=0), (own[high] - own[v]).clip(lower=0)]
-            for axis, v, low, high in (("xerr", "median_ms", "low_ms", "high_ms"), ("yerr", "value", "low", "high"))
+        look: Any = {
+            "color": PALETTE[i % len(PALETTE)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "markersize": 6,
         }
-        ax.errorbar(
-            own["median_ms"],
-            own["value"],
-            **ends,
-            linestyle="none",
-            marker=_MARKERS[i % len(_MARKERS)],
-            markersize=6,
-            color=PALETTE[i % len(PALETTE)],
-            elinewidth=1.1,
-            capsize=2,
-            label=readable(name, 32) or None,
-        )
+        look |= {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "label": readable(name, 32) or None}
+        bars_of: Any = {"xerr": ends(own, "median_ms", "low_ms", "high_ms"), "yerr": ends(own)}
+        ax.errorbar(own["median_ms"], own["value"], **bars_of, **look)
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
-    ax.set(xlabel="milliseconds a picture (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")
+    ax.set(xlabel="milliseconds an image (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")
     ax.grid(True, which="major")
     if len(groups) > 1:
         fig.legend(loc="outside lower center", ncols=4)
@@ -129,28 +124,28 @@ def _area(box: Bbox | None) -> float:
 def map_strip(
     maps: Sequence[np.ndarray],
     names: Sequence[str],
-    pictures: Sequence[np.ndarray] | None = None,
+    images: Sequence[np.ndarray] | None = None,
     kind: str = "quality",
     at_most: int = 6,
 ) -> Figure:
-    """Pictures and, beside each, where a network finds them good or what it attends to, one row a picture.
+    """Images and, beside each, where a network finds them good or what it attends to, one row an image.
 
-    Without pictures, the maps stand side by side.
+    Without images, the maps stand side by side.
 
-    A line on the map (and on the picture) goes around the quarter of the places that are worst, or that are attended to
+    A line on the map (and on the image) goes around the quarter of the places that are worst, or that are attended to
     most. All maps have one scale of colours.
 
     Args:
         maps: (rows, columns) each: "quality": votes from 1 to 5; "attention": shares that sum to 1, drawn as multiples
             of an equal share.
-        names: what stands above each picture or map.
-        pictures: uint8 (H, W, 3); None where they may not be shown.
+        names: what stands above each image or map.
+        images: uint8 (H, W, 3); None where they may not be shown.
         kind: "quality" or "attention", as in `inference.predictor.Map`.
-        at_most: pictures or maps that are drawn.
+        at_most: images or maps that are drawn.
     """
     maps = [np.asarray(values, float) * (values.size if kind == "attention" else 1) for values in maps[:at_most]]
-    shapes = [v.shape if pictures is None else pictures[i].shape[:2] for i, v in enumerate(maps)]
-    if pictures is None:
+    shapes = [v.shape if images is None else images[i].shape[:2] for i, v in enumerate(maps)]
+    if images is None:
         side = max(height / width for height, width in shapes)
         fig = new_figure(1.4 + 2.1 * len(maps), 0.6 + min(2.1 * side, 3.4))
         axes = fig.subplots(1, len(maps), squeeze=False).T
@@ -166,21 +161,17 @@ def map_strip(
         edge = np.quantile(values, 0.25 if kind == "quality" else 0.75)
         whole = np.pad(values, 1, mode="edge")  # lines end at the border, not half a place before it
         y, x = (_middles(n, side) for n, side in zip(values.shape, (height, width), strict=True))
-        if pictures is not None:
-            axes[row, 0].imshow(pictures[row], extent=extent)
+        if images is not None:
+            axes[row, 0].imshow(images[row], extent=extent)
         if values.min() < edge < values.max():
             for ax in axes[row]:
                 ax.contour(x, y, whole, levels=[edge], colors="black", linewidths=2.2)
                 ax.contour(x, y, whole, levels=[edge], colors="white", linewidths=1.0)
-        axes[row, 0].set_title(readable(names[row], letters(2.1 if pictures is None else 7, 8)), fontsize=8, loc="left")
+        axes[row, 0].set_title(readable(names[row], letters(2.1 if images is None else 7, 8)), fontsize=8, loc="left")
     for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        for side in ax.spines.values():
-            side.set_visible(False)
+        blank(ax)
     label = "vote of each neighbourhood alone" if kind == "quality" else "attention over an equal share"
-    bar = fig.colorbar(
-        shown, ax=list(axes.flat), shrink=0.9 if pictures is None else 0.5 + 0.5 / len(maps), label=label
-    )
+    bar = fig.colorbar(shown, ax=list(axes.flat), shrink=0.9 if images is None else 0.5 + 0.5 / len(maps), label=label)
     if kind == "attention":
         end = look["norm"].vmax
         bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
@@ -203,14 +194,10 @@ def _map_look(maps: Sequence[np.ndarray], kind: str) -> dict:
     return {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)}
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Votes by which one distribution must be moved on average to be the other."""
-    return float(np.abs(np.cumsum(one - other))[:-1].sum())
-
-
 @styled
 def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIES) -> Figure:
-    """Categories of the mean opinion (rows) against predicted ones (columns): numbers are counts, colours row shares.
+    """Categories of the mean opinion score (rows) against predicted ones (columns): numbers are counts, colours row
+    shares.
 
     Args:
         counts: (5, 5).
@@ -218,17 +205,16 @@ def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIE
     """
     counts = np.asarray(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    fig = new_figure(5.2, 4.0)
-    ax = fig.subplots()
+    fig, ax = one_panel(5.2, 4.0)
     drawn = ax.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1)
     cell_grid(ax, categories, categories)
     for (row, column), count in np.ndenumerate(counts):
         ink = ink_on(drawn.cmap(drawn.norm(shares[row, column])))
-        ax.text(column, row, f"{count:,d}", ha="center", va="center", color=ink)
+        in_cell(ax, column, row, f"{count:,d}", ink, 9)
     right, near = (sum(np.trace(counts, offset) for offset in of) / max(counts.sum(), 1) for of in ((0,), (-1, 0, 1)))
-    ax.set(xlabel="predicted category", ylabel="category of the mean opinion")
+    ax.set(xlabel="predicted category", ylabel="category of the mean opinion score")
     ax.set_title(
-        f"{counts.sum():,} pictures: {100 * right:.0f} % right, {100 * near:.0f} % right or next to it", fontsize=9
+        f"{counts.sum():,} images: {100 * right:.0f} % right, {100 * near:.0f} % right or next to it", fontsize=9
     )
     fig.colorbar(drawn, ax=ax, label="share of the row", shrink=0.85)
     return fig

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from PIL import Image
 
 from iqasuite.report.figures.style import (
     BLUE,
@@ -15,8 +14,10 @@ from iqasuite.report.figures.style import (
     LIGHT,
     SEQUENTIAL,
     VERMILLION,
+    gray,
     letters,
     new_figure,
+    one_panel,
     readable,
     small_multiples,
     styled,
@@ -56,8 +57,7 @@ def feature_plane(points: np.ndarray, mos: np.ndarray) -> Figure:
         points: (n, 2).
         mos: (n,).
     """
-    fig = new_figure(6, 4.2)
-    ax = fig.subplots()
+    fig, ax = one_panel(6, 4.2)
     shown = ax.scatter(points[:, 0], points[:, 1], c=mos, s=14, cmap=SEQUENTIAL, linewidth=0)
     ax.set(xlabel="first main axis (standard deviations)", ylabel="second main axis")
     fig.colorbar(shown, ax=ax, label="mean opinion score")
@@ -94,7 +94,7 @@ def quality_maps(
             height, width = values.shape if images is None else images[i].shape[:2]
             place = {"extent": (0, width, height, 0), "interpolation": "nearest"}
             if images is not None:
-                ax.imshow(np.asarray(Image.fromarray(images[i]).convert("L")), cmap="gray", vmin=0, vmax=255)
+                ax.imshow(gray(images[i]), cmap="gray", vmin=0, vmax=255)
             drawn = ax.imshow(values, alpha=1 if images is None else 0.55, **look, **place)
             ax.set(xticks=[], yticks=[])
         bar = fig.colorbar(drawn, ax=list(row), shrink=0.9, label=label)

@@ -1,4 +1,4 @@
-"""Figures of ratings: who votes how, how far people agree, what the file itself gives away. Data in, Figure out."""
+"""Figures of ratings: who votes how, how far observers agree, what the file itself gives away. Data in, Figure out."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from iqasuite.report.figures.style import (
     GRAY,
     PALETTE,
     VERMILLION,
+    above,
     dots,
     letters,
+    named_line,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     signed,
@@ -86,7 +89,7 @@ def votes_over_mos(votes: pd.DataFrame, mos: pd.Series) -> Figure:
         ax.plot(mean.index, mean, color=VERMILLION, linewidth=1.6)
         ax.set_title(f"{readable(observer, _beside(per_row))} ({signed(y.mean() - np.nanmean(x))})", fontsize=9)
         ax.set(xticks=VOTES, yticks=VOTES, xlim=(0.8, 5.2), ylim=(0.6, 5.4))
-    fig.supxlabel("mean opinion score of the image (in brackets: the person's mean vote minus it)", fontsize=9)
+    fig.supxlabel("mean opinion score of the image (in brackets: the observer's mean vote minus it)", fontsize=9)
     fig.supylabel("vote", fontsize=9)
     if chosen:
         fig.suptitle(chosen)
@@ -101,23 +104,13 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
         table: observer, n, srocc, low, high, as `agreement_with_others` returns it; who has no SROCC is marked with n.
     """
     table = table.sort_values("srocc", ascending=False)
-    fig = new_figure(7, 0.7 + 0.27 * len(table))
-    ax = fig.subplots()
+    fig, ax = one_panel(7, 0.7 + 0.27 * len(table))
     marks = np.where(table["srocc"].isna(), " (n = " + table["n"].astype(str) + ")", "")
     rows_axis(ax, list(table["observer"] + marks))
     dots(ax, table["srocc"], np.arange(len(table)), table["low"], table["high"], BLUE)
     mean = table["srocc"].mean()
-    ax.axvline(mean, color=GRAY, linestyle="--", linewidth=0.9)
-    ax.annotate(
-        f"mean {mean:.3f}",
-        (mean, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 2),
-        textcoords="offset points",
-        color=GRAY,
-        fontsize=8,
-    )
-    ax.set_xlabel("SROCC with the mean vote of the other people")
+    named_line(ax, mean, f"mean {mean:.3f}")
+    ax.set_xlabel("SROCC with the mean vote of the other observers")
     return fig
 
 
@@ -131,17 +124,14 @@ def retest_plot(table: pd.DataFrame) -> Figure:
     observers = natural_order(table["observer"])
     fig = new_figure(9, 0.9 + 0.3 * len(observers))
     axes = fig.subplots(1, 2, sharey=True)
-    for ax, (metric, label) in zip(
-        axes, (("accuracy", "share of images with the same vote"), ("qwk", "quadratic-weighted kappa")), strict=True
-    ):
+    shown = {"accuracy": "share of images with the same vote", "qwk": "quadratic-weighted kappa"}
+    for ax, (metric, label) in zip(axes, shown.items(), strict=True):
         rows_axis(ax, observers)
         own = table[table["metric"] == metric]
         y = own["observer"].map({name: k for k, name in enumerate(observers)}).to_numpy(float)
         dots(ax, own["value"], y, own["low"], own["high"], BLUE)
         for value, height in zip(own["value"], y, strict=True):
-            ax.annotate(
-                f"{value:.2f}", (value, height), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5
-            )
+            above(ax, value, height, f"{value:.2f}")
         ax.set_xlabel(label)
     return fig
 

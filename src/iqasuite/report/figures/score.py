@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
@@ -17,14 +19,17 @@ from iqasuite.report.figures.style import (
     MANY,
     PALETTE,
     VERMILLION,
+    above,
     bands,
     dots,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     signed,
     styled,
 )
+from iqasuite.report.tables import own_first, rounded
 
 LABELS = {
     "accuracy": "accuracy (share of exact votes)",
@@ -32,12 +37,11 @@ LABELS = {
     "mae": "mean absolute error (votes)",
     "mse_hard": "mean squared error of the most probable vote",
     "mse_expected": "mean squared error of the expected vote",
-    "srocc": "SROCC with the person's votes",
-    "plcc": "PLCC with the person's votes",
-    "krcc": "KRCC with the person's votes",
+    "srocc": "SROCC with the observer's votes",
+    "plcc": "PLCC with the observer's votes",
+    "krcc": "KRCC with the observer's votes",
     "cross_entropy": "cross-entropy of the votes (nats)",
 }
-LOWER_IS_BETTER = {"mae", "mse_hard", "mse_expected", "rmse", "cross_entropy", "kl_divergence"}
 _BASELINE_MARKERS = ("s", "^", "D", "v", "P", "X")
 
 
@@ -63,7 +67,7 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
     More than 60 observers stand side by side, without their names.
 
     Args:
-        scores: scores frame; the rows of people (not "mean", not MOS) of one part are shown, every model in it.
+        scores: scores frame; the rows of observers (not "mean", not MOS) of one part are shown, every model in it.
         metric: which one.
     """
     rows = scores[(scores["metric"] == metric) & ~scores["observer"].isin(["", "mean"])]
@@ -74,8 +78,7 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
     if len(observers) > MANY:
         return _crowd_scores(rows, leading, looks, observers, LABELS.get(metric, metric))
     height = max(0.3, 0.1 * len(looks))
-    fig = new_figure(9, 1.2 + height * len(observers))
-    ax = fig.subplots()
+    fig, ax = one_panel(9, 1.2 + height * len(observers))
     rows_axis(ax, observers)
     bands(ax, len(observers))
     offsets = np.linspace(-0.3, 0.3, len(looks)) if len(looks) > 1 else [0.0]
@@ -90,25 +93,15 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
 
 def _crowd_scores(rows: pd.DataFrame, leading: str, looks: dict, observers: list[str], label: str) -> Figure:
     """The same for a crowd: observers side by side without their names, the leading model with its intervals."""
-    fig = new_figure(10, 5)
-    ax = fig.subplots()
+    fig, ax = one_panel(10, 5)
     for model, look in looks.items():
         own = rows[rows["model"] == model].set_index("observer").reindex(observers)
         x, colour = np.arange(1, len(observers) + 1), look["colour"]
         if model == leading:
             ax.vlines(x, own["low"], own["high"], color=colour, linewidth=1.0, alpha=0.35)
-        face = "none" if look.get("hollow") else colour
-        ax.scatter(
-            x,
-            own["value"],
-            s=14,
-            facecolor=face,
-            edgecolor=colour,
-            linewidth=0.8,
-            marker=look.get("marker", "o"),
-            label=readable(model),
-            zorder=3 if model == leading else 2,
-        )
+        drawn = {"edgecolor": colour, "facecolor": "none" if look["hollow"] else colour, "marker": look["marker"]}
+        order = 3 if model == leading else 2
+        ax.scatter(x, own["value"], s=14, linewidth=0.8, label=readable(model), zorder=order, **drawn)
     ax.set_xlabel(f"{len(observers)} observers, in the order of the first model (lines: its 95 % intervals)")
     ax.set_ylabel(label)
     ax.grid(True, axis="y")
@@ -126,7 +119,7 @@ def method_scores(
     Args:
         scores: scores frame of one part.
         metrics: one panel each; the first one sorts.
-        observer: "mean" over people, a person, or "" for models of MOS.
+        observer: "mean" over observers, an observer, or "" for models of MOS.
     """
     rows = scores[(scores["observer"] == observer) & scores["metric"].isin(metrics)]
     first = rows[rows["metric"] == metrics[0]].set_index("model")["value"]
@@ -142,8 +135,7 @@ def method_scores(
                 continue
             value, low, high = own[["value", "low", "high"]].iloc[0]
             dots(ax, value, y, low, high, looks[model]["colour"], hollow=looks[model]["hollow"])
-            text = f"{value:.3f}".replace("-", "−")
-            ax.annotate(text, (value, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+            above(ax, value, y, rounded(value))
             if model.startswith("ceiling:"):
                 ax.axvline(value, color=CEILING_COLOUR, linestyle="--", linewidth=0.9)
         ax.set_xlabel(LABELS.get(metric, metric))
@@ -153,8 +145,7 @@ def method_scores(
 
 def _ordered(rows: pd.DataFrame) -> list[str]:
     """Methods in the order of a legend: own ones, baselines, ceiling."""
-    rank = {"baseline": 1, "ceiling": 2}
-    return sorted(pd.unique(rows["model"]), key=lambda model: rank.get(model.partition(":")[0], 0))
+    return sorted(pd.unique(rows["model"]), key=own_first)
 
 
 @styled
@@ -167,19 +158,23 @@ def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Fig
         metric: accuracy or mae; right of zero `model` is better.
     """
     rows = table[table["metric"] == metric].sort_values("gain", ascending=False)
-    fig = new_figure(8, 1.0 + 0.3 * len(rows))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 1.0 + 0.3 * len(rows))
     rows_axis(ax, [f"against {name}" for name in rows["against"]], longest=64)
     ax.axvline(0, color=GRAY, linewidth=0.8)
-    y, sure = np.arange(len(rows)), (rows["p_holm"] < 0.05).to_numpy()
-    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
-        if chosen.any():
-            some = rows[chosen]
-            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    _gains(ax, rows)
     unit = "gain in accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
     ax.set_xlabel(f"{unit} of {readable(model)}")
     fig.legend(loc="outside upper center", ncols=2)
     return fig
+
+
+def _gains(ax: Axes, rows: pd.DataFrame, of: str = "") -> None:
+    """Gains with their intervals, one a row, hollow where they are not significant."""
+    sure = (rows["p_holm"] < 0.05).to_numpy()
+    for chosen, hollow, label in ((sure, False, "p < .05 (Holm)"), (~sure, True, not_significant(rows))):
+        if chosen.any():
+            some, y = rows[chosen], np.flatnonzero(chosen)
+            dots(ax, some["gain"], y, some["low"], some["high"], BLUE, label=f"{of}{label}", hollow=hollow)
 
 
 def not_significant(table: pd.DataFrame) -> str:
@@ -198,32 +193,25 @@ def not_significant(table: pd.DataFrame) -> str:
 def specificity_plot(
     table: pd.DataFrame, metric: str = "accuracy", rules: Mapping[str, pd.DataFrame] | None = None
 ) -> Figure:
-    """How much closer to a person their own AIO is than the AIOs of the others, with 95 % intervals by content.
+    """How much closer to an observer their own AIO is than the AIOs of the others, with 95 % intervals by content.
 
     More than 60 observers stand side by side, without their names and without the rules.
 
     Args:
         table: frame of `specificity`.
         metric: accuracy or mae; right of zero the own AIO is better.
-        rules: name -> frame of `specificity` of a rule that is fitted to each person, drawn beside.
+        rules: name -> frame of `specificity` of a rule that is fitted to each observer, drawn beside.
     """
     rows = table[table["metric"] == metric]
     mean = rows[rows["against"] == "mean of others"].sort_values("gain", ascending=False)
     best = rows[rows["against"] == "best other"].set_index("observer").reindex(mean["observer"])
     if len(mean) > MANY:
         return _crowd_gains(mean, best, "accuracy" if metric == "accuracy" else "mean absolute error (votes)")
-    fig = new_figure(8, 1.0 + 0.3 * len(mean))
-    ax = fig.subplots()
+    fig, ax = one_panel(8, 1.0 + 0.3 * len(mean))
     rows_axis(ax, list(mean["observer"]))
     ax.axvline(0, color=GRAY, linewidth=0.8)
-    y, sure = np.arange(len(mean)), (mean["p_holm"] < 0.05).to_numpy()
-    for chosen, hollow, label in (
-        (sure, False, "own − mean of the others, p < .05 (Holm)"),
-        (~sure, True, f"own − mean of the others, {not_significant(mean)}"),
-    ):
-        if chosen.any():
-            some = mean[chosen]
-            dots(ax, some["gain"], y[chosen], some["low"], some["high"], BLUE, label=label, hollow=hollow)
+    y = np.arange(len(mean))
+    _gains(ax, mean, "own − mean of the others, ")
     ax.scatter(best["gain"], y, s=22, marker="x", color=VERMILLION, label="own − best other (chosen afterwards)")
     for marker, (name, of_rule) in zip("|^", (rules or {}).items(), strict=False):
         own = of_rule[(of_rule["metric"] == metric) & (of_rule["against"] == "mean of others")]
@@ -237,8 +225,7 @@ def specificity_plot(
 
 
 def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
-    fig = new_figure(10, 5)
-    ax = fig.subplots()
+    fig, ax = one_panel(10, 5)
     x = np.arange(1, len(mean) + 1)
     ax.axhline(0, color=GRAY, linewidth=0.8)
     ax.vlines(x, mean["low"], mean["high"], color=BLUE, linewidth=1.0, alpha=0.35)
@@ -254,17 +241,18 @@ def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
 
 
 @styled
-def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of the person") -> Figure:
-    """Bias of each person against the bias of their AIO, with the correlation over people.
+def bias_scatter(observers: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of the observer") -> Figure:
+    """Bias of each observer against the bias of their AIO, with the correlation over observers.
 
     Args:
-        people: observer, bias: of `bias_and_inconsistency`, or the truth of simulated observers.
+        observers: observer, bias: of `bias_and_inconsistency`, or the truth of simulated observers.
         aios: observer, bias: of `aio_bias`.
-        of: what the biases of `people` are.
+        of: what the biases of `observers` are.
     """
-    both = people[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
-    fig = new_figure(4.6, 4.2)
-    ax = fig.subplots()
+    both = (
+        observers[["observer", "bias"]].merge(aios[["observer", "bias"]], on="observer", suffixes=("", "_aio")).dropna()
+    )
+    fig, ax = one_panel(4.6, 4.2)
     reach = 1.15 * both[["bias", "bias_aio"]].abs().to_numpy().max(initial=0.1)
     ax.plot([-reach, reach], [-reach, reach], color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(0, color=LIGHT, linewidth=0.8)
@@ -282,8 +270,8 @@ def bias_scatter(people: pd.DataFrame, aios: pd.DataFrame, of: str = "bias of th
             ha="right" if left else "left",
         )
     r = both[["bias", "bias_aio"]].corr().iloc[0, 1] if len(both) > 2 else np.nan
-    ax.set(xlabel=f"{of} (votes)", ylabel="bias of the person's AIO (votes)")
-    title = f"r = {signed(r).lstrip('+')} over {len(both)} people" if np.isfinite(r) else f"{len(both)} people"
+    ax.set(xlabel=f"{of} (votes)", ylabel="bias of the observer's AIO (votes)")
+    title = f"r = {signed(r).lstrip('+')} over {len(both)} observers" if np.isfinite(r) else f"{len(both)} observers"
     ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     return fig
 
@@ -298,7 +286,7 @@ def history_plot(history: pd.DataFrame) -> Figure:
     watched = [c for c in history if c.startswith("val_") and c != "val_loss" and history[c].notna().any()]
     fig = new_figure(9.5, 2.9)
     axes = fig.subplots(1, 2 + bool(watched))
-    history = history.assign(epoch=history["epoch"] + 1)  # for people: from 1, as in the log
+    history = history.assign(epoch=history["epoch"] + 1)  # for readers: from 1, as in the log
     epoch, single = history["epoch"], {"marker": "o"} if len(history) < 3 else {}
     axes[0].plot(epoch, history["train_loss"], color=BLUE, label="train", **single)
     if "val_loss" in history and history["val_loss"].notna().any():
@@ -341,17 +329,16 @@ def estimates_plot(truth: np.ndarray, estimates: np.ndarray, names: Sequence[str
 
 @styled
 def spread_of_votes(predicted: np.ndarray, observed: np.ndarray, groups: int = 8) -> Figure:
-    """Whether a network knows over which pictures people differ: observed over predicted spread of the votes.
+    """Whether a network knows over which images observers differ: observed over predicted spread of the votes.
 
     Args:
         predicted, observed: standard deviations of the votes, (n,), in the same unit.
-        groups: of about as many pictures, whose means are drawn.
+        groups: of about as many images, whose means are drawn.
     """
-    fig = new_figure(4.8, 3.8)
-    ax = fig.subplots()
-    ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="a picture")
+    fig, ax = one_panel(4.8, 3.8)
+    ax.scatter(predicted, observed, s=7, color=BLUE, alpha=0.3, linewidths=0, label="an image")
     for number, group in enumerate(np.array_split(np.argsort(predicted, kind="stable"), groups)):
-        label = f"mean of {len(group)} pictures" if number == 0 else None
+        label = f"mean of {len(group)} images" if number == 0 else None
         ax.scatter(predicted[group].mean(), observed[group].mean(), s=36, color=VERMILLION, zorder=3, label=label)
     ax.set(xlabel="predicted standard deviation of the votes", ylabel="observed standard deviation")
     ax.grid(True)

@@ -18,6 +18,7 @@ from iqasuite.report.figures.style import (
     VERMILLION,
     dots,
     new_figure,
+    one_panel,
     readable,
     rows_axis,
     small_multiples,
@@ -36,8 +37,7 @@ def staircase_plot(position: np.ndarray, exact: np.ndarray, stand_ins: Mapping[s
         exact: 1 − Spearman's correlation at each position, (n,).
         stand_ins: name -> the same by a smooth loss, (n,).
     """
-    fig = new_figure(7.5, 3.4)
-    ax = fig.subplots()
+    fig, ax = one_panel(7.5, 3.4)
     ax.plot(position, exact, color="black", linewidth=2.2, label="exact", drawstyle="steps-mid")
     for (name, values), colour, line in zip(stand_ins.items(), PALETTE, _LINES * 2, strict=False):
         ax.plot(position, values, color=colour, linestyle=line, linewidth=1.4, label=readable(name, 32))
@@ -80,8 +80,7 @@ def gradient_cosines(table: pd.DataFrame) -> Figure:
     """
     order = table.groupby("loss")["cosine"].mean().sort_values(ascending=False).index
     steps = sorted(table["step"].unique())
-    fig = new_figure(6.5, 1.2 + 0.42 * len(order))
-    ax = fig.subplots()
+    fig, ax = one_panel(6.5, 1.2 + 0.42 * len(order))
     rows_axis(ax, list(order))
     for number, (step, colour) in enumerate(zip(steps, PALETTE, strict=False)):
         own = table[table["step"] == step].set_index("loss").loc[order]
@@ -105,15 +104,8 @@ def batch_noise_plot(table: pd.DataFrame) -> Figure:
     left, right = fig.subplots(1, 2)
     for (name, own), colour, line in zip(table.groupby("loss", sort=False), PALETTE, _LINES * 2, strict=False):
         for ax, column in ((left, "deviation"), (right, "cosine")):
-            ax.plot(
-                own["batch"],
-                own[column],
-                color=colour,
-                linestyle=line,
-                marker="o",
-                markersize=3.5,
-                label=readable(name, 32),
-            )
+            look = {"color": colour, "linestyle": line, "label": readable(name, 32)}
+            ax.plot(own["batch"], own[column], marker="o", markersize=3.5, **look)
     left.set(xscale="log", yscale="log", xlabel="images a batch", ylabel="noise of the loss (standard deviation)")
     right.set(xscale="log", xlabel="images a batch", ylabel="cosine with the whole set's gradient", ylim=(0, 1.02))
     left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

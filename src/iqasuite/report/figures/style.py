@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops
@@ -66,7 +67,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 class NotebookFigure(Figure):
-    """A Figure that Jupyter shows as a picture without pyplot and its list of open figures."""
+    """A Figure that Jupyter shows as an image without pyplot and its list of open figures."""
 
     def _repr_png_(self) -> bytes:
         return png_of(self)
@@ -89,8 +90,14 @@ def new_figure(width: float, height: float) -> Figure:
     return NotebookFigure(figsize=(min(width, LARGEST), min(height, LARGEST)), layout="constrained")
 
 
+def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of one panel, of this size in inches."""
+    fig = new_figure(width, height)
+    return fig, fig.subplots()
+
+
 def some(observers: Sequence[str], most: int = 42) -> tuple[list[str], str]:
-    """Observers that get a panel each, evenly chosen where there are too many, and what is to be said of that."""
+    """Observers that get a panel each, evenly chosen where there are too many, and a note of that."""
     if len(observers) <= most:
         return list(observers), ""
     places = np.linspace(0, len(observers) - 1, most).round().astype(int)
@@ -109,7 +116,7 @@ def small_multiples(n: int, per_row: int, panel: tuple[float, float], **shared) 
 
 
 def readable(name: object, longest: int = 56) -> str:
-    """A name as a figure shows it, whatever it is: of a person, an image, a model, a data set.
+    """A name as a figure shows it, whatever it is: of an observer, an image, a model, a data set.
 
     What lies between two `$` is no formula then, control characters are escaped, a long name has "…" in its middle (the
     ends of names tell them apart), and one that begins with `_` is not left out of a legend.
@@ -164,6 +171,40 @@ def cell_grid(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     ax.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
     ax.grid(True, which="minor", color="white", linewidth=1.2)
     ax.tick_params(which="minor", length=0)
+
+
+def blank(ax: Axes) -> None:
+    """No ticks and no frame, for pixels and maps."""
+    ax.set(xticks=[], yticks=[])
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def gray(image: np.ndarray) -> np.ndarray:
+    """Luma (H, W) of an image (H, W, 3), both uint8."""
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def above(ax: Axes, x: float, y: float, text: str) -> None:
+    """A small text just above a point."""
+    ax.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+
+
+def in_cell(ax: Axes, column: float, row: float, text: str, colour: str, size: float = 8, **look: Any) -> None:
+    """A text in the middle of a heat map's cell."""
+    ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=size, **look)
+
+
+def named_line(ax: Axes, x: float, name: str) -> None:
+    """A dashed vertical line with its name above the frame."""
+    ax.axvline(x, color=GRAY, linestyle="--", linewidth=0.9)
+    place: Any = {"xycoords": ("data", "axes fraction"), "xytext": (3, 2), "textcoords": "offset points"}
+    ax.annotate(name, (x, 1), color=GRAY, fontsize=8, **place)
+
+
+def ends(frame: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high") -> list[pd.Series]:
+    """Lengths of the two halves of each interval, as `Axes.errorbar` takes them."""
+    return [(frame[value] - frame[low]).clip(lower=0), (frame[high] - frame[value]).clip(lower=0)]
 
 
 def bands(ax: Axes, n: int) -> None:
