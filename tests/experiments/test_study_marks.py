@@ -24,7 +24,7 @@ def test_marks(demo_set):
     found = tested_observers.tested(demo_set, pd.concat(frames, ignore_index=True), "", "corrected")
     scores = score_frame(found.aios, found.sources, 0)
     reached = study_marks.reached(found, scores, split, {"Obs2": 0.6, "Obs3": 0.7})
-    rule = "thresholds on jpeg quality, most often right"
+    rule = "monotone thresholds on jpeg quality"
     assert set(reached["model"]) == {"AIO, corrected", "AIO, faithful", rule, PUBLISHED}
     votes = demo_set.votes[demo_set.votes["observer"] == "Obs2"]
     table = study_marks.marks_table(reached, retest(votes, n_boot=0), retest_ceiling(votes, n_boot=5))

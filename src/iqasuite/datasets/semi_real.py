@@ -107,8 +107,8 @@ def planned(study: Dataset, shapes: Mapping[str, tuple[int, int]], size: int, se
         real = sorted(set(plan.loc[plan["tested"] == dsx, "real"]))
         for number, index in enumerate(rng.permutation(len(real))):
             name = names[number % len(names)]
-            top, left = (_BLOCK * int(rng.integers((side - size) // _BLOCK + 1)) for side in shapes[name])
-            place[real[index], dsx] = name, top, left
+            y, x = (_BLOCK * int(rng.integers((side - size) // _BLOCK + 1)) for side in shapes[name])
+            place[real[index], dsx] = name, y, x
     places = [place[key] for key in zip(plan["real"], plan["tested"], strict=True)]
     content, tops, lefts = zip(*places, strict=True)
     quality = plan["level"].astype(int)

@@ -41,7 +41,7 @@ def reached(found: Tested, scores: pd.DataFrame, split: pd.DataFrame, published:
         rules = rules[(rules["model"] == MOST_OFTEN_RIGHT) & rules["observer"].isin(found.observers)]
         pooled = rules.assign(right=rules["value"] * rules["n"]).groupby("observer")[["right", "n"]].sum()
         values = (pooled["right"] / pooled["n"]).rename("value").reset_index()
-        rows.append(values.assign(model=f"thresholds on {name.replace('_', ' ')}, most often right"))
+        rows.append(values.assign(model=f"monotone thresholds on {name.replace('_', ' ')}"))
     stated = {found.dataset.check_observer(observer): value for observer, value in published.items()}
     rows.append(pd.DataFrame({"observer": list(stated), "model": PUBLISHED, "value": list(stated.values())}))
     return pd.concat(rows, ignore_index=True)[["observer", "model", "value"]]
