@@ -41,16 +41,9 @@ def jpeg_network():
     torch.manual_seed(0)
     return create(
         "vit_iqa",
-        size="tiny",
-        dim=32,
-        depth=1,
-        heads=2,
-        mlp_dim=64,
-        stem="spectrum",
-        spectrum_patch=32,
-        cells=2,
         image_size=64,
-        freeze_stem=False,
+        stem={"name": "spectrum", "patch_size": 32, "cells": 2, "freeze": False},
+        trunk={"size": "tiny", "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64},
     )
 
 
@@ -77,7 +70,7 @@ def test_the_spectrum_stem_is_standardised_on_the_stream_that_it_learns_from(pho
 @pytest.mark.parametrize("native", [True, False])
 def test_both_protocols_and_other_stems_run(photographs, native):
     torch.manual_seed(0)
-    model = create("vit_iqa", size="tiny", dim=32, depth=1, heads=2, mlp_dim=64, image_size=64)
+    model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64})
     schedule = Schedule(epochs=1, lr=1e-3, precision="no")
     result = pretrain_on_jpeg(
         model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=16, steps=2, native=native, loss="emd"

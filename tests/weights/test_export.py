@@ -9,6 +9,7 @@ from torch import nn
 from iqasuite import models
 from iqasuite.errors import InputError
 from iqasuite.weights import export
+from iqasuite.weights.card import Card
 from iqasuite.weights.catalogue import CATEGORIES, Entry
 from iqasuite.weights.export import (
     LARGEST_DIFFERENCE,
@@ -34,8 +35,8 @@ SIZES = [(64, 64), (96, 128), (131, 77)]
 
 
 def entry(low=0.0, high=100.0, **card):
-    shown = {"shorter_side": 96}
-    return Entry("a", "a", "mobile_nr", "", "continuous", low, high, False, {"preprocessing": shown, **card})
+    facts = {"architecture": "mobile_nr", "arguments": {}, "preprocessing": {"shorter_side": 96}}
+    return Entry("a", "a", Card(**facts | {"scale": {"name": "continuous", "low": low, "high": high}} | card))
 
 
 def pictures(size=(96, 128), n=4):
@@ -164,10 +165,10 @@ def test_scored_takes_pixels_to_scores_in_torch_as_well():
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        (entry(float("nan"), float("nan")), "two ends"),
+        (entry(None, None), "two ends"),
         (entry(3, 3), "two ends"),
-        (entry(crop=48), "crops"),
-        (Entry("p", "p", "siamese_fr", "", "Elo", 0, 1, True, {}), "reference"),
+        (entry(preprocessing={"crop": 48}), "crops"),
+        (entry(architecture="siamese_fr"), "reference"),
     ],
 )
 def test_networks_that_no_single_picture_can_be_given_to_are_refused(tmp_path, given, word):

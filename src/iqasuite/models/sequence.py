@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from iqasuite.errors import InputError
+from iqasuite.models import create
+from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -92,7 +94,7 @@ def pooled(states: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))
 
 
-class BiRNN(nn.Module):
+class BiRNN(Network):
     """Bidirectional recurrent network over the patches, attention pooling, two dense layers.
 
     Args:
@@ -149,7 +151,7 @@ class BiRNN(nn.Module):
         return self.attention(x, mask)[0]
 
 
-class MeanPooling(nn.Module):
+class MeanPooling(Network):
     """Each patch by itself through two layers, their mean, two dense layers: neither order nor choice.
 
     Args:
@@ -175,7 +177,7 @@ class MeanPooling(nn.Module):
         return self.attention(x, mask)[0]
 
 
-class AttentionPooling(nn.Module):
+class AttentionPooling(Network):
     """As `MeanPooling`, with the attention of `BiRNN` in place of the mean: choice without order.
 
     Args:
@@ -227,7 +229,7 @@ class SelfAttention(nn.Module):
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
 
 
-class PatchTransformer(nn.Module):
+class PatchTransformer(Network):
     """A small transformer over the patches with sinusoidal positions, attention pooling, two dense layers.
 
     Args:
@@ -301,12 +303,7 @@ def positions(length: int, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
 
 
-NETWORKS = {
-    "birnn": BiRNN,
-    "mean_pooling": MeanPooling,
-    "attention_pooling": AttentionPooling,
-    "patch_transformer": PatchTransformer,
-}
+NETWORKS = ("birnn", "mean_pooling", "attention_pooling", "patch_transformer")  # by their names in `models.create`
 
 
 def patch_scores(model: nn.Module, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -332,12 +329,11 @@ def matched_width(kind: str, dim: int, parameters: int | None = None, tolerance:
     Raises:
         InputError: another kind, or no width comes that close.
     """
-    if kind not in NETWORKS or kind == "birnn":
-        known = ", ".join(k for k in NETWORKS if k != "birnn")
-        raise InputError(f"matched_width: kind is {kind!r}, expected one of {known}")
+    if kind not in NETWORKS[1:]:
+        raise InputError(f"matched_width: kind is {kind!r}, expected one of {', '.join(NETWORKS[1:])}")
 
     def count(width: int) -> int:
-        return n_parameters(NETWORKS[kind](dim, width=width))
+        return n_parameters(create(kind, dim=dim, width=width))
 
     with torch.device("meta"):  # counted without a number being drawn
         wanted = n_parameters(BiRNN(dim)) if parameters is None else parameters

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
+from iqasuite.models.network import Network
 
 SMALLEST = 128  # pixels a side
 TILES = 4  # a side
@@ -188,7 +189,7 @@ class BoundedScore(nn.Module):
         return self.mean + self.std * (self.weight * bounded + self.bias)
 
 
-class SiameseFR(nn.Module):
+class SiameseFR(Network):
     """One of the four Siamese networks: pairs of normalised images, 128 pixels a side or more, to scores (B,).
 
     Maps of a pair at 288×288 and full width, as in the study (channels × side): encoder 8×288, 16×144, 32×72, 64×36;
@@ -315,9 +316,6 @@ class SiameseFR(nn.Module):
             untiled(m.unflatten(0, tiles.shape[:2]))[:, :, : height >> level, : width >> level]
             for level, m in enumerate(maps)
         ]
-
-
-NETWORKS = {"siamese_fr": SiameseFR}
 
 
 def tiled(images: Tensor, multiple: int = TILES) -> Tensor:

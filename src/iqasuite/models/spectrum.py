@@ -130,8 +130,8 @@ class SharpnessEncoder(nn.Module):
             if values is None:
                 continue
             std, mean = torch.std_mean(values.flatten(0, -2).float(), dim=0)
-            getattr(self, f"{name}_mean").copy_(mean)
-            getattr(self, f"{name}_std").copy_(std.clamp_min(1e-6))
+            self.get_buffer(f"{name}_mean").copy_(mean)
+            self.get_buffer(f"{name}_std").copy_(std.clamp_min(1e-6))
 
     def forward(self, spectra: Tensor) -> Tensor:
         return self.layers((spectra - self.channel_mean) / self.channel_std)

@@ -120,14 +120,14 @@ def _check(entry: Entry) -> None:
     name = f"model {entry.name!r}"
     if entry.needs_reference:
         raise InputError(f"{name} compares an image with its reference; expected a no-reference network")
-    if entry.card.get("preprocessing", {}).get("crop") or entry.card.get("crop"):
+    if entry.card.preprocessing.crop:
         raise InputError(f"{name} is shown crops; expected one that is shown whole pictures (mobile_nr, trcnn)")
     if not (math.isfinite(entry.low) and math.isfinite(entry.high) and entry.low != entry.high):
         raise InputError(f"{name}: scale {entry.scale!r} from {entry.low} to {entry.high}; expected one with two ends")
 
 
 def _metadata(entry: Entry, size: tuple[int, int] | None) -> dict[str, str]:
-    shown = {"shorter_side": 256, **entry.card.get("preprocessing", {})}
+    shown = entry.card.preprocessing
     ends = np.linspace(entry.low, entry.high, len(CATEGORIES) + 1)
     categories = [
         {"name": n, "from": a, "to": b} for n, a, b in zip(CATEGORIES, ends.tolist(), ends[1:].tolist(), strict=False)
@@ -136,12 +136,12 @@ def _metadata(entry: Entry, size: tuple[int, int] | None) -> dict[str, str]:
     return {
         "title": entry.title,
         "architecture": entry.architecture,
-        "licence": str(entry.card.get("licence", "")),
+        "licence": entry.card.licence,
         "scale": entry.scale,
         "low": json.dumps(entry.low),
         "high": json.dumps(entry.high),
         "categories": json.dumps(categories),
-        "preprocessing": json.dumps(shown),
+        "preprocessing": json.dumps({"shorter_side": shown.shown_at} | shown.model_dump(exclude_unset=True)),
         "input": json.dumps(layout),
     }
 
