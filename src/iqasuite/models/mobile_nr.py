@@ -137,7 +137,7 @@ class MobileNR(Network):
             return self.head(given)
 
     def local(self, x: Tensor, window: int = 3) -> Tensor:
-        """What the network says of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.
+        """Predictions of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.
 
         Args:
             x: images (B, 3, H, W).

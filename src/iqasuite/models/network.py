@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """A network; what is said here holds of one that has nothing of its own to say.
+    """A network of any architecture; its methods here are those of one without batch norms and maps.
 
     Attributes:
         architecture, arguments: what `models.create` made it of; "" where something else did.

@@ -94,7 +94,26 @@ def pooled(states: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))
 
 
-class BiRNN(Network):
+class PatchNetwork(Network):
+    """What the four have in common: states of the standardised patches, pooled by weights, two dense layers."""
+
+    standardise: TokenReduction
+    dense: Dense
+    states: Any  # standardised features (B, T, dim) and mask -> (B, T, width)
+    pool: Any  # states and mask -> weights (B, T), rows summing to 1
+
+    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and how much each patch counts in the pooling, float32 (B, T), rows summing to 1."""
+        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
+        states = self.states(self.standardise(x), mask)
+        weights = self.pool(states, mask)
+        return self.dense(pooled(states, weights)), weights
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.attention(x, mask)[0]
+
+
+class BiRNN(PatchNetwork):
     """Bidirectional recurrent network over the patches, attention pooling, two dense layers.
 
     Args:
@@ -140,18 +159,8 @@ class BiRNN(Network):
         packed = pack_padded_sequence(x, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        states = self.states(self.standardise(x), mask)
-        weights = self.pool(states, mask)
-        return self.dense(pooled(states, weights)), weights
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
-
-
-class MeanPooling(Network):
+class MeanPooling(PatchNetwork):
     """Each patch by itself through two layers, their mean, two dense layers: neither order nor choice.
 
     Args:
@@ -167,17 +176,16 @@ class MeanPooling(Network):
         self.embed = embedding(dim, width, dropout)
         self.dense = Dense(width, width, dropout, relu)
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts: all the same, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        weights = mask.float() / mask.sum(dim=1, keepdim=True)
-        return self.dense(pooled(self.embed(self.standardise(x)), weights)), weights
+    def states(self, x: Tensor, mask: Tensor) -> Tensor:
+        """What each patch is by itself, (B, T, width)."""
+        return self.embed(x)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Weights (B, T), the same for all real patches."""
+        return mask.float() / mask.sum(dim=1, keepdim=True)
 
 
-class AttentionPooling(Network):
+class AttentionPooling(PatchNetwork):
     """As `MeanPooling`, with the attention of `BiRNN` in place of the mean: choice without order.
 
     Args:
@@ -200,15 +208,9 @@ class AttentionPooling(Network):
         self.pool = TanhAttention(width, n_patches, sharpness)
         self.dense = Dense(width, width, dropout, relu)
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        states = self.embed(self.standardise(x))
-        weights = self.pool(states, mask)
-        return self.dense(pooled(states, weights)), weights
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
+    def states(self, x: Tensor, mask: Tensor) -> Tensor:
+        """What each patch is by itself, (B, T, width)."""
+        return self.embed(x)
 
 
 class SelfAttention(nn.Module):
@@ -229,7 +231,7 @@ class SelfAttention(nn.Module):
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
 
 
-class PatchTransformer(Network):
+class PatchTransformer(PatchNetwork):
     """A small transformer over the patches with sinusoidal positions, attention pooling, two dense layers.
 
     Args:
@@ -281,16 +283,6 @@ class PatchTransformer(Network):
             x = x + attend(x, mask)
             x = x + feed_forward(x)
         return self.norm(x)
-
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts in the last pooling, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        states = self.states(self.standardise(x), mask)
-        weights = self.pool(states, mask)
-        return self.dense(pooled(states, weights)), weights
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
 
 
 def positions(length: int, width: int) -> Tensor:

@@ -337,7 +337,7 @@ def untiled(tiles: Tensor) -> Tensor:
 
 
 def _glorot(layer: nn.Module) -> None:
-    """Starts a layer as the study's (Keras) did: torch's own start lets ten layers fade the picture out."""
+    """Starts a layer as the study's (Keras) did: torch's own start lets ten layers fade the image out."""
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:

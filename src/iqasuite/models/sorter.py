@@ -59,7 +59,7 @@ class ConvSorter(Network):
 
 
 class PairSorter(Network):
-    """Ranks (B, n) of vectors (B, n) of any n: the mean of what a small network says of each pair's difference.
+    """Ranks (B, n) of vectors (B, n) of any n: the mean of what a small network predicts of each pair's difference.
 
     The network's answer to the pair (i, j) and to (j, i) add up to 1, so ties share their mean rank and another order
     of the numbers gives the same ranks in that order. A rank is then (Σ_j h(x_i − x_j)) / (n − 1) with a learned odd

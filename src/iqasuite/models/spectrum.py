@@ -1,6 +1,6 @@
 """Sharpness seen in the spectrum of patches: tokens that tell how an image was encoded and enlarged.
 
-A picture that was encoded small and shown large has no energy above its own sampling rate; coding takes more away and
+An image that was encoded small and shown large has no energy above its own sampling rate; coding takes more away and
 adds blocks. Both stand in the power spectrum of a patch, whatever the patch shows. `PatchSpectrum` computes it,
 `SharpnessEncoder` learns from photographs that we encode ourselves (`images.encoding_stream`) to read it, and
 `SpectrumTokens` puts both in front of a transformer.

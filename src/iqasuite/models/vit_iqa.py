@@ -1,4 +1,4 @@
-"""ViT-IQA: a vision transformer for small data sets that predicts one person's votes.
+"""ViT-IQA: a vision transformer for small data sets that predicts one observer's votes.
 
 In the order the data meets them: shifted patch tokens (or the feature map of a pre-trained network), locality
 self-attention, the transformer, the trunk (tokens -> logits) and the whole network (image -> logits).
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vit_pytorch.vit_for_small_dataset import FeedForward
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import BackboneTokens
+from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD, BackboneTokens
 from iqasuite.models.heads import OrdinalHead
 from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
@@ -251,7 +251,7 @@ class Trunk(nn.Module):
 
 
 class ViTIQA(Network):
-    """Image quality as one person sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
+    """Image quality as one observer sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
 
     `forward(x)` is `trunk(reduce(stem(x)))`; each can be used alone, so that a frozen stem is computed once.
     Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.images.crops.normalise`).

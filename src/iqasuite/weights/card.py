@@ -228,11 +228,9 @@ def _in_parts(flat: dict[str, Any]) -> dict[str, Any]:
     unused = "patch_size" if "spectrum" in str(flat.get("stem")) else "spectrum_patch"
     parts: dict[str, Any] = {}
     for name, value in flat.items():
-        if name in _PARTS and name != unused:
-            part, new = _PARTS[name]
-            parts.setdefault(part, {})[new] = value
-        elif name != unused:
-            parts[name] = value
+        if name != unused:
+            part, new = _PARTS.get(name, ("", name))
+            (parts.setdefault(part, {}) if part else parts)[new] = value
     return parts
 
 

@@ -23,8 +23,8 @@ def save_weights(model: nn.Module, path: Path | str, card: Mapping[str, Any] | N
     Args:
         model: made by `iqasuite.models.create`, which notes its architecture and arguments.
         path: ends in .safetensors.
-        card: what its card (`weights.card.Card`) says besides what the card of the weights it was loaded with says:
-            training data, split hash, scale, preprocessing, scores.
+        card: facts for its card (`weights.card.Card`) besides those of the weights it was loaded with: training data,
+            split hash, scale, preprocessing, scores.
 
     Raises:
         InputError: the suffix is another one, the model was not made by `create`, or the card says what none may.
@@ -117,8 +117,8 @@ def _created(card: Card, path: Path) -> Network:
     try:
         return create(card.architecture, **card.arguments | pretrained)
     except Exception as error:  # whatever an architecture says of arguments that it cannot be built with
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path.with_suffix('.json')}: {said}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path.with_suffix('.json')}: {reason}") from None
 
 
 def _tensors(path: Path | str) -> dict[str, Tensor]:
