@@ -9,7 +9,6 @@ from PIL import Image
 
 from iqasuite.images.crops import normalise
 from iqasuite.models import create
-from iqasuite.models.backbones import IMAGENET_MEAN, IMAGENET_STD
 from iqasuite.models.spectrum import JoinedTokens, PatchSpectrum, SharpnessEncoder, SpectrumMap, SpectrumTokens
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 

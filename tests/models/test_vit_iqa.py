@@ -6,7 +6,8 @@ from vit_pytorch.vit_for_small_dataset import SPT, ViT
 
 from iqasuite import models
 from iqasuite.errors import InputError
-from iqasuite.models.vit_iqa import SIZES, ShiftedPatchTokens, ViTIQA
+from iqasuite.models.shifted_patches import ShiftedPatchTokens
+from iqasuite.models.vit_iqa import SIZES, ViTIQA
 
 
 def renamed(state, ours):

@@ -109,7 +109,7 @@ def test_accuracy_of_the_most_probable_class():
 
 def test_small_crops_come_first_and_the_tokens_start_from_jpegs_transform(photographs):
     torch.manual_seed(0)
-    model = create("vit_iqa", size="tiny", dim=64, depth=1, heads=2, mlp_dim=64, image_size=64)
+    model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 64, "depth": 1, "heads": 2, "mlp_dim": 64})
     seen = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)) if model.training else None)
     settings = {"crop": 64, "batch_size": 8, "steps": 2, "small_crops": 0.5}
