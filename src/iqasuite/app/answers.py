@@ -207,7 +207,7 @@ def _many_table(entry: Entry, rows: Sequence[Sequence[str]]) -> Markup:
     good = sum(1 for row in rows if not row[3])
     head = f"{good} of {len(rows)} scored by {entry.title}; {entry.scale}, {entry.low:g} (worst) to {entry.high:g}."
     cells = [(file, value, problem or category) for file, value, category, problem in rows]
-    caution = html.sentence(entry.caution) if entry.caution else Markup()
+    caution = html.sentence(entry.card.caution) if entry.card.caution else Markup()
     return html.sentence(head) + caution + html.table(("file", "score", "category"), cells, (1,))
 
 

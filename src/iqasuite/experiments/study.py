@@ -168,7 +168,7 @@ def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
         "method": f"ViT-IQA, {network['stem']['name'].replace('+', ' + ')} stem{QUICK if quick else ''}",
         "tune": "trunk",
     }
-    stem = {"samples": 500, "epochs": 3} if quick else {"samples": 6000, "epochs": 30}
+    stem = {"steps": 2, "epochs": 3} if quick else {"steps": 24, "epochs": 30}
     everybody = {"epochs": 3, "patience": 0} if quick else {"epochs": 24, "patience": 10}
     aios = {"epochs": 2, "patience": 0} if quick else {"epochs": 15, "patience": 6}
     folds = {"fold": [0] if quick else f"0..{n_folds - 1}"}
