@@ -117,11 +117,12 @@ def test_damaged_tokens_are_made_again(writers, tmp_path, monkeypatch, caplog):
 
 
 def test_weights_have_their_own_card_or_none(tmp_path, monkeypatch):
-    first, second = (models.create("vit_iqa", size="tiny", image_size=32, depth=depth) for depth in (1, 2))
+    trunks = ({"size": "tiny", "depth": depth} for depth in (1, 2))
+    first, second = (models.create("vit_iqa", image_size=32, trunk=trunk) for trunk in trunks)
     path = save_weights(first, tmp_path / "a.safetensors", {"number": 1})
     with full_disk(), pytest.raises(InputError, match="a.safetensors: cannot be written"):
         save_weights(second, path, {"number": 2})
-    assert load_weights(path)[1]["number"] == 1
+    assert load_weights(path)[1].number == 1
     replace = batch.os.replace
 
     def killed(source, target):
@@ -135,7 +136,7 @@ def test_weights_have_their_own_card_or_none(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="a.json"):
         read_card(path)
     monkeypatch.undo()
-    assert load_weights(save_weights(second, path, {"number": 2}))[1]["number"] == 2
+    assert load_weights(save_weights(second, path, {"number": 2}))[1].number == 2
 
 
 def test_errors_of_other_files_and_of_readers_keep_their_names(tmp_path):

@@ -60,7 +60,7 @@ def test_preferences_then_votes_then_on_from_there(repository, drawn_pieapp, tmp
     weights = tmp_path / "work" / "test" / "weights"
     cards = [json.loads((weights / f"{run}_0_0.json").read_text()) for run in ("first", "second")]
     assert [card["start"] for card in cards] == ["pieapp", "first"]
-    assert all(card["scale"] in ("ACR", "MOS") and card["trained_on"].startswith("demo") for card in cards)
+    assert all(card["scale"]["name"] in ("ACR", "MOS") and card["trained_on"].startswith("demo") for card in cards)
     learnt = {"astronaut", "chelsea", "china", "coffee", "flower", "motorcycle", "rocket"}
     assert set(cards[0]["photographs"]) == set(cards[1]["photographs"]) < learnt  # names of photographs, not of scenes
     assert "the study's" in (tmp_path / "work" / "test" / "pair_predictions" / "second.csv").read_text()

@@ -48,7 +48,7 @@ def networks(project, monkeypatch):
     folder = project.root / "weights"
     save_weights(models.create("mobile_nr", width=0.25), folder / "small.safetensors", CARD)
     for name in ("Ada", "Bo"):
-        aio = models.create("vit_iqa", size="tiny", image_size=64)
+        aio = models.create("vit_iqa", image_size=64, trunk={"size": "tiny"})
         card = {
             **CARD,
             "title": f"AIO of {name}, simulated",

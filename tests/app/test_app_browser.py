@@ -42,7 +42,8 @@ def place(tmp_path_factory) -> Path:
     small.head[-1].weight.data *= 30
     made = [("small", small, "", "small", 128)]
     for name in ("Ada", "Bo"):
-        aio = models.create("vit_iqa", size="tiny", image_size=64, stem="spectrum", spectrum_patch=16, cells=4)
+        stem = {"name": "spectrum", "patch_size": 16, "cells": 4}
+        aio = models.create("vit_iqa", image_size=64, stem=stem, trunk={"size": "tiny"})
         list(aio.trunk.modules())[-1].weight.data *= 5  # its last layer
         made.append((f"two/{name}", aio, name, "aio", 64))
     for name, model, observer, scale, side in made:

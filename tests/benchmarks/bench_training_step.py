@@ -51,7 +51,7 @@ def ours(size: str, batch: int, steps: int) -> list[float]:
     from iqasuite.training.batches import ArrayBatches
     from iqasuite.training.loop import Schedule, fit
 
-    model = models.create("vit_iqa", size=size)
+    model = models.create("vit_iqa", trunk={"size": size})
     images, votes = torch.randn(batch, 3, 256, 256), torch.randint(1, 6, (batch,))
     batches = ArrayBatches(images, losses.soft_labels(votes), batch)
     schedule = Schedule(epochs=steps + 1, lr=5e-5, optimizer="adam", weight_decay=0, grad_clip=None)

@@ -21,6 +21,7 @@ from iqasuite.evaluation import metrics
 from iqasuite.experiments import train_program
 from iqasuite.training.loop import TrainingError
 from iqasuite.weights import catalogue, seen
+from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights, save_weights
 
 SIDE, CONTENTS = 48, 6
@@ -205,10 +206,11 @@ def test_of_large_sets_and_files_written_anew_it_may_have_seen_any(study, comman
     # The set that it was trained on, but no file is recognised: they may have been written anew.
     assert "may have seen" in seen.warning(entry(seen=record, dataset="study"), dataset, images[10:])
     monkeypatch.setattr(seen, "LISTED", 9)
-    many = seen.record(dataset, images[:10], {"seen": record})
+    many = seen.record(dataset, images[:10], Card(architecture="x", arguments={}, seen=record))
     assert many["unlisted"] == {"study": 10} and many["files"] == record["files"]
     assert "may have seen" in seen.warning(entry(seen=many), dataset, images[10:])
-    assert seen.record(dataset, images[:9], {"dataset": "koniq10k"})["unlisted"] == {"koniq10k": None}  # an older card
+    older = Card(architecture="x", arguments={}, dataset="koniq10k")  # has no such record
+    assert seen.record(dataset, images[:9], older)["unlisted"] == {"koniq10k": None}
 
 
 def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(study, command, tmp_path, monkeypatch):

@@ -93,7 +93,5 @@ def test_held_out_pairs_are_predicted_and_networks_kept_with_their_scores(projec
     assert len(steadiness) == 2 and (steadiness["spread"] > 0).all() and set(steadiness["content"]) == {"other"}
     save_networks(run, learnt_from, networks, predictions, VIEWING, {"losses": {"mse": 1.0}, "start": ""})
     card = read_card(run.work / "weights" / "r_0_0.safetensors")
-    assert (
-        card["photographs"] == ["china.jpg"] and card["losses"] == {"mse": 1.0} and card["preprocessing"]["tile"] == 128
-    )
-    assert any("held-out photographs" in name for name in card["scores"])
+    assert card.photographs == ["china.jpg"] and card.losses == {"mse": 1.0} and card.preprocessing.tile == 128
+    assert any("held-out photographs" in name for name in card.scores)

@@ -13,6 +13,7 @@ from iqasuite.images.encoding_stream import TARGETS
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import photographs
 from iqasuite.models import create
+from iqasuite.weights.card import Card
 
 
 def test_no_test_photograph_is_looked_at(demo_set):
@@ -27,7 +28,8 @@ def test_no_test_photograph_is_looked_at(demo_set):
 
 
 def test_examples_are_sorted_by_what_they_teach():
-    given = {"size": "tiny", "dim": 32, "depth": 1, "stem": "spectrum", "spectrum_patch": 16, "cells": 2}
+    given = {"trunk": {"size": "tiny", "dim": 32, "depth": 1}}
+    given |= {"stem": {"name": "spectrum", "patch_size": 16, "cells": 2}}
     model, paths = create("vit_iqa", **given, image_size=64), photographs("demo")[:2]
     rows, columns, names = pretraining.examples(model, "jpeg", paths, "corrected", 0)
     assert np.shape(rows) == (5, 5, 64, 64, 3) and names == [f"class {k}" for k in range(1, 6)] and len(columns) == 5
@@ -99,7 +101,8 @@ def test_test_photographs_of_a_folder_are_left_out(noise):
 
 
 def test_what_weights_have_learnt_from_before():
-    card = {"photographs": ["demo", "/data/bsds300"], "left_out": ["bsds300/1"]}
+    known = {"photographs": ["demo", "/data/bsds300"], "left_out": ["bsds300/1"]}
+    card = Card(architecture="vit_iqa", arguments={}, **known)
     names = {"bsds300/1", "bsds300/2", "kodak24/01", "rocket", "street"}
     assert pretraining.learnt_before(card, names) == ["bsds300/2", "rocket"]
-    assert pretraining.learnt_before({}, names) == []
+    assert pretraining.learnt_before(None, names) == []

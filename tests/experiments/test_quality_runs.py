@@ -11,6 +11,7 @@ from iqasuite.experiments.mos_task import METRICS, MosTask
 from iqasuite.experiments.run import Run
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.quality import quality_loss
+from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights, read_card, save_weights
 
 
@@ -30,7 +31,7 @@ def test_predictions_are_those_of_a_saved_network_on_the_sets_scale(task, projec
     run, medians = Run("s", "a"), task.medians(found, 0, METRICS)
     files = runs.save_networks(run, networks, task, found, medians, {"title": "T"}, 48)
     assert files == [run.weights("0_0"), run.weights("1_0")]
-    assert read_card(files[1])["protocol"] == "corrected" and read_card(files[1])["title"] == "T"
+    assert read_card(files[1]).protocol == "corrected" and read_card(files[1]).title == "T"
     predicted = runs.predictor_of(files[1]).predict([inputs.pixels(f"{i}.png") for i in range(4)])
     own = found[(found["fold"] == 1) & (found["part"] == "test")].set_index("image")["prediction"]
     assert [own[f"{i}.png"] for i in range(4)] == pytest.approx([j.score for j in predicted], abs=0.1)
@@ -45,7 +46,8 @@ def test_errors_stand_beside_guessing_and_cards_name_what_was_learnt(task):
     assert runs.in_headline(medians, 2) == {f"{m}, test": 3.0 if m == "rmse" else 1.0 for m in METRICS} | {
         "trainings": 2
     }
-    before = {"seen": {"files": "00000000", "unlisted": {"koniq10k": 7000}}}
+    known = {"files": "00000000", "unlisted": {"koniq10k": 7000}}
+    before = Card(architecture="mobile_nr", arguments={}, seen=known)
     card = runs.quality_card({"title": "T"}, task, 1, found, medians, before)
     assert len(card["seen"]["files"].split()) == 1 + 8 and card["seen"]["unlisted"] == {"koniq10k": 7000}
     beside = card["rank_baselines"]["srocc, test part of this network"]

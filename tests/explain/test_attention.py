@@ -82,7 +82,7 @@ def test_images_are_ranked_by_mean_pairwise_difference():
 
 def test_maps_of_a_real_network():
     torch.manual_seed(0)
-    model = vit_iqa.ViTIQA(size="tiny", image_size=64).eval()
+    model = vit_iqa.ViTIQA(image_size=64, trunk={"size": "tiny"}).eval()
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         _, attn = model.attention(x)

@@ -15,8 +15,8 @@ from iqasuite.models import create
 from iqasuite.weights.files import save_weights
 
 STEMS = {
-    "spt": {"image_size": 64},
-    "mobilenet_v2": {"image_size": 64, "stem": "mobilenet_v2", "pretrained": False, "cells": 2, "components": 8},
+    "spt": {},
+    "mobilenet_v2": {"stem": {"name": "mobilenet_v2", "cells": 2, "components": 8}, "pretrained": False},
 }
 
 
@@ -24,12 +24,12 @@ def saved(folder, stem="spt", people=("user2", "user10", ""), **card):
     shared = None
     for seed, observer in enumerate(people):
         torch.manual_seed(seed)
-        model = create("vit_iqa", size="tiny", **STEMS[stem])
+        model = create("vit_iqa", image_size=64, trunk={"size": "tiny"}, **STEMS[stem])
         if stem != "spt":
             shared = shared or model.stem.state_dict()
             model.stem.load_state_dict(shared)
             model.reduce.fit(1 + 3 * torch.randn(50, 4, model.stem.channels))
-        card = {"observer": observer, "fold": 0, "view_size": [64, 64], **card}
+        card = {"observer": observer, "fold": 0, "preprocessing": {"display_size": [64, 64]}, **card}
         save_weights(model, folder / f"aio_{observer or 'everybody'}_0.safetensors", card)
         card.pop("observer")
     return folder
@@ -78,7 +78,7 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     card.write_text(json.dumps(described | {"observer": "user10"}))
     with pytest.raises(InputError, match="a second AIO of 'user10'"):
         load_aios(tmp_path, "aio_*_0")
-    described.pop("view_size")
+    described.pop("preprocessing")
     card.write_text(json.dumps(described))
-    with pytest.raises(InputError, match="card lacks view_size"):
+    with pytest.raises(InputError, match="card lacks display_size"):
         load_aios(tmp_path, "aio_*_0")

@@ -7,6 +7,7 @@ from torch import nn
 
 from iqasuite.explain.regions import REGIONS, blurred_where, region_changes, region_masks
 from iqasuite.inference.predictor import Map, Prediction, Predictor
+from iqasuite.weights.card import Card, Scale
 from iqasuite.weights.catalogue import Entry
 
 
@@ -34,7 +35,8 @@ def test_a_score_that_hangs_on_the_attended_place_falls_most_there(monkeypatch):
 
     class Upper(Predictor):
         def __init__(self):
-            self.entry, self.network = Entry("x", None, "trcnn", "", "MOS", 1, 5, False, {}), nn.Identity()
+            card = Card(architecture="trcnn", arguments={}, scale=Scale(name="MOS", low=1, high=5))
+            self.entry, self.network = Entry("x", None, card), nn.Identity()
 
         def shown(self, image):
             return image

@@ -21,6 +21,7 @@ from iqasuite.inference.pairs import (
     view_scores,
 )
 from iqasuite.models.siamese_fr import VARIANTS
+from iqasuite.weights.card import Card, Scale
 from iqasuite.weights.files import save_weights
 
 SMALL = {"width": 0.25, "grid": 4, "dense": 8}
@@ -39,7 +40,7 @@ def network(variant="simple", seed=0, scale=None):
         torch.manual_seed(seed)
         model = models.create("siamese_fr", variant=variant, **SMALL)
     if scale is not None:
-        model.card["scale"] = scale
+        model.card = Card(architecture="siamese_fr", arguments=SMALL, scale=Scale(name=scale, low=None, high=None))
     return model.eval()
 
 
@@ -194,15 +195,8 @@ def test_weights_keep_their_scale_and_score_alike(tmp_path):
         seed=3,
     )
     loaded, card = load_full_reference(path)
-    assert card["scale"] == "Elo" and card["target_mean"] == pytest.approx(1449.05) and card["seed"] == 3
-    assert card["preprocessing"] == {
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "smallest": 128,
-        "tile": 160,
-        "reduce_to": 256,
-        "order": "reference, distorted",
-    }
+    assert card.scale.name == "Elo" and card.target_mean == pytest.approx(1449.05) and card.seed == 3
+    assert card.facts()["preprocessing"] == {"tile": 160, "reduce_to": 256}
     assert np.array_equal(*(predict_pairs(m, [A], [B])[0] for m in (model, loaded)))
 
 
@@ -211,7 +205,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
     card = json.loads(path.with_suffix(".json").read_text())
     changes = {
         "weights of another": {"arguments": SMALL | {"variant": "bn"}},
-        "scale 'stars'": {"scale": "stars"},
+        "scale 'stars'": {"scale": {"name": "stars", "low": None, "high": None}},
         "weights of pair_sorter": {"architecture": "pair_sorter"},
     }
     for word, change in changes.items():

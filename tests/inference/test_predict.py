@@ -11,7 +11,7 @@ from iqasuite.models import vit_iqa
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return vit_iqa.ViTIQA(size="tiny", image_size=64, emb_dropout=0.5)
+    return vit_iqa.ViTIQA(image_size=64, trunk={"size": "tiny", "emb_dropout": 0.5})
 
 
 @pytest.fixture(scope="module")

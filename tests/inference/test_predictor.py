@@ -133,7 +133,7 @@ def test_a_network_of_one_score_has_no_distribution_and_stays_on_its_scale(weigh
 
 def test_crops_are_averaged_as_distributions(weights):
     shown = {"shorter_side": 64, "crop": 48, "views": 2}
-    entry = weights("vit_iqa", preprocessing=shown, liven=False, size="tiny", image_size=48)
+    entry = weights("vit_iqa", preprocessing=shown, liven=False, trunk={"size": "tiny"}, image_size=48)
     predictor, image = Predictor(entry, "float32"), picture(64, 80)
     corners = [image[t : t + 48, left : left + 48] for t in (0, 16) for left in (0, 32)]
     shares = []
@@ -214,9 +214,7 @@ def test_attention_map_is_the_record_s_and_sums_to_1(weights, size):
 
 def test_attention_map_of_a_vision_transformer_sums_to_1(weights):
     shown = {"shorter_side": 64, "crop": 48, "views": 1}
-    predictor = Predictor(
-        weights("vit_iqa", preprocessing=shown, liven=False, size="tiny", image_size=48, patch_size=16)
-    )
+    predictor = Predictor(weights("vit_iqa", preprocessing=shown, liven=False, trunk={"size": "tiny"}, image_size=48))
     found = predictor.map(picture(64, 96))
     assert found.kind == "attention" and found.values.shape == (4, 6)
     assert found.values.sum() == pytest.approx(1, abs=1e-5) and (found.values >= 0).all()
@@ -231,7 +229,15 @@ def test_a_network_without_places_has_no_map(weights):
 
 
 def test_a_network_that_compares_is_refused(weights):
-    entry = weights("siamese_fr", scale="Elo", liven=False, variant="simple", width=0.25, grid=4, dense=8)
+    entry = weights(
+        "siamese_fr",
+        scale={"name": "Elo", "low": None, "high": None},
+        liven=False,
+        variant="simple",
+        width=0.25,
+        grid=4,
+        dense=8,
+    )
     with pytest.raises(InputError, match="reference"):
         Predictor(entry)
 
@@ -252,8 +258,9 @@ def test_enlarged_keeps_a_uniform_map_and_the_corners():
 
 
 def test_a_network_that_cuts_patches_takes_pictures_of_any_size(tmp_path):
-    card = {"scale": [1, 5], "view_size": [48, 64], "observer": "Ann"}  # height and width; the shorter counts
-    network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
+    shown = {"display_size": [48, 64]}  # height and width; the shorter counts
+    card = {"scale": {"name": "ACR", "low": 1, "high": 5}, "preprocessing": shown, "observer": "Ann"}
+    network = models.create("vit_iqa", image_size=48, trunk={"size": "tiny", "depth": 1})
     predictor = Predictor(entry_of(save_weights(network, tmp_path / "a.safetensors", card), "a"), "float32")
     picture = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)  # shown at 48 × 69
     found = predictor.map(picture)

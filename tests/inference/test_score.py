@@ -262,13 +262,13 @@ def test_a_score_that_is_no_number_is_an_error(files):
 def test_the_network_that_comes_along_orders_degrees_of_distortion(repository, files, command):
     path = repository / "weights" / "siamese_fr.safetensors"
     network, card = load_full_reference(path)
-    assert card["scale"] == "pseudo-label" and not set(card["photographs"]) & set(demo.PHOTOGRAPHS)
+    assert card.scale.name == "pseudo-label" and not set(card.photographs) & set(demo.PHOTOGRAPHS)
     photograph = demo.contents()["coffee-1"]  # learnt from Kodak's photographs only
     kinds, rng = ("jpeg", "blur", "noise", "webp", "contrast_loss", "streaming"), np.random.default_rng
     versions = [DISTORTIONS[kind](photograph, level, rng(0)) for kind in kinds for level in range(1, 6)]
-    scores, _ = predict_pairs(network, [photograph] * 30, versions, tile=card["preprocessing"]["tile"])
+    scores, _ = predict_pairs(network, [photograph] * 30, versions, tile=card.preprocessing.tile)
     assert (np.diff(scores.reshape(6, 5)) < 0).mean() > 0.9
-    best, _ = predict_pairs(network, [photograph], [photograph], tile=card["preprocessing"]["tile"])
+    best, _ = predict_pairs(network, [photograph], [photograph], tile=card.preprocessing.tile)
     assert best[0] > np.median(scores)
     shown = command("d.png", "--reference", "r.png", "--model", str(path))
     assert shown.exit_code == 0 and "pseudo-label" in shown.output

@@ -134,17 +134,17 @@ def test_cells_of_scales_and_taps():
 
 
 def test_frozen_stem_is_neither_trained_nor_changed_by_training_mode():
-    model = ViTIQA(size="tiny", stem="mobilenet_v2", pretrained=False).train()
+    model = ViTIQA(trunk={"size": "tiny"}, stem={"name": "mobilenet_v2"}, pretrained=False).train()
     assert not any(p.requires_grad for p in model.stem.parameters())
     before = {name: value.clone() for name, value in model.stem.state_dict().items()}
     model(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in model.stem.state_dict().items())
-    tuned = ViTIQA(size="tiny", stem="resnet18", pretrained=False, freeze_stem=False)
+    tuned = ViTIQA(trunk={"size": "tiny"}, stem={"name": "resnet18", "freeze": False}, pretrained=False)
     assert all(p.requires_grad for p in tuned.stem.parameters())
 
 
 def test_training_tokens_standardise_the_inputs():
-    model = ViTIQA(size="tiny", stem="mobilenet_v2", pretrained=False)
+    model = ViTIQA(trunk={"size": "tiny"}, stem={"name": "mobilenet_v2"}, pretrained=False)
     tokens = 5 + 3 * torch.randn(50, 64, 1280)
     tokens[..., 0] = 7.0
     model.reduce.fit(tokens)
@@ -173,4 +173,13 @@ def test_wrong_weights_files_are_named(monkeypatch, tmp_path, content):
     path = tmp_path / "squeezenet1_0.safetensors"
     path.write_bytes(content) if content else save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match="squeezenet1_0"):
+        backbones.backbone("squeezenet1_0")
+
+
+@pytest.mark.parametrize("mean", ["", "{}", "[0.5, 0.5]", '"abc"', "[[1], 2, 3]"])
+def test_odd_statistics_in_a_weights_file_are_named(monkeypatch, tmp_path, mean):
+    monkeypatch.setenv("IQASUITE_WEIGHTS", str(tmp_path))
+    path = tmp_path / "squeezenet1_0.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"mean": mean})
+    with pytest.raises(InputError, match=r"squeezenet1_0\.safetensors: its mean is .*; expected a list of three"):
         backbones.backbone("squeezenet1_0")

@@ -188,7 +188,7 @@ def test_roundtrip_needs_no_download(tmp_path, monkeypatch, arguments):
     torch.manual_seed(1)
     network = models.create("mobile_nr", **arguments).eval()
     network.mean.fill_(0.25)
-    network.card["arguments"] = {k: v for k, v in arguments.items() if k != "pretrained"}  # as of a trained network
+    network.arguments = {k: v for k, v in arguments.items() if k != "pretrained"}  # as of a trained network
     path = save_weights(network, tmp_path / "a.safetensors")
 
     def download(name):
@@ -198,7 +198,7 @@ def test_roundtrip_needs_no_download(tmp_path, monkeypatch, arguments):
     monkeypatch.setenv("IQASUITE_WEIGHTS", str(tmp_path / "none"))
     loaded, card = load_weights(path)
     assert torch.equal(loaded(pictures()), network(pictures())) and torch.equal(loaded.mean, network.mean)
-    assert card["architecture"] == "mobile_nr" and not loaded.training
+    assert card.architecture == "mobile_nr" and not loaded.training
 
 
 def test_folded_layers_give_the_same_votes():

@@ -80,12 +80,9 @@ def test_what_was_fitted_is_kept_with_the_weights(tokens):
 def test_a_trunk_sees_the_components_of_each_stem():
     model = create(
         "vit_iqa",
-        size="tiny",
-        stem="mobilenet_v2+spectrum",
-        spectrum_patch=16,
-        cells=2,
         image_size=64,
-        components=8,
+        stem={"name": "mobilenet_v2+spectrum", "patch_size": 16, "cells": 2, "components": 8},
+        trunk={"size": "tiny"},
         pretrained=False,
     )
     assert model.reduce.groups == model.stem.groups and model.trunk.embed.in_features == 16

@@ -161,7 +161,7 @@ def test_masks_with_gaps_and_unknown_cells_are_refused():
 def test_saved_and_loaded_with_scale_and_statistics(kind, tmp_path):
     model, (x, mask) = network(kind), ragged()
     loaded, card = load_weights(save_weights(model, tmp_path / "a.safetensors"))
-    assert torch.equal(loaded(x, mask), model(x, mask)) and card["architecture"] == kind
+    assert torch.equal(loaded(x, mask), model(x, mask)) and card.architecture == kind
 
 
 def test_positions_are_the_papers():

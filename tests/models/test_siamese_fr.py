@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from iqasuite.errors import InputError
-from iqasuite.models import siamese_fr
+from iqasuite.models import create
 from iqasuite.models.sequence import n_parameters
 from iqasuite.models.siamese_fr import VARIANTS, ConvLSTM, SiameseFR, tiled, untiled
 
@@ -213,4 +213,4 @@ def test_bad_pairs_are_named():
 
 
 def test_the_registry_names_it():
-    assert siamese_fr.NETWORKS["siamese_fr"] is SiameseFR
+    assert isinstance(create("siamese_fr"), SiameseFR)

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from iqasuite.errors import InputError
+from iqasuite.models import create
 from iqasuite.models.sequence import n_parameters
-from iqasuite.models.sorter import NETWORKS, ConvSorter, PairSorter, standardised
+from iqasuite.models.sorter import ConvSorter, PairSorter, standardised
 from iqasuite.weights.files import load_into, save_weights
 
 
@@ -59,11 +60,11 @@ def test_vectors_of_another_width_are_refused():
         ConvSorter(1)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["conv_sorter", "pair_sorter"])
 def test_weights_come_back(name, tmp_path):
-    model, x = NETWORKS[name]().eval(), torch.randn(2, 16)
-    path = save_weights(model, tmp_path / "sorter.safetensors", {"architecture": name, "arguments": {}})
-    other = NETWORKS[name]().eval()
+    model, x = create(name).eval(), torch.randn(2, 16)
+    path = save_weights(model, tmp_path / "sorter.safetensors")
+    other = create(name).eval()
     assert not torch.equal(other(x), model(x))
     load_into(other, path)
     torch.testing.assert_close(other(x), model(x))

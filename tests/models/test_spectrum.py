@@ -166,9 +166,8 @@ def test_joined_tokens_lie_side_by_side_and_scales_become_channels():
 
 
 def test_the_whole_network_with_a_spectrum_stem():
-    model = create(
-        "vit_iqa", size="tiny", stem="spectrum", spectrum_patch=16, cells=3, image_size=64, freeze_stem=False
-    )
+    stem = {"name": "spectrum", "patch_size": 16, "cells": 3, "freeze": False}
+    model = create("vit_iqa", image_size=64, stem=stem, trunk={"size": "tiny"})
     logits, attention = model.eval().attention(torch.randn(2, 3, 64, 64))
     assert (
         logits.shape == (2, 5)

@@ -180,7 +180,7 @@ def test_other_arguments_are_refused(arguments):
 def test_roundtrip_needs_no_download(tmp_path, monkeypatch, name, arguments):
     torch.manual_seed(2)
     network = models.create(name, pretrained=False, **arguments).eval()
-    network.card["arguments"] = arguments  # as of a network that was trained from ImageNet's weights
+    network.arguments = arguments  # as of a network that was trained from ImageNet's weights
     path = save_weights(network, tmp_path / "a.safetensors")
 
     def download(name):
@@ -190,4 +190,4 @@ def test_roundtrip_needs_no_download(tmp_path, monkeypatch, name, arguments):
     monkeypatch.setenv("IQASUITE_WEIGHTS", str(tmp_path / "none"))
     loaded, card = load_weights(path)
     assert torch.equal(loaded(pictures()), network(pictures()))
-    assert card["architecture"] == name and not loaded.training
+    assert card.architecture == name and not loaded.training

@@ -6,7 +6,8 @@ from vit_pytorch.vit_for_small_dataset import SPT, ViT
 
 from iqasuite import models
 from iqasuite.errors import InputError
-from iqasuite.models.vit_iqa import SIZES, ShiftedPatchTokens, ViTIQA
+from iqasuite.models.shifted_patches import ShiftedPatchTokens
+from iqasuite.models.vit_iqa import SIZES, ViTIQA
 
 
 def renamed(state, ours):
@@ -31,7 +32,7 @@ def peer_and_ours(size="tiny", image_size=64, **kwargs):
     for norm in (m for m in peer.modules() if isinstance(m, torch.nn.LayerNorm)):  # as after training
         torch.nn.init.normal_(norm.weight, 1, 0.2)
         torch.nn.init.normal_(norm.bias, 0, 0.2)
-    ours = ViTIQA(size=size, image_size=image_size, **kwargs).eval()
+    ours = ViTIQA(image_size=image_size, trunk={"size": size, **kwargs}).eval()
     ours.load_state_dict(renamed(peer.state_dict(), ours))
     return peer, ours
 
@@ -62,7 +63,7 @@ def test_gives_vit_pytorchs_gradients():
 
 def test_paper_size_has_the_published_number_of_parameters():
     with torch.device("meta"):
-        model = ViTIQA(size="paper")
+        model = ViTIQA(trunk={"size": "paper"})
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(54.6e6, abs=0.05e6)
 
 
@@ -83,7 +84,7 @@ def test_diagonal_shifts_move_by_half_a_patch():
 
 
 def test_no_token_attends_to_itself_and_rows_sum_to_one():
-    model = ViTIQA(size="tiny", image_size=64).eval()
+    model = ViTIQA(image_size=64, trunk={"size": "tiny"}).eval()
     _, attention = model.attention(torch.randn(2, 3, 64, 64))
     assert attention.shape == (2, 4, 4, 17, 17) and attention.dtype == torch.float32
     assert (attention.diagonal(dim1=-2, dim2=-1) == 0).all()
@@ -108,13 +109,13 @@ def test_half_precision_stays_near_float32_in_outputs_and_gradients():
 
 
 def test_last_block_for_cls_alone_gives_the_same_first_token():
-    model = ViTIQA(size="tiny", image_size=64).eval()
+    model = ViTIQA(image_size=64, trunk={"size": "tiny"}).eval()
     x = model.trunk.begin(model.stem(torch.randn(2, 3, 64, 64)), None)
     torch.testing.assert_close(model.trunk.transformer.first(x), model.trunk.transformer(x)[:, :1], atol=1e-5, rtol=0)
 
 
 def test_positions_are_the_learned_ones_at_the_trained_size_and_interpolated_elsewhere():
-    model = ViTIQA(size="tiny", image_size=64).eval()
+    model = ViTIQA(image_size=64, trunk={"size": "tiny"}).eval()
     assert torch.equal(model.trunk.positions((4, 4)), model.trunk.pos_embedding)
     with torch.no_grad():
         model.trunk.pos_embedding[:, 1:] = 3.0
@@ -126,7 +127,7 @@ def test_positions_are_the_learned_ones_at_the_trained_size_and_interpolated_els
 
 
 def test_trunk_alone_gives_the_same_as_the_whole():
-    model = ViTIQA(size="tiny", image_size=64).eval()
+    model = ViTIQA(image_size=64, trunk={"size": "tiny"}).eval()
     x = torch.randn(2, 3, 64, 64)
     assert torch.equal(model.trunk(model.stem(x)), model(x))
     with pytest.raises(InputError, match="17 tokens"):
@@ -134,20 +135,23 @@ def test_trunk_alone_gives_the_same_as_the_whole():
 
 
 def test_scores_and_token_dropout_in_training():
-    model = ViTIQA(size="tiny", image_size=32, n_classes=1, dropout=0.2)
+    model = ViTIQA(image_size=32, trunk={"size": "tiny", "dropout": 0.2}, head={"n_classes": 1})
     assert model(torch.randn(2, 3, 32, 32)).shape == (2,)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "word"),
     [
-        ({"size": "huge"}, "tiny, small, paper"),
-        ({"size": None, "dim": 8}, "depth, heads"),
-        ({"head": "x"}, "head"),
+        ({"trunk": {"size": "huge"}}, "tiny, small, paper"),
+        ({"trunk": {"size": None, "dim": 8}}, "depth, heads"),
+        ({"trunk": {"pool": "max"}}, "cls, mean"),
+        ({"head": {"name": "x"}}, "head: name is 'x'"),
+        ({"head": "ordinal"}, "head is 'ordinal', expected a mapping of some of name, n_classes"),
         ({"image_size": 250}, "patch_size"),
-        ({"shift": "x"}, "axes"),
+        ({"stem": {"shift": "x"}}, "axes"),
+        ({"stem": {"colour": 1}}, "colour.*expected a mapping of some of name, patch_size"),
         ({"colour": 1}, "unknown argument colour"),
-        ({"stem": "no_such_net"}, "no_such_net"),
+        ({"stem": {"name": "no_such_net"}}, "no_such_net"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, word):

@@ -14,7 +14,8 @@ from iqasuite.report.publish import publish
 from iqasuite.weights.catalogue import observers_of
 from iqasuite.weights.files import load_weights, save_weights
 
-CARD = {"dataset": "demo", "fold": 0, "view_size": 64, "crop": 48, "views": 1, "scale": [1, 5]}
+SHOWN = {"display_size": [64, 64], "crop": 48, "views": 1}
+CARD = {"dataset": "demo", "fold": 0, "preprocessing": SHOWN, "scale": {"name": "ACR", "low": 1, "high": 5}}
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def made(project, monkeypatch):
     (work / "predictions").mkdir(parents=True)
     for number, observer in enumerate(("Ann", "Bob")):
         torch.manual_seed(number)
-        network = models.create("vit_iqa", size="tiny", image_size=48, depth=1)
+        network = models.create("vit_iqa", image_size=48, trunk={"size": "tiny", "depth": 1})
         save_weights(network, work / "weights" / f"aio_{observer}_0.safetensors", CARD | {"observer": observer})
         frames = predictions_frame(
             "demo",
@@ -43,7 +44,7 @@ def made(project, monkeypatch):
     save_weights(
         models.create("mobile_nr", width=0.25),
         work / "weights" / "mobile_0_0.safetensors",
-        {"scale": [0, 100], "title": "A network"},
+        {"scale": {"name": "MOS", "low": 0, "high": 100}, "title": "A network"},
     )
     return project.root
 
@@ -56,8 +57,8 @@ def test_a_set_of_aios_has_their_scores_beside_guessing(made):
     entries = observers_of("people")
     assert [entry.observer for entry in entries] == ["Ann", "Bob"]
     card = entries[0].card
-    assert card["scores"]["accuracy"] == 0.75 and card["scores"]["accuracy of the most frequent vote there"] == 0.5
-    assert card["scores"]["test images"] == 4 and "simulated" in card["title"]
+    assert card.scores["accuracy"] == 0.75 and card.scores["accuracy of the most frequent vote there"] == 0.5
+    assert card.scores["test images"] == 4 and "simulated" in card.title
 
 
 def test_half_precision_halves_the_file_and_changes_votes_little(made):
@@ -76,7 +77,7 @@ def test_half_precision_halves_the_file_and_changes_votes_little(made):
 def test_one_network_keeps_its_card(made):
     path = publish("small", "mobile_*", "phone")[0]
     _, card = load_weights(path)
-    assert path == made / "weights" / "phone.safetensors" and card["title"] == "A network"
+    assert path == made / "weights" / "phone.safetensors" and card.title == "A network"
 
 
 def test_aios_of_people_with_odd_names_stay_in_the_folder_of_their_set(made):

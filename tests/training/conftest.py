@@ -73,9 +73,10 @@ def float32(monkeypatch):
 def network():
     """A function that makes the same small network each time: spectrum stem, 2 layers."""
 
-    def make(seed=0, **arguments):
+    def make(seed=0, image_size=SIDE, stem=None, trunk=None):
         torch.manual_seed(seed)
-        given = {"size": "tiny", "dim": 32, "depth": 2, "heads": 2, "dim_head": 16, "mlp_dim": 64, "image_size": SIDE}
-        return create("vit_iqa", **given | {"stem": "spectrum", "spectrum_patch": 16, "cells": 2} | arguments).eval()
+        stem = {"name": "spectrum", "patch_size": 16, "cells": 2} | (stem or {})
+        trunk = {"size": "tiny", "dim": 32, "depth": 2, "heads": 2, "dim_head": 16, "mlp_dim": 64} | (trunk or {})
+        return create("vit_iqa", image_size=image_size, stem=stem, trunk=trunk).eval()
 
     return make

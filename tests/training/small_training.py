@@ -34,7 +34,7 @@ def run(checkpoint, killed_at=None, seed=0, **changes):
     train, val = DeadlyBatches(images[:16], labels[:16], 4), ArrayBatches(images[16:], labels[16:], 8, shuffle=False)
     train.killed_at = killed_at
     torch.manual_seed(1)
-    model = models.create("vit_iqa", size="tiny", image_size=32, depth=2, dropout=0.1)
+    model = models.create("vit_iqa", image_size=32, trunk={"size": "tiny", "depth": 2, "dropout": 0.1})
     schedule = Schedule(**{"epochs": 3, "lr": 1e-3, "scheduler": "plateau", "plateau_patience": 0, **changes})
     result = fit(model, train, val, losses.soft_cross_entropy, schedule, seed, checkpoint)
     return model, result

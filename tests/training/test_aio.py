@@ -171,7 +171,7 @@ def test_the_refit_starts_from_weights_that_choosing_must_not_see(rated, network
 
 
 def test_set_dropout_reaches_all_of_the_network(rated, network):
-    model = network(dropout=0.5, emb_dropout=0.5).train()
+    model = network(trunk={"dropout": 0.5, "emb_dropout": 0.5}).train()
     x = torch.rand(2, 3, *SIZE)
     assert not torch.equal(model(x), model(x))
     set_dropout(model, 0.0)
@@ -222,7 +222,7 @@ def test_wrong_names_are_refused(rated, network, split):
 
 def test_scratch_keeps_a_frozen_stem_only(tmp_path, network):
     """And every seed begins elsewhere; the other strategies begin with the weights as they are."""
-    frozen, trained = network(), network(freeze_stem=False)
+    frozen, trained = network(), network(stem={"freeze": False})
     for model, name in ((frozen, "frozen"), (trained, "trained")):
         save_weights(model, tmp_path / f"{name}.safetensors")
     started = starting_model(tmp_path / "frozen.safetensors", "finetune", 0)
@@ -231,7 +231,7 @@ def test_scratch_keeps_a_frozen_stem_only(tmp_path, network):
     assert same(fresh.stem.state_dict(), frozen.stem.state_dict())
     assert not same(fresh.trunk.state_dict(), frozen.trunk.state_dict())
     assert not same(fresh.trunk.state_dict(), other.trunk.state_dict())
-    assert fresh.card["arguments"] == frozen.card["arguments"]
+    assert fresh.arguments == frozen.arguments
     whole = starting_model(tmp_path / "trained.safetensors", "scratch", 1)
     assert not same(whole.stem.encoder.layers.state_dict(), trained.stem.encoder.layers.state_dict())
 
@@ -250,7 +250,7 @@ def test_epochs_are_chosen_with_weights_from_before_the_refit(tmp_path, network)
 @pytest.mark.parametrize("tune", ["trunk", "all"])
 def test_the_bias_of_a_person_is_that_of_the_aio(rated, network, split, tune):
     """Known truth: votes are quality + bias. The AIO is right about both on contents that it has not seen."""
-    start = network(freeze_stem=tune == "trunk", emb_dropout=0.0)
+    start = network(stem={"freeze": tune == "trunk"}, trunk={"emb_dropout": 0.0})
     if tune == "all":
         pixels = torch.from_numpy(PixelInputs(rated, SIZE).cache[list(range(36))]).permute(0, 3, 1, 2)
         start.stem.set_statistics(normalise(pixels, start.mean, start.std))

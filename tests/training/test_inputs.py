@@ -81,23 +81,25 @@ def test_another_network_size_or_image_is_computed_anew(rated, network):
     assert len(stored_files()) == 4
 
 
-@pytest.mark.parametrize("changed", [{"cells": 4}, {"heads": 4, "dim_head": 8}, {"pool": "mean"}])
+@pytest.mark.parametrize(
+    "changed", [{"stem": {"cells": 4}}, {"trunk": {"heads": 4, "dim_head": 8}}, {"trunk": {"pool": "mean"}}]
+)
 def test_settings_that_leave_no_trace_in_the_weights_are_told_apart(rated, network, changed):
     """The same weights, another computation: what one has stored is not taken for the other's."""
     one, other = network(), network(**changed)
     other.stem.load_state_dict(one.stem.state_dict())
-    if "cells" not in changed:
+    if "stem" not in changed:
         other.trunk.load_state_dict(one.trunk.state_dict())
     for model in (one, other):
-        stored = trunk_features(model, PixelInputs(rated, SIZE)) if "cells" not in changed else None
+        stored = trunk_features(model, PixelInputs(rated, SIZE)) if "stem" not in changed else None
         stem = stem_tokens(model, rated, SIZE)
         assert stem.arrays.shape[2] == model.stem.cells**2
         assert stored is None or stored.arrays.shape[2] == 32
-    assert len(stored_files()) == (2 if "cells" in changed else 3)
+    assert len(stored_files()) == (2 if "stem" in changed else 3)
 
 
 def test_features_follow_the_reduction_that_was_fitted(rated, network):
-    model, pixels = network(components=8), PixelInputs(rated, SIZE)
+    model, pixels = network(stem={"components": 8}), PixelInputs(rated, SIZE)
     before = trunk_features(model, pixels).arrays
     model.reduce.fit(stem_tokens(model, rated, SIZE).stored(rated.images["image"]).flatten(0, 1))
     assert not np.allclose(trunk_features(model, pixels).arrays, before, atol=1e-2)
@@ -179,7 +181,7 @@ def test_the_models_mode_is_left_as_it_was(rated, network, training):
 
 def test_a_trained_stem_has_no_tokens_to_store(rated, network):
     with pytest.raises(InputError, match="the stem is trained"):
-        stem_tokens(network(freeze_stem=False), rated, SIZE)
+        stem_tokens(network(stem={"freeze": False}), rated, SIZE)
 
 
 def test_the_way_is_told_by_what_is_trained(rated, network):
@@ -200,7 +202,7 @@ def test_batches_hold_every_view_with_its_images_target(network):
 
 
 def test_tokens_are_mirrored_and_hidden_in_training_only(rated, network):
-    model, images = network(cells=4), rated.images["image"].tolist()
+    model, images = network(stem={"cells": 4}), rated.images["image"].tolist()
     targets = soft_labels(torch.full((len(images),), 3))
     stored = stem_tokens(model, rated, SIZE, drop=0.25)
     model.reduce.fit(stored.stored(images).flatten(0, 1))

@@ -41,16 +41,9 @@ def jpeg_network():
     torch.manual_seed(0)
     return create(
         "vit_iqa",
-        size="tiny",
-        dim=32,
-        depth=1,
-        heads=2,
-        mlp_dim=64,
-        stem="spectrum",
-        spectrum_patch=32,
-        cells=2,
         image_size=64,
-        freeze_stem=False,
+        stem={"name": "spectrum", "patch_size": 32, "cells": 2, "freeze": False},
+        trunk={"size": "tiny", "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64},
     )
 
 
@@ -77,7 +70,7 @@ def test_the_spectrum_stem_is_standardised_on_the_stream_that_it_learns_from(pho
 @pytest.mark.parametrize("native", [True, False])
 def test_both_protocols_and_other_stems_run(photographs, native):
     torch.manual_seed(0)
-    model = create("vit_iqa", size="tiny", dim=32, depth=1, heads=2, mlp_dim=64, image_size=64)
+    model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64})
     schedule = Schedule(epochs=1, lr=1e-3, precision="no")
     result = pretrain_on_jpeg(
         model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=16, steps=2, native=native, loss="emd"
@@ -116,7 +109,7 @@ def test_accuracy_of_the_most_probable_class():
 
 def test_small_crops_come_first_and_the_tokens_start_from_jpegs_transform(photographs):
     torch.manual_seed(0)
-    model = create("vit_iqa", size="tiny", dim=64, depth=1, heads=2, mlp_dim=64, image_size=64)
+    model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 64, "depth": 1, "heads": 2, "mlp_dim": 64})
     seen = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)) if model.training else None)
     settings = {"crop": 64, "batch_size": 8, "steps": 2, "small_crops": 0.5}

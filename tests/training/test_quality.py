@@ -145,7 +145,7 @@ def test_saved_weights_are_an_entry_with_the_sets_scale(blurred, tmp_path):
     path = save_quality(network, tmp_path / "w" / "n.safetensors", blurred, 64, {"title": "A network"})
     entry = entry_of(path, "n")
     assert (entry.title, entry.low, entry.high, entry.observer) == ("A network", 0, 100, "")
-    assert entry.card["preprocessing"] == {"shorter_side": 64}
+    assert entry.card.facts()["preprocessing"] == {"shorter_side": 64}
 
 
 def test_pseudo_labels_are_learnt_and_the_network_alone_is_left(tmp_path):
@@ -178,4 +178,4 @@ def test_a_notice_that_has_to_go_along_is_on_the_card(blurred, tmp_path):
     blurred.notice, blurred.citation = "All rights reserved.", "Somebody, 2015"
     path = save_quality(models.create("mobile_nr", **SMALL), tmp_path / "n.safetensors", blurred, 64, {})
     card = entry_of(path, "n").card
-    assert (card["notice"], card["citation"]) == ("All rights reserved.", "Somebody, 2015")
+    assert (card.notice, card.citation) == ("All rights reserved.", "Somebody, 2015")

@@ -11,9 +11,10 @@ import pytest
 
 from iqasuite.errors import InputError
 from iqasuite.weights import catalogue
-from iqasuite.weights.card import read_model_card
+from iqasuite.weights.card import Card, Scale, read_model_card
 
-CARD = {"architecture": "mobile_nr", "arguments": {}, "scale": {"name": "continuous", "low": 0, "high": 100}}
+OLDER = {"architecture": "mobile_nr", "arguments": {}, "scale": {"name": "continuous", "low": 0, "high": 100}}
+CARD = {"schema": 1, **OLDER}
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def weights(tmp_path, monkeypatch):
 
 
 def entry(low=0.0, high=100.0):
-    return catalogue.Entry("x", "x", "mobile_nr", "", "scale", low, high, False, {})
+    scale = Scale(name="scale", low=low, high=high)
+    return catalogue.Entry("x", "x", Card(architecture="mobile_nr", arguments={}, scale=scale))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +80,9 @@ def test_an_entry_says_what_its_card_says(weights):
     assert found.set_name == "" and not found.needs_reference
 
 
-def test_scales_are_ends_a_name_or_both(weights):
-    weights("votes", scale=[1, 5])
-    weights("pairs", architecture="siamese_fr", scale="Elo")
+def test_scales_of_older_cards_are_ends_a_name_or_both(weights):
+    weights("votes", OLDER, scale=[1, 5])
+    weights("pairs", OLDER, architecture="siamese_fr", scale="Elo")
     votes, pairs = catalogue.find("votes"), catalogue.find("pairs")
     assert (votes.scale, votes.low, votes.high) == ("ACR", 1.0, 5.0)
     assert pairs.scale == "Elo" and math.isnan(pairs.low) and pairs.needs_reference
@@ -92,8 +94,8 @@ def test_titles_fall_back_to_what_it_was_trained_on_and_to_the_architecture(weig
     assert [e.title for e in catalogue.available()] == ["mobile_nr", "KonIQ-10k"]
 
 
-def changed(**more):
-    return json.dumps({**CARD, **more})
+def changed(card=CARD, **more):
+    return json.dumps({**card, **more})
 
 
 NO_CARDS = [  # what stands in the file, and what its error says
@@ -113,24 +115,27 @@ NO_CARDS = [  # what stands in the file, and what its error says
     (changed(scores={"srocc": [10**350]}), "'scores' is .*; expected finite"),
     ('{"architecture": "mobile_nr"}', "arguments is missing"),
     ('{"architecture": "mobile_nr", "arguments": {}}', "scale is missing"),
+    (changed(schema=2), "schema is 2; expected 1; a newer version of iqasuite reads it"),
+    (changed(schema="1"), "schema is '1'; expected 1"),
+    (changed(schema=None), "schema is None; expected 1"),
 ]
 ODD_VALUES = [
     ("architecture", ["mobile_nr"], ""),
     ("arguments", [1], None),
     ("arguments", {"width": 1e9}, {"depth": 10_000}),
-    ("arguments", {"a b": 1}, {"spectrum_patch": 9e4}),
-    ("arguments", {"dim": {"of": 1}}, {"scales": [[1]]}),
+    ("arguments", {"a b": 1}, {"stem": {"patch_size": 9e4}}),
+    ("arguments", {"dim": {"of": {"of": 1}}}, {"scales": [[1]]}),
     ("arguments", {"scales": [1] * 99}, {"head": "x" * 999}),
     ("scale", {"name": "x"}, ["low", "high"]),
     ("scale", [], [1, 2, 3]),
     ("scale", 5, {"name": "x", "low": True, "high": 5}),
     ("scale", None, [0, 1e200]),
-    ("view_size", 10**9, 64.5),
-    ("view_size", "64", [64]),
-    ("crop", 0, True),
-    ("views", 3000, None),
+    ("scale", "ACR", {"name": "x", "low": 0, "high": 1e200}),
     ("preprocessing", {"shorter_side": 10**7}, [224]),
     ("preprocessing", {"views": None}, {"tile": 0}),
+    ("preprocessing", {"display_size": [64]}, {"display_size": 64}),
+    ("preprocessing", {"crop": 0}, {"views": 3000}),
+    ("preprocessing", {"order": "reference, distorted"}, None),
     ("observer", 7, ["a"]),
     ("observer", None, "x" * 20_000),
     ("title", {"en": "x"}, 5),
@@ -143,7 +148,27 @@ ODD_VALUES = [
     ("seen", ["1.png"], {"files": ["1.png"]}),
     ("seen", {"unlisted": 3}, None),
 ]
-BROKEN = [*NO_CARDS, *((changed(**{key: odd}), f"{key}:? .*; expected") for key, *both in ODD_VALUES for odd in both)]
+ODD_WHEN_OLDER = [  # what cards said before they had a schema, and where it stands now
+    ("scale", [1, 2, 3], "scale"),
+    ("scale", [0, 1e200], "scale"),
+    ("scale", None, "scale"),
+    ("view_size", 10**9, "preprocessing"),
+    ("view_size", 64.5, "preprocessing"),
+    ("view_size", "64", "preprocessing"),
+    ("view_size", [64], "preprocessing"),
+    ("crop", 0, "preprocessing"),
+    ("crop", True, "preprocessing"),
+    ("views", 3000, "preprocessing"),
+    ("views", None, "preprocessing"),
+    ("preprocessing", [224], "preprocessing"),
+    ("preprocessing", {"tile": 0}, "preprocessing"),
+    ("arguments", {"spectrum_patch": {"of": {}}}, "arguments"),
+]
+BROKEN = [
+    *NO_CARDS,
+    *((changed(**{key: odd}), f"{key}:? .*; expected") for key, *both in ODD_VALUES for odd in both),
+    *((changed(OLDER, **{key: odd}), f"{now}:? .*; expected") for key, odd, now in ODD_WHEN_OLDER),
+]
 
 
 @pytest.mark.parametrize(("card", "said"), BROKEN, ids=lambda text: repr(text[-40:]))
@@ -196,9 +221,10 @@ def test_a_card_that_may_not_be_read_is_named(weights):
 def test_cards_may_say_more_and_odd_scores_are_left_out(weights):
     more = {"vectors": 10**40, "anything": [{"deep": [[]]}], "fold": None, "observer": "../Ann\n"}
     shown = {"shorter_side": 64, "order": "reference, distorted", "tile": None}
-    weights("a", scores={"srocc": 0.5, "plcc": None, "n": [1, 2], "x": {"y": 1}}, preprocessing=shown, **more)
+    scores = {"srocc": 0.5, "plcc": None, "n": [1, 2], "x": {"y": 1}}
+    weights("a", OLDER, scores=scores, preprocessing=shown, **more)
     found = catalogue.find("a")
-    assert found.reached == {"srocc": "0.5"} and found.observer == "../Ann\n" and found.card["vectors"] == 10**40
+    assert found.reached == {"srocc": "0.5"} and found.observer == "../Ann\n" and found.card.vectors == 10**40
     weights("b", scores="good", rank_baselines=[1])
     assert catalogue.find("b").reached == {} and catalogue.find("b").rank_baselines == {}
 
@@ -207,7 +233,31 @@ def test_every_card_of_the_project_is_read(repository):
     cards = sorted((repository / "weights").rglob("*.json"))
     assert len(cards) >= 10
     for card in cards:
-        assert read_model_card(card) == json.loads(card.read_text(encoding="utf-8"))
+        said = json.loads(card.read_text(encoding="utf-8"))
+        assert said["schema"] == 1 and read_model_card(card).facts() == said
+
+
+def test_a_card_of_before_there_was_a_schema_is_brought_to_todays_form(weights):
+    arguments = {"size": "tiny", "depth": 2, "stem": "spectrum", "spectrum_patch": 32, "patch_size": 16, "cells": 3}
+    arguments |= {"image_size": 96, "freeze_stem": False, "head": "ordinal", "n_classes": 5, "pool": "mean"}
+    shown = {"shorter_side": 256, "mean": [0.5, 0.5, 0.5], "order": "reference, distorted"}
+    older = {"architecture": "vit_iqa", "arguments": arguments, "view_size": [256, 320], "crop": 192, "views": 2}
+    card = read_model_card(weights("a", OLDER | older | {"preprocessing": shown, "epochs": 3}).with_suffix(".json"))
+    assert card.arguments == {
+        "image_size": 96,
+        "stem": {"name": "spectrum", "patch_size": 32, "cells": 3, "freeze": False},
+        "trunk": {"size": "tiny", "depth": 2, "pool": "mean"},
+        "head": {"name": "ordinal", "n_classes": 5},
+    }
+    shown = {"shorter_side": 256, "display_size": [256, 320], "crop": 192, "views": 2}
+    assert card.facts()["preprocessing"] == shown and card.preprocessing.shown_at == 256 and card.epochs == 3
+    plain = {"architecture": "vit_iqa", "arguments": {"patch_size": 8, "spectrum_patch": 240}, "view_size": 64}
+    card = read_model_card(weights("b", OLDER | plain).with_suffix(".json"))
+    assert card.arguments == {"stem": {"patch_size": 8}} and card.preprocessing.display_size == [64, 64]
+    assert card.preprocessing.shown_at == 64 and card.facts()["schema"] == 1
+    new = {"architecture": "vit_iqa", "arguments": {"trunk": {"size": "tiny"}, "image_size": 64}}
+    card = read_model_card(weights("c", OLDER | new).with_suffix(".json"))
+    assert card.arguments == new["arguments"] and card.preprocessing.shown_at == 256
 
 
 def test_weights_without_a_card_or_of_another_kind_are_none_of_it(weights, caplog):
@@ -293,4 +343,4 @@ def test_cards_say_what_statistics_reach_and_what_is_to_be_said_with_every_score
     weights("b", rank_baselines="none")
     a, b = catalogue.find("a"), catalogue.find("b")
     assert a.rank_baselines == {"srocc, test": {"n": "9", "sharpness": "0.5 [0.25, 0.75]"}} and b.rank_baselines == {}
-    assert a.caution == "An example." and b.caution == ""
+    assert a.card.caution == "An example." and b.card.caution == ""

@@ -9,6 +9,7 @@ from torch import nn
 from iqasuite import models
 from iqasuite.errors import InputError
 from iqasuite.weights import export
+from iqasuite.weights.card import Card
 from iqasuite.weights.catalogue import CATEGORIES, Entry
 from iqasuite.weights.export import (
     LARGEST_DIFFERENCE,
@@ -34,8 +35,8 @@ SIZES = [(64, 64), (96, 128), (131, 77)]
 
 
 def entry(low=0.0, high=100.0, **card):
-    shown = {"shorter_side": 96}
-    return Entry("a", "a", "mobile_nr", "", "continuous", low, high, False, {"preprocessing": shown, **card})
+    facts = {"architecture": "mobile_nr", "arguments": {}, "preprocessing": {"shorter_side": 96}}
+    return Entry("a", "a", Card(**facts | {"scale": {"name": "continuous", "low": low, "high": high}} | card))
 
 
 def pictures(size=(96, 128), n=4):
@@ -141,7 +142,7 @@ def test_a_fixed_size_is_the_only_one(tmp_path):
     network = lively("scratch")
     path = export_onnx(network, tmp_path / "a.onnx", entry(), size=(96, 128))
     np.testing.assert_allclose(run_onnx(path, pictures()), torch_scores(network, pictures()), atol=25e-4)
-    with pytest.raises(InputError, match=r"picture 0: uint8 \(64, 64, 3\); expected uint8 \(96, 128, 3\)"):
+    with pytest.raises(InputError, match=r"image 0: uint8 \(64, 64, 3\); expected uint8 \(96, 128, 3\)"):
         run_onnx(path, pictures((64, 64)))
 
 
@@ -164,10 +165,10 @@ def test_scored_takes_pixels_to_scores_in_torch_as_well():
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        (entry(float("nan"), float("nan")), "two ends"),
+        (entry(None, None), "two ends"),
         (entry(3, 3), "two ends"),
-        (entry(crop=48), "crops"),
-        (Entry("p", "p", "siamese_fr", "", "Elo", 0, 1, True, {}), "reference"),
+        (entry(preprocessing={"crop": 48}), "crops"),
+        (entry(architecture="siamese_fr"), "reference"),
     ],
 )
 def test_networks_that_no_single_picture_can_be_given_to_are_refused(tmp_path, given, word):
@@ -190,7 +191,7 @@ def test_other_names_and_other_files_are_refused(tmp_path):
     opset = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "other.onnx")
     for use in (lambda p: run_onnx(p, []), lambda p: quantised(p, tmp_path / "q.onnx", pictures())):
-        with pytest.raises(InputError, match=r"other\.onnx.*uint8 pictures"):
+        with pytest.raises(InputError, match=r"other\.onnx.*uint8 images"):
             use(tmp_path / "other.onnx")
 
 
@@ -199,7 +200,7 @@ def test_other_names_and_other_files_are_refused(tmp_path):
 )
 def test_pictures_of_other_types_are_refused(tmp_path, picture):
     path = export_onnx(lively("scratch"), tmp_path / "a.onnx", entry())
-    with pytest.raises(InputError, match=r"picture 1.*expected uint8 \(any, any, 3\)"):
+    with pytest.raises(InputError, match=r"image 1.*expected uint8 \(any, any, 3\)"):
         run_onnx(path, [pictures()[0], picture])
 
 
@@ -271,6 +272,6 @@ def test_only_what_lies_between_the_convolutions_is_in_integers(tmp_path):
 
 def test_quantising_needs_pictures(tmp_path):
     path = export_onnx(lively("scratch"), tmp_path / "a.onnx", entry())
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         quantised(path, tmp_path / "b.onnx", [])
     assert not (tmp_path / "b.onnx").exists()

@@ -10,37 +10,39 @@ from iqasuite.weights.files import load_into, load_weights, save_weights
 
 
 def test_roundtrip_gives_the_same_outputs_and_card(tmp_path):
-    model = models.create("vit_iqa", size="tiny", image_size=32, head="ordinal").eval()
+    model = models.create("vit_iqa", image_size=32, trunk={"size": "tiny"}, head={"name": "ordinal"}).eval()
     path = save_weights(model, tmp_path / "aio.safetensors", {"training data": "demo", "scores": {"accuracy": 0.5}})
     loaded, card = load_weights(path)
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(loaded(x), model(x)) and not loaded.training
-    assert card["architecture"] == "vit_iqa" and card["training data"] == "demo"
-    assert card["arguments"]["head"] == "ordinal"
+    assert card.architecture == "vit_iqa" and card.facts()["training data"] == "demo"
+    assert card.arguments["head"] == {"name": "ordinal"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["aio.json", "aio.safetensors"]
 
 
 def test_a_stem_comes_back_without_imagenet_weights(tmp_path):
-    model = models.create("vit_iqa", size="tiny", stem="squeezenet1_0", scales=(64,), pretrained=False).eval()
-    model.card["arguments"].pop("pretrained")
+    stem = {"name": "squeezenet1_0", "scales": (64,)}
+    model = models.create("vit_iqa", trunk={"size": "tiny"}, stem=stem, pretrained=False).eval()
+    model.arguments.pop("pretrained")
     with torch.no_grad():
         model.mean.fill_(0.25)
     loaded, _ = load_weights(save_weights(model, tmp_path / "a.safetensors"))
     x = torch.randn(1, 3, 64, 64)
-    assert torch.equal(loaded(x), model(x)) and loaded.normalisation[0] == (0.25, 0.25, 0.25)
+    assert torch.equal(loaded(x), model(x)) and loaded.mean.tolist() == [0.25, 0.25, 0.25]
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"size": "small", "image_size": 32}, "another size"),
-        ({"size": "tiny", "image_size": 64}, "pos_embedding"),
-        ({"size": "tiny", "image_size": 32, "depth": 2}, "unknown tensor"),
-        ({"size": "tiny", "head": "x"}, "head"),
+        ({"trunk": {"size": "small"}, "image_size": 32}, "another size"),
+        ({"trunk": {"size": "tiny"}, "image_size": 64}, "pos_embedding"),
+        ({"trunk": {"size": "tiny", "depth": 2}, "image_size": 32}, "unknown tensor"),
+        ({"trunk": {"size": "tiny"}, "head": {"name": "x"}}, "head"),
+        ({"trunk": "tiny", "image_size": 32}, "trunk is 'tiny', expected a mapping of some of size, dim"),
     ],
 )
 def test_weights_that_do_not_fit_their_card_are_refused_in_one_line(tmp_path, arguments, word):
-    path = save_weights(models.create("vit_iqa", size="tiny", image_size=32), tmp_path / "a.safetensors")
+    path = save_weights(models.create("vit_iqa", image_size=32, trunk={"size": "tiny"}), tmp_path / "a.safetensors")
     path.with_suffix(".json").write_text(json.dumps({"architecture": "vit_iqa", "arguments": arguments}))
     with pytest.raises(InputError, match=word) as error:
         load_weights(path)
@@ -48,7 +50,7 @@ def test_weights_that_do_not_fit_their_card_are_refused_in_one_line(tmp_path, ar
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):
-    model = models.create("vit_iqa", size="tiny", image_size=32)
+    model = models.create("vit_iqa", image_size=32, trunk={"size": "tiny"})
     pickled = tmp_path / "a.pth"
     torch.save(model.state_dict(), pickled)
     with pytest.raises(InputError, match="pickled"):
@@ -67,9 +69,8 @@ def test_files_of_other_kinds_are_refused(tmp_path):
 
 
 def tiny(tmp_path, **more):
-    return save_weights(
-        models.create("vit_iqa", size="tiny", image_size=32, head="ordinal"), tmp_path / "a.safetensors", more
-    )
+    model = models.create("vit_iqa", image_size=32, trunk={"size": "tiny"}, head={"name": "ordinal"})
+    return save_weights(model, tmp_path / "a.safetensors", more)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1e300])
@@ -80,7 +81,7 @@ def test_weights_that_are_no_numbers_are_refused_and_the_model_stays(tmp_path, n
     state[name] = state[name].double()  # of which 1e300 is a number, and none of the network
     state[name].view(-1)[-1] = number
     save_file(state, path)
-    model = models.create("vit_iqa", size="tiny", image_size=32, head="ordinal")
+    model = models.create("vit_iqa", image_size=32, trunk={"size": "tiny"}, head={"name": "ordinal"})
     before = {key: value.clone() for key, value in model.state_dict().items()}
     for load in (load_weights, lambda path: load_into(model, path)):
         with pytest.raises(InputError, match=rf"a\.safetensors: damaged weights: tensor {name} "):
@@ -91,19 +92,21 @@ def test_weights_that_are_no_numbers_are_refused_and_the_model_stays(tmp_path, n
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"dim": 1_000_000, "mlp_dim": 1_000_000},
-        {"image_size": 1_000_000, "patch_size": 1},
+        {"trunk": {"dim": 1_000_000, "mlp_dim": 1_000_000}},
+        {"image_size": 1_000_000, "stem": {"patch_size": 1}},
         {"unknown": 1},
-        {"size": 5},
-        {"dropout": 7},
-        {"heads": -1},
+        {"stem": {"unknown": 1}},
+        {"trunk": {"size": 5}},
+        {"trunk": {"dropout": 7}},
+        {"trunk": {"heads": -1}},
         {"image_size": "large"},
-        {"depth": 0.5},
-        {"stem": "../x"},
-        {"n_classes": 1_000_000},
+        {"trunk": {"depth": 0.5}},
+        {"stem": {"name": "../x"}},
+        {"head": {"n_classes": 1_000_000}},
         {"image_size": [32]},
-        {"patch_size": 0},
-        {"dim": None, "head": None},
+        {"stem": {"patch_size": 0}},
+        {"trunk": {"dim": None}, "head": {"name": None}},
+        {"head": "ordinal"},
     ],
 )
 def test_odd_arguments_of_a_card_take_no_memory_and_are_named(tmp_path, arguments):

@@ -70,14 +70,9 @@ class Networks:
         """The scores of a full-reference model for a pair, and for the reference with itself."""
         with self._lock:
             network, card = self._network(name)
-            seen = card.get("preprocessing", {})
-            scores, _ = predict_pairs(
-                [network],
-                [reference] * 2,
-                [distorted, reference],
-                tile=seen.get("tile"),
-                reduce_to=seen.get("reduce_to"),
-            )
+            shown = card.preprocessing
+            pairs = [reference] * 2, [distorted, reference]
+            scores, _ = predict_pairs([network], *pairs, tile=shown.tile, reduce_to=shown.reduce_to)
         return float(scores[0]), float(scores[1])
 
     def _network(self, name: str):
@@ -92,17 +87,17 @@ class Networks:
 
 def simulated(entry: Entry) -> bool:
     """Whether its observers are simulated, as its card has it."""
-    return "simulated" in f"{entry.title} {entry.card.get('trained_on', '')}".lower()
+    return "simulated" in f"{entry.title} {entry.card.trained_on}".lower()
 
 
 def about(entry: Entry) -> Markup:
     """On what a model was trained, what it reached and where it ends, from its card, as HTML."""
-    card, tables = entry.card, entry.rank_baselines.items()
+    tables = entry.rank_baselines.items()
     facts = {
-        "Trained on": card.get("trained_on", ""),
+        "Trained on": entry.card.trained_on,
         "Reached": _listed(entry.reached),
         "Beside statistics of the image": ". ".join(f"{where}: {_listed(table)}" for where, table in tables),
-        "Limits": card.get("limits", ""),
+        "Limits": entry.card.limits,
     }
     return html.about(facts.items())
 
@@ -212,7 +207,7 @@ def _many_table(entry: Entry, rows: Sequence[Sequence[str]]) -> Markup:
     good = sum(1 for row in rows if not row[3])
     head = f"{good} of {len(rows)} scored by {entry.title}; {entry.scale}, {entry.low:g} (worst) to {entry.high:g}."
     cells = [(file, value, problem or category) for file, value, category, problem in rows]
-    caution = html.sentence(entry.caution) if entry.caution else Markup()
+    caution = html.sentence(entry.card.caution) if entry.card.caution else Markup()
     return html.sentence(head) + caution + html.table(("file", "score", "category"), cells, (1,))
 
 

@@ -92,7 +92,7 @@ def evaluate(
 
 def _observer(data: Dataset, network: Entry | None, observer: str | None) -> str:
     """Who is predicted: the observer that is named, else that of an AIO of this set; "" = the mean of all."""
-    if observer is None and network is not None and network.card.get("dataset") == data.name:
+    if observer is None and network is not None and network.card.dataset == data.name:
         # observers of one name in two sets are two
         observer = network.observer if network.observer in data.observers() else ""
     return data.check_observer(observer) if observer else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from typing import Annotated
 
@@ -35,7 +34,7 @@ def list_models(
     if long:
         for entry in entries:
             typer.echo(printable(f"{entry.name}  {entry.path}"))
-            typer.echo(json.dumps(entry.card, indent=2, ensure_ascii=False))
+            typer.echo(str(entry.card))
         return
     if not entries:
         typer.echo("no trained networks in the weights folders; train one: iqasuite train --help")
@@ -45,8 +44,8 @@ def list_models(
         rows.append(tuple(map(printable, _line(group, list(members)))))
     typer.echo(aligned(rows))
     for entry in entries:
-        if entry.caution:
-            typer.echo(printable(f"{entry.name}: {entry.caution}"))
+        if entry.card.caution:
+            typer.echo(printable(f"{entry.name}: {entry.card.caution}"))
 
 
 def _line(name: str, entries: list) -> tuple[str, ...]:
@@ -67,7 +66,7 @@ def _line(name: str, entries: list) -> tuple[str, ...]:
         _size(size),
         _best(first.reached),
         next(iter(first.rank_baselines.values()), dict[str, str]()).get("sharpness", "–"),
-        _short(str(first.card.get("licence", "–"))),
+        _short(first.card.licence or "–"),
         title,
     )
 

@@ -136,8 +136,8 @@ def _score_alone(
 
     target.format()  # a wrong one is an error before anything begins
     entries = opinions.chosen(models, observers)
-    if not (models or observers) and entries[0].caution:
-        default = f"default model {entries[0].name}: {entries[0].caution}"
+    if not (models or observers) and entries[0].card.caution:
+        default = f"default model {entries[0].name}: {entries[0].card.caution}"
         typer.echo(f"{default} Another model: --model NAME (iqasuite models lists them).", err=True)
     what = wanted(_map_writer(maps))
     files, total = named.files()

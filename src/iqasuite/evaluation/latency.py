@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from iqasuite.errors import InputError
+from iqasuite.weights.card import Card, Scale
 from iqasuite.weights.catalogue import Entry
 from iqasuite.weights.export import INPUT, SCORE, Scored, export_onnx, quantised, session
 
@@ -158,7 +159,8 @@ def _engine(name: str, scored: Scored, images: Sequence[np.ndarray]) -> tuple[Ca
     if name.startswith("torch"):
         size = sum(t.numel() * t.element_size() for t in scored.network.state_dict().values())
         return _torch_call(scored, half=name == "torch bfloat16"), size
-    entry = Entry("network", Path("network"), "network", "", "votes", 1.0, 5.0, False, {})
+    votes = Scale(name="votes", low=1.0, high=5.0)
+    entry = Entry("network", Path("network"), Card(architecture="network", arguments={}, scale=votes))
     with tempfile.TemporaryDirectory() as folder:
         file = export_onnx(scored.network, Path(folder) / "float32.onnx", entry)
         if name == "ONNX int8":

@@ -22,6 +22,7 @@ from iqasuite.images.distortions.registry import DISTORTIONS, N_LEVELS
 from iqasuite.images.photographs import PHOTOGRAPHS, photograph, photographs
 from iqasuite.inference.pairs import SCALES, VIEWS
 from iqasuite.models.metrics.piq_metrics import METRICS, qualities
+from iqasuite.models.network import Network
 from iqasuite.training import ranking_losses
 from iqasuite.training.aio import PROTOCOLS
 from iqasuite.training.pairs import (
@@ -35,6 +36,7 @@ from iqasuite.training.pairs import (
     train_full_reference,
 )
 from iqasuite.training.schedule import Schedule
+from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights
 
 Key = tuple[int, int]  # fold and seed of a training
@@ -243,7 +245,7 @@ class Networks:
 def architecture(run: Run, network: Mapping, splits: Mapping) -> dict[str, object]:
     """Variant, width and grid of the networks: those of the earlier run where training goes on from one."""
     before = _beginnings(run, network, splits)
-    arguments = next(iter(before.values()))[1]["arguments"] if before else network
+    arguments = next(iter(before.values()))[1].arguments if before else network
     return {name: arguments[name] for name in ("variant", "width", "grid")}
 
 
@@ -280,9 +282,9 @@ def train_networks(
         if network["start"]:
             began, card = before[fold, seed]
         else:
-            began, card = _beginning(network, material.size, training["lr"], seed, shown, followed), {}
+            began, card = _beginning(network, material.size, training["lr"], seed, shown, followed), None
         fitted[fold, seed] = train_full_reference(began, pairs, loss, schedule, seed, shown, followed=followed)
-        taught[fold, seed] = sorted({*material.photographs(fold), *card.get("photographs", [])})
+        taught[fold, seed] = sorted({*material.photographs(fold), *(card.photographs if card else [])})
     return Networks(method_name(network, settings["losses"]), fitted, taught)
 
 
@@ -290,14 +292,14 @@ def _keys(splits: Mapping) -> list[Key]:
     return [(fold, seed) for fold in splits["folds"] for seed in splits["seeds"]]
 
 
-def _beginnings(run: Run, network: Mapping, splits: Mapping) -> dict[Key, tuple[nn.Module, dict]]:
+def _beginnings(run: Run, network: Mapping, splits: Mapping) -> dict[Key, tuple[Network, Card]]:
     """Networks of the run that training goes on from, with their cards; none where there is no such run."""
     start = network["start"]
     if not start:
         return {}
     folder = run.work / "weights"
     found = {key: load_weights(folder / f"{start}_{key[0]}_{key[1]}.safetensors") for key in _keys(splits)}
-    variant = next(iter(found.values()))[1]["arguments"]["variant"]
+    variant = next(iter(found.values()))[1].arguments["variant"]
     if variant != network["variant"]:
         raise InputError(f"start={start!r} is {variant}, variant is {network['variant']!r}; expected the same")
     return found

@@ -19,6 +19,7 @@ from iqasuite.explain.attention import deviation_from_mean, rank_by_disagreement
 from iqasuite.explain.perturbation import changes, perturbed
 from iqasuite.explain.recording import focus_layer, load_aios, record
 from iqasuite.paths import write_atomic
+from iqasuite.weights.card import Card
 
 READABLE = 8  # AIOs that can be drawn beside each other
 SIDE = 256  # pixels of the longer side of an image in a figure
@@ -40,7 +41,7 @@ class Looking:
 
     dataset: Dataset
     models: dict[str, nn.Module]
-    cards: dict[str, dict]
+    cards: dict[str, Card]
     images: list[str]
     size: tuple[int, int]
     maps: np.ndarray
@@ -55,15 +56,14 @@ class Looking:
     @property
     def seeds(self) -> list[int]:
         """Of the AIOs' trainings, sorted."""
-        return sorted({card.get("seed", 0) for card in self.cards.values()})
+        return sorted({card.seed for card in self.cards.values()})
 
     @property
     def here(self) -> str:
         """Data set, AIOs, method and fold, in brackets behind a caption."""
         who = self.dataset.voters
         card = next(iter(self.cards.values()))
-        method = card.get("method", "ViT-IQA")
-        return f"({self.dataset.name}, {len(self.models)} AIOs of {who}, {method}, fold {card['fold']})"
+        return f"({self.dataset.name}, {len(self.models)} AIOs of {who}, {card.method}, fold {card.fold})"
 
     @property
     def drawn(self) -> list[int]:
@@ -107,8 +107,8 @@ def look(dataset: Dataset, split: pd.DataFrame, folder: Path, pattern: str, side
     """
     models, cards = load_aios(folder, pattern, "cuda" if torch.cuda.is_available() else "cpu")
     card = next(iter(cards.values()))
-    height, width = np.broadcast_to(side or card["view_size"], 2).tolist()
-    images = part(split, card["fold"], "test")
+    height, width = np.broadcast_to(side or card.preprocessing.display_size or 0, 2).tolist()
+    images = part(split, card.fold or 0, "test")
     maps = record(models, (dataset.read(name, (height, width)) for name in images))
     return Looking(dataset, models, cards, images, (height, width), maps, focus_layer(maps, layer), layer)
 

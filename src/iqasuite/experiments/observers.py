@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.splits import split_hash
@@ -18,6 +16,7 @@ from iqasuite.evaluation import metrics
 from iqasuite.evaluation.baselines import majority
 from iqasuite.inference.predict import predict
 from iqasuite.inference.predictions import P, hard_predictions, predictions_frame
+from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.aio import (
     EVERYBODY,
     LEAST_VOTES,
@@ -26,7 +25,6 @@ from iqasuite.training.aio import (
     Stage,
     Start,
     first_votes,
-    made_for,
     train_observer,
 )
 from iqasuite.training.inputs import PixelInputs, StoredInputs
@@ -64,7 +62,7 @@ def votes_of(fold: Fold, observers: Sequence[str]) -> pd.DataFrame:
     return votes.assign(part=votes["image"].map(parts))
 
 
-def view(dataset: Dataset, model: nn.Module, viewing: Mapping[str, float]) -> tuple[tuple[int, int], int | None]:
+def view(dataset: Dataset, model: ViTIQA, viewing: Mapping[str, float]) -> tuple[tuple[int, int], int | None]:
     """How images are shown to the network: (height, width) in pixels, and the side of the crops; None = whole images.
 
     Args:
@@ -73,7 +71,7 @@ def view(dataset: Dataset, model: nn.Module, viewing: Mapping[str, float]) -> tu
         viewing: size (side of a square) and crop, in pixels.
     """
     size = (int(viewing["size"]),) * 2 if viewing["size"] else dataset.display_size
-    side = int(viewing["crop"]) or made_for(model)
+    side = int(viewing["crop"]) or model.image_size
     if size is None:
         raise InputError(f"{dataset.name}: no display size; expected a size of images above 0")
     return size, side if side < min(size) else None
@@ -173,7 +171,14 @@ def on_card(observer: str) -> str:
     return "" if observer == EVERYBODY else observer
 
 
-def card_of(fold: Fold, start: Start, protocol: str, inputs: PixelInputs | StoredInputs, **facts: object) -> dict:
+def card_of(
+    fold: Fold,
+    start: Start,
+    protocol: str,
+    inputs: PixelInputs | StoredInputs,
+    size: tuple[int, int],
+    **facts: object,
+) -> dict:
     """What the cards of all AIOs of a fold have in common.
 
     Args:
@@ -181,19 +186,20 @@ def card_of(fold: Fold, start: Start, protocol: str, inputs: PixelInputs | Store
         start: the weights that training began with, whose images count as seen as well.
         protocol: see `Plan`.
         inputs: how images reach the network.
+        size: (height, width) in pixels at which they are shown.
         facts: further facts for the cards.
     """
     learnt_from = fold.part("train") + fold.part("val")
+    cropped = {"crop": inputs.crop, "views": inputs.views} if inputs.crop else {}
     return {
         "dataset": fold.dataset.name,
         "fold": fold.number,
         "protocol": protocol,
         **facts,
         "split_hash": split_hash(fold.split),
-        "seen": seen.record(fold.dataset, learnt_from, cast("dict", start.model.card)),
-        "crop": inputs.crop,
-        "views": inputs.views,
-        "scale": [1, 5],
+        "seen": seen.record(fold.dataset, learnt_from, start.model.card),
+        "preprocessing": {"display_size": list(size)} | cropped,
+        "scale": {"name": "ACR", "low": 1, "high": 5},
     }
 
 

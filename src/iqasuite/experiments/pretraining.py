@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
@@ -23,10 +22,10 @@ from iqasuite.images.encoding_stream import TARGETS, EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
 from iqasuite.models.vit_iqa import ViTIQA
-from iqasuite.training.aio import made_for
 from iqasuite.training.loop import Result
 from iqasuite.training.pretrain import pretrain_on_encodings, pretrain_on_jpeg
 from iqasuite.training.schedule import Schedule
+from iqasuite.weights.card import Card
 
 OBJECTIVES = ("jpeg", "encodings")
 _CHECKED, _BATCH = 2048, 64  # crops on which a network of JPEG classes is tested, a batch of them
@@ -85,14 +84,16 @@ def tested_sources(dataset: Dataset, split: pd.DataFrame, fold: int) -> set[str]
     return {dataset.sources[content] for content in tested if content in dataset.sources}
 
 
-def learnt_before(card: Mapping[str, Any], names: Collection[str]) -> list[str]:
+def learnt_before(card: Card | None, names: Collection[str]) -> list[str]:
     """Those of some source photographs, sorted, that by its card a network has learnt from before.
 
     Args:
         card: of the weights; its `photographs` and those of them that it has not learnt from, `left_out`.
         names: as in `Dataset.sources`.
     """
-    folders, unseen = {Path(source).name for source in card.get("photographs", [])}, set(card.get("left_out", []))
+    if card is None:
+        return []
+    folders, unseen = {Path(source).name for source in card.photographs}, set(card.left_out)
     folder_of = {name: "demo" if name in PHOTOGRAPHS else name.rpartition("/")[0] for name in names}
     return sorted(name for name, folder in folder_of.items() if folder in folders and name not in unseen)
 
@@ -104,7 +105,7 @@ def _name(path: Path) -> str:
 
 
 def examples(
-    model: nn.Module, objective: str, paths: list[Path], protocol: str, seed: int
+    model: ViTIQA, objective: str, paths: list[Path], protocol: str, seed: int
 ) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
     """What the network is shown, as arguments of `figures.image_grid`.
 
@@ -122,19 +123,19 @@ def examples(
         InputError: unknown objective.
     """
     if objective == "jpeg":
-        pixels, classes = JPEGStream(paths, made_for(model), seed, protocol == "corrected").batch(25, 0)
+        pixels, classes = JPEGStream(paths, model.image_size, seed, protocol == "corrected").batch(25, 0)
         order = classes.argsort(stable=True).view(5, 5)
         rows = [[pixels[i].permute(1, 2, 0).numpy() for i in row] for row in order]
         return rows, [f"example {i}" for i in range(1, 6)], [f"class {k}" for k in range(1, 6)]
     _check_objective(objective)
-    patches, targets = EncodingStream(paths, cast(ViTIQA, model).sharpness.spectrum.patch_size, seed=seed).batch(30, 0)
+    patches, targets = EncodingStream(paths, model.sharpness.spectrum.patch_size, seed=seed).batch(30, 0)
     order = targets[:, 0].argsort()[::6]
     rows = [[patches[i, j].permute(1, 2, 0).numpy() for i in order] for j in range(2)]
     return rows, [f"× {targets[i, 0].exp():.1f}, {targets[i, 1]:.0f} dB" for i in order], ["patch 1", "patch 2"]
 
 
 def pretrain(
-    model: nn.Module,
+    model: ViTIQA,
     objective: str,
     found: Photographs,
     training: Mapping[str, Any],
@@ -175,11 +176,10 @@ def pretrain(
     common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "checkpoint": checkpoint, "log": log}
     if objective == "encodings":
         samples = training["steps"] * training["batch_size"]
-        stem = cast(ViTIQA, model).sharpness
-        result, estimates, truth = pretrain_on_encodings(stem, *parts, schedule, samples=samples, **common)
+        result, estimates, truth = pretrain_on_encodings(model.sharpness, *parts, schedule, samples=samples, **common)
         values = {"estimates": estimates, "truth": truth}
         return result, {name: pd.DataFrame(of.numpy(), columns=TARGETS) for name, of in values.items()}
-    side, native = made_for(model), protocol == "corrected"
+    side, native = model.image_size, protocol == "corrected"
     common |= {name: training[name] for name in ("steps", "small_crops", "sigma")}
     result = pretrain_on_jpeg(model, *parts, schedule, crop=side, native=native, **common)
     ways = {KEPT: (True, False), SHIFTED: (True, True), RESIZED: (False, False)}
@@ -199,12 +199,13 @@ def held_out_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> p
 
 
 @torch.inference_mode()
-def jpeg_classes(model: nn.Module, stream: JPEGStream) -> pd.DataFrame:
+def jpeg_classes(model: ViTIQA, stream: JPEGStream) -> pd.DataFrame:
     """What a network reads in 2,048 crops of a stream: `JPEGStream.described` and the column `predicted`, 1 to 5."""
-    vit, read = cast(ViTIQA, model.eval()), []
+    read = []
+    model.eval()
     for step in range(_CHECKED // _BATCH):
         images, facts = stream.described(_BATCH, step)
-        logits = vit(normalise(images.to(vit.mean.device), vit.mean, vit.std))
+        logits = model(normalise(images.to(model.mean.device), model.mean, model.std))
         read.append(facts.assign(predicted=logits.argmax(1).add(1).cpu().numpy()))
     return pd.concat(read, ignore_index=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,13 @@ from iqasuite.experiments.mos_task import METRICS, MosTask
 from iqasuite.experiments.run import Run
 from iqasuite.inference.predict import predict_quality
 from iqasuite.inference.predictor import Predictor
+from iqasuite.models.network import Network
 from iqasuite.models.sequence import n_parameters
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.quality import save_quality, scores_of, targets_of, train_on_fold
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights import seen
+from iqasuite.weights.card import Card
 from iqasuite.weights.catalogue import entry_of
 from iqasuite.weights.files import load_into, load_weights, read_card
 
@@ -43,7 +44,7 @@ def parameter_counts(networks: Mapping[str, nn.Module]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "parameters", "trained"])
 
 
-def with_weights_of(network: nn.Module, weights: Path | None) -> nn.Module:
+def with_weights_of(network: Network, weights: Path | None) -> Network:
     """A network that starts from the weights of another one; without any, as it is.
 
     Of a network of the same architecture all weights are taken over, of a mobile network those of its convolutions.
@@ -54,13 +55,12 @@ def with_weights_of(network: nn.Module, weights: Path | None) -> nn.Module:
     """
     if weights is None:
         return network
-    begun_from, card = load_weights(weights)
-    own = cast("Any", network)  # of an architecture with features in front
-    if card["architecture"] == own.card["architecture"]:
+    begun_from, _ = load_weights(weights)
+    if begun_from.architecture == network.architecture:
         load_into(network, weights)
     else:
-        own.features.load_state_dict(cast("Any", begun_from).features.state_dict())
-    own.steady = True
+        network.get_submodule("features").load_state_dict(begun_from.get_submodule("features").state_dict())
+    network.steady = True
     return network
 
 
@@ -202,7 +202,7 @@ def quality_card(
     fold: int,
     predictions: pd.DataFrame,
     medians: pd.DataFrame,
-    before: Mapping | None = None,
+    before: Card | None = None,
 ) -> dict:
     """The card of one fold's network, for `training.quality.save_quality`.
 

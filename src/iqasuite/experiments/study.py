@@ -164,8 +164,11 @@ def _entry(name: str, notebook: str, parameters: dict, **more: object) -> dict:
 
 def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
     """The stem, the network of all observers and the AIOs, as in suite lab."""
-    aio = {"method": f"ViT-IQA, {network['stem'].replace('+', ' + ')} stem{QUICK if quick else ''}", "tune": "trunk"}
-    stem = {"samples": 500, "epochs": 3} if quick else {"samples": 6000, "epochs": 30}
+    aio = {
+        "method": f"ViT-IQA, {network['stem']['name'].replace('+', ' + ')} stem{QUICK if quick else ''}",
+        "tune": "trunk",
+    }
+    stem = {"steps": 2, "epochs": 3} if quick else {"steps": 24, "epochs": 30}
     everybody = {"epochs": 3, "patience": 0} if quick else {"epochs": 24, "patience": 10}
     aios = {"epochs": 2, "patience": 0} if quick else {"epochs": 15, "patience": 6}
     folds = {"fold": [0] if quick else f"0..{n_folds - 1}"}
@@ -211,25 +214,14 @@ def _network(data: Dataset) -> tuple[dict, float]:
     assert data.display_size is not None  # a study of one's own has one
     height, width = data.display_size
     shorter = min(height, width)
-    network = {
-        "size": "tiny",
-        "dim": 192,
-        "depth": 3,
-        "dim_head": 48,
-        "mlp_dim": 384,
-        "stem": "spectrum",
-        "cells": 6,
-        "spectrum_patch": max(16, min(240, shorter // 6 // 8 * 8)),
-        "image_size": shorter,
-        "head": "ordinal",
-        "dropout": 0.2,
-        "emb_dropout": 0.2,
-    }
+    stem: dict = {"name": "spectrum", "cells": 6, "patch_size": max(16, min(240, shorter // 6 // 8 * 8))}
+    trunk = {"size": "tiny", "dim": 192, "depth": 3, "dim_head": 48, "mlp_dim": 384, "dropout": 0.2, "emb_dropout": 0.2}
     if at_hand("mobilenet_v2"):
-        network |= {"stem": "spectrum+mobilenet_v2", "scales": sorted({min(384, shorter), min(720, shorter)})}
-        network["components"] = min(128, len(data.images))
+        stem |= {"name": "spectrum+mobilenet_v2", "scales": sorted({min(384, shorter), min(720, shorter)})}
+        stem["components"] = min(128, len(data.images))
     else:
         _log.warning("no weights of mobilenet_v2 available: the stem is the spectrum alone")
+    network = {"image_size": shorter, "stem": stem, "trunk": trunk, "head": {"name": "ordinal"}}
     model = create("vit_iqa", **network).eval()
     began = time.perf_counter()
     with torch.inference_mode():

@@ -23,6 +23,7 @@ from iqasuite.experiments import evaluating
 from iqasuite.images.loading import image_size
 from iqasuite.inference.predictor import LONGEST, Predictor
 from iqasuite.models import accepts, create
+from iqasuite.models.network import Network
 from iqasuite.report.tables import with_interval
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import Result, TrainingError
@@ -242,7 +243,7 @@ def targets(dataset: Dataset, observer: str) -> dict[str, np.ndarray]:
     return dict(zip(rated["image"], labels.numpy(), strict=True))
 
 
-def network(settings: Settings) -> nn.Module:
+def network(settings: Settings) -> Network:
     """The network as it starts.
 
     Raises:
@@ -253,10 +254,9 @@ def network(settings: Settings) -> nn.Module:
         wanted = (settings.model,) if settings.model else ARCHITECTURES
         if entry.architecture not in wanted:
             raise InputError(f"--start {settings.start}: weights of {entry.architecture}, expected {', '.join(wanted)}")
-        model, read = load_weights(entry.path)
-        model.card = {key: read[key] for key in ("architecture", "arguments")}  # type: ignore[assignment]  # no tensor
-        if hasattr(model, "steady"):  # its batch norm has learnt from more images than are here
-            model.steady = True  # type: ignore[assignment]  # torch's types know tensors and modules alone
+        model, _ = load_weights(entry.path)
+        model.card = None  # it tells of another training
+        model.steady = True  # its batch norm has learnt from more images than are here
         return model.train()
     name = settings.model or ARCHITECTURES[0]
     arguments = dict(settings.arguments)

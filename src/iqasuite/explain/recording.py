@@ -14,6 +14,7 @@ from iqasuite.errors import InputError
 from iqasuite.explain.attention import layer_head_maps
 from iqasuite.images.crops import normalise
 from iqasuite.names import natural_order
+from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights, read_card
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ LARGEST = 4 * 2**30  # bytes of one view's recorded attention, of which the clas
 
 def load_aios(
     folder: Path | str, pattern: str, device: torch.device | str = "cpu"
-) -> tuple[dict[str, nn.Module], dict[str, dict]]:
+) -> tuple[dict[str, nn.Module], dict[str, Card]]:
     """The AIOs of several people, made by one method on one fold.
 
     Args:
-        folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `view_size`.
+        folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `display_size`.
         pattern: of run names, such as "aio_*_0"; weights of nobody in particular (observer "") are left out.
         device: where the models go.
 
@@ -37,15 +38,16 @@ def load_aios(
         `record` computes them once.
 
     Raises:
-        InputError: fewer than two people, two files of one person, or cards of several folds, methods or view sizes.
+        InputError: fewer than two people, two files of one person, or cards of several folds, methods or display sizes.
     """
     files: dict[str, Path] = {}
     for path in sorted(Path(folder).glob(f"{pattern}.safetensors")):
         card = read_card(path)
-        missing = [key for key in ("observer", "fold", "view_size") if key not in card]
+        missing = [key for key in ("observer", "fold") if key not in card.model_fields_set]
+        missing += [] if card.preprocessing.display_size else ["display_size"]
         if missing:
             raise InputError(f"{path.with_suffix('.json')}: card lacks {', '.join(missing)}; expected those of an AIO")
-        observer = card["observer"]
+        observer = card.observer
         if observer in files:
             raise InputError(f"{path}: a second AIO of {observer!r} beside {files[observer].name}, expected one each")
         if observer not in ("", "everybody"):
@@ -53,16 +55,22 @@ def load_aios(
     if len(files) < 2:
         raise InputError(f"{folder}: {pattern!r} matches AIOs of {len(files)} people, expected two or more to compare")
     models: dict[str, nn.Module] = {}
-    cards: dict[str, dict] = {}
+    cards: dict[str, Card] = {}
     for observer in natural_order(list(files)):
         model, card = load_weights(files[observer])
         first = next(iter(cards.values()), card)
-        for key in ("fold", "view_size", "architecture", "arguments"):
-            if card[key] != first[key]:
-                raise InputError(f"{files[observer]}: {key} is {card[key]}, expected {first[key]} as in the others")
+        for key, value in _method(card).items():
+            expected = _method(first)[key]
+            if value != expected:
+                raise InputError(f"{files[observer]}: {key} is {value}, expected {expected} as in the others")
         models[observer], cards[observer] = model, card
     _share_frozen_stems(list(models.values()))
     return {observer: model.to(device) for observer, model in models.items()}, cards
+
+
+def _method(card: Card) -> dict[str, object]:
+    shown, arguments = card.preprocessing.display_size, card.arguments
+    return {"fold": card.fold, "display_size": shown, "architecture": card.architecture, "arguments": arguments}
 
 
 def _share_frozen_stems(models: list[nn.Module]) -> None:

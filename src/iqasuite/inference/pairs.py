@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from iqasuite.errors import InputError
 from iqasuite.images.crops import normalise
 from iqasuite.images.lightness import scaled_lightness
-from iqasuite.models.siamese_fr import NETWORKS, SMALLEST
+from iqasuite.models.network import Network
+from iqasuite.models.siamese_fr import SMALLEST
+from iqasuite.weights.card import Card
+from iqasuite.weights.catalogue import PAIRS
 from iqasuite.weights.files import load_weights, read_card, save_weights
 
 SCALES = ("ACR", "Elo", "MOS", "pseudo-label")
@@ -170,21 +173,14 @@ def save_full_reference(
     """
     if scale not in SCALES:
         raise InputError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
-    shown = {
-        "mean": _listed(model.get_buffer("mean")),
-        "std": _listed(model.get_buffer("std")),
-        "smallest": SMALLEST,
-        "tile": tile,
-        "reduce_to": reduce_to,
-        "order": "reference, distorted",
-    }
     targets = {f"target_{name}": model.get_buffer(f"dense.{name}").item() for name in ("mean", "std")}
-    meaning = {"scale": scale, "higher_is_better": True, **targets}
+    meaning = {"scale": {"name": scale, "low": None, "high": None}, "higher_is_better": True, **targets}
+    shown = {"tile": tile, "reduce_to": reduce_to}
     facts = {"trained_on": trained_on, "preprocessing": shown, "scores": dict(scores or {})}
     return save_weights(model, path, {**more, **meaning, **facts})
 
 
-def load_full_reference(path: Path | str) -> tuple[nn.Module, dict]:
+def load_full_reference(path: Path | str) -> tuple[Network, Card]:
     """A network of `save_full_reference`, in evaluation mode, and its card.
 
     Raises:
@@ -192,11 +188,11 @@ def load_full_reference(path: Path | str) -> tuple[nn.Module, dict]:
             weights of a network that compares no pairs; a card without a scale.
     """
     card = read_card(path)
-    if card["architecture"] not in NETWORKS:
-        found = f"weights of {card['architecture']}"
-        raise InputError(f"{path}: {found}; expected a full-reference network ({', '.join(NETWORKS)})")
-    if card.get("scale") not in SCALES:
-        found = f"scale {card.get('scale')!r}"
+    if card.architecture not in PAIRS:
+        found = f"weights of {card.architecture}"
+        raise InputError(f"{path}: {found}; expected a full-reference network ({', '.join(PAIRS)})")
+    if card.scale.name not in SCALES:
+        found = f"scale {card.scale.name!r}"
         raise InputError(f"{Path(path).with_suffix('.json')}: {found}; expected one of {', '.join(SCALES)}")
     return load_weights(path)
 
@@ -241,10 +237,6 @@ def _places(side: int, tile: int) -> list[int]:
     return np.linspace(0, side - tile, math.ceil(side / tile)).round().astype(int).tolist()
 
 
-def _listed(values: Tensor) -> list[float]:
-    return [round(value, 6) for value in values.tolist()]
-
-
 def _check(
     models: Sequence[nn.Module],
     reference: Sequence[np.ndarray] | np.ndarray,
@@ -255,7 +247,8 @@ def _check(
 ) -> None:
     if not models:
         raise InputError("predict_pairs: no model, expected one or more")
-    scales = sorted({str(getattr(model, "card", {}).get("scale", "not noted")) for model in models})
+    cards = [model.card if isinstance(model, Network) else None for model in models]
+    scales = sorted({card.scale.name if card and card.scale.name else "not noted" for card in cards})
     if len(scales) > 1:
         raise InputError(f"predict_pairs: models on scales {', '.join(scales)}; expected an ensemble on one scale")
     if not views or len(set(views)) < len(views):

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
-from iqasuite.models.backbones import Backbone, folded
 from iqasuite.models.heads import distribution, expected_vote
 from iqasuite.training.machine import computes_in_bf16
 from iqasuite.weights.catalogue import Entry, find
@@ -83,17 +81,11 @@ class Predictor:
         self.entry = entry
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, _ = load_weights(entry.path)
-        features = getattr(network, "features", None)
-        if isinstance(features, Backbone | nn.Sequential):
-            network.features = folded(features)  # nothing is trained here
-        self.network: nn.Module = network.to(self.device)
+        network.fold()  # nothing is trained here
+        self.network = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)
-        shown = entry.card.get("preprocessing", {})
-        self.shorter_side = int(shown.get("shorter_side") or np.min(entry.card.get("view_size") or 256))
-        self.crop = shown.get("crop", entry.card.get("crop"))
-        self.views = int(shown.get("views", entry.card.get("views", 1)))
-        # networks that cut a picture into patches see whole ones, not what is left over at its right and bottom
-        self.patch = int(getattr(getattr(network, "stem", None), "patch_size", 1))
+        shown = entry.card.preprocessing
+        self.shorter_side, self.crop, self.views = shown.shown_at, shown.crop, shown.views
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """A picture uint8 (H, W, 3) at the size at which this network sees it (bicubic, anti-aliased).
@@ -153,11 +145,12 @@ class Predictor:
         return Prediction(score, vote, self.entry.category(score), shares)
 
     def _whole_patches(self, x: Tensor) -> Tensor:
-        height, width = (side // self.patch * self.patch for side in x.shape[-2:])
+        patch = self.network.patch_size  # nothing is shown of what is left over at the right and at the bottom
+        height, width = (side // patch * patch for side in x.shape[-2:])
         return x[..., :height, :width]
 
     def _normalised(self, x: Tensor) -> Tensor:
-        return normalise(x.to(self.device), self.network.get_buffer("mean"), self.network.get_buffer("std"))
+        return normalise(x.to(self.device), self.network.mean, self.network.std)
 
     @torch.inference_mode()
     def map(self, image: np.ndarray) -> Map:
@@ -167,20 +160,14 @@ class Predictor:
         """
         whole = torch.from_numpy(self.shown(image)).permute(2, 0, 1)[None]
         x = self._normalised(self._whole_patches(whole))
-        network: Any = self.network  # of which it is asked what it can do
-        if hasattr(network, "local"):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                logits = network.local(x)[0]  # (classes, rows, columns)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            local = self.network.local(x)
+        if local is not None:
+            logits = local[0]  # (classes, rows, columns)
             votes = expected_vote(logits.flatten(1).T) if len(logits) > 1 else logits[0].clamp(1, 5)
             return Map("quality", votes.view(logits.shape[-2:]).float().cpu().numpy())
-        if hasattr(network, "record"):
-            attention = network.record(x)[1][0, -1].mean(0)
-        elif hasattr(network, "trunk"):
-            tokens = network.reduce(network.stem(x))
-            grid = network.grid(x)
-            rows = network.trunk.attention(tokens, grid)[1][0, -1, :, 0, 1:].mean(0)
-            attention = rows.view(-1, *grid).sum(0)
-        else:
+        attention = self.network.attention_map(x)
+        if attention is None:
             raise InputError(f"model {self.entry.name!r} ({self.entry.architecture}) has no map")
         return Map("attention", (attention / attention.sum()).float().cpu().numpy())
 

@@ -111,27 +111,26 @@ def _networks(paths: Sequence[Path], views: str) -> Scorer:
     if views not in VIEWS:
         raise InputError(f"score: views {views!r}, expected one of {', '.join(VIEWS)}")
     loaded = [load_full_reference(path) for path in paths]
-    cards = [card for _, card in loaded]
-    shown = [card.get("preprocessing", {}) for card in cards]
-    for key, of in (("scale", cards), ("tile", shown), ("reduce_to", shown)):
-        values = {str(facts.get(key)) for facts in of}
-        if len(values) > 1:
-            raise InputError(f"score: models with {key} {', '.join(sorted(values))}; expected an ensemble with one")
+    scales, shown = [card.scale.name for _, card in loaded], [card.preprocessing for _, card in loaded]
+    tiles, reductions = [each.tile for each in shown], [each.reduce_to for each in shown]
+    for key, values in (("scale", scales), ("tile", tiles), ("reduce_to", reductions)):
+        if len(set(values)) > 1:
+            found = ", ".join(sorted(map(str, set(values))))
+            raise InputError(f"score: models with {key} {found}; expected an ensemble with one")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = [model.to(device) for model, _ in loaded]
-    tile, reduce_to = shown[0].get("tile"), shown[0].get("reduce_to")
 
     def measure(task: Task) -> tuple[float, float]:
         reference, image = read_pair(task)
         try:
-            score, spread = predict_pairs(networks, [reference], [image], VIEWS[views], tile, reduce_to)
+            score, spread = predict_pairs(networks, [reference], [image], VIEWS[views], tiles[0], reductions[0])
         except InputError as error:
             raise InputError(f"{task.image}: {error}") from None
         return float(score[0]), float(spread[0])
 
     n, m = len(networks), len(VIEWS[views])
     how = f"{n} network{'s' * (n > 1)}, {m} view{'s' * (m > 1)}"
-    return Scorer(cards[0]["scale"], f"higher = better; {how}", True, measure)
+    return Scorer(scales[0], f"higher = better; {how}", True, measure)
 
 
 def _weights(name: str) -> Path:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import inspect
 from importlib import import_module
 
-from torch import nn
-
 from iqasuite.errors import InputError
+from iqasuite.models.network import Network
 
 # name -> module and class, imported when first asked for: what some of them need takes seconds to import
 _ARCHITECTURES = {
@@ -39,10 +38,10 @@ def accepts(name: str, argument: str) -> bool:
     return name in _ARCHITECTURES and argument in inspect.signature(_architecture(name)).parameters
 
 
-def create(name: str, **kwargs) -> nn.Module:
+def create(name: str, **kwargs) -> Network:
     """A model of the architecture `name` with random weights (stems: ImageNet weights unless `pretrained=False`).
 
-    The model's attribute `card` notes name and arguments, for `weights.save_weights`.
+    The model's attributes `architecture` and `arguments` note both, for `weights.save_weights`.
 
     Raises:
         InputError: unknown name or argument, or an argument's value that the architecture refuses.
@@ -50,15 +49,15 @@ def create(name: str, **kwargs) -> nn.Module:
     if name not in _ARCHITECTURES:
         raise InputError(f"model {name!r} is unknown, expected one of {', '.join(names())}")
     architecture = _architecture(name)
-    known = [p for p in inspect.signature(architecture).parameters]
+    known = list(inspect.signature(architecture).parameters)
     unknown = [argument for argument in kwargs if argument not in known]
     if unknown:
         raise InputError(f"{name}: unknown argument {', '.join(unknown)}, expected some of {', '.join(known)}")
     model = architecture(**kwargs)
-    model.card = {"architecture": name, "arguments": kwargs}  # type: ignore[assignment]  # torch: tensors and modules
+    model.architecture, model.arguments = name, kwargs
     return model
 
 
-def _architecture(name: str) -> type[nn.Module]:
+def _architecture(name: str) -> type[Network]:
     module, _, attribute = _ARCHITECTURES[name].partition(".")
     return getattr(import_module(f"iqasuite.models.{module}"), attribute)

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from iqasuite.paths import weights_roots
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 logger = logging.getLogger(__name__)
+Layers = TypeVar("Layers", bound=nn.Module)  # `Backbone`, or nn.Sequential
 # Weights ported from TensorFlow. torchvision's `transform_input` turns ImageNet's statistics into these, so that inputs
 # normalised with these need no transform.
 HALF = (0.5, 0.5, 0.5)
@@ -129,14 +131,14 @@ def at_hand(name: str) -> bool:
     return (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
 
 
-def folded(network: Backbone | nn.Sequential) -> Backbone | nn.Sequential:
+def folded(network: Layers) -> Layers:
     """A copy for inference with batch norms folded into their convolutions: the same maps up to rounding, sooner.
 
     Args:
         network: a backbone, or layers that follow one another (`mobile_nr.MobileConvolutions`).
     """
     copied = copy.deepcopy(network).eval()
-    layers = copied.layers if isinstance(copied, Backbone) else copied
+    layers: Any = copied.layers if isinstance(copied, Backbone) else copied
     for position, layer in enumerate(layers):
         layers[position] = _fused(layer)
     return copied.requires_grad_(False).to(memory_format=torch.channels_last)
@@ -277,9 +279,16 @@ def _read(
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file: {error}") from None
-    mean = json.loads(metadata["mean"]) if "mean" in metadata else mean
-    std = json.loads(metadata["std"]) if "std" in metadata else std
-    return state, tuple(mean), tuple(std)
+    return state, _three(path, metadata, "mean", mean), _three(path, metadata, "std", std)
+
+
+def _three(path: Path, metadata: dict[str, str], name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers that a file's metadata has under a name; the default where it has none."""
+    try:
+        red, green, blue = map(float, json.loads(metadata[name])) if name in metadata else default
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: its {name} is {metadata[name][:60]!r}; expected a list of three numbers") from None
+    return red, green, blue
 
 
 def _download(name: str) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ class OrdinalHead(nn.Module):
     Ordered probit: vote k where the score plus a standard normal error falls between thresholds k − 1 and k.
     The first threshold is free, each next one is a positive step above the one before. They are kept divided by
     `REACH`: Adam moves every parameter by about the learning rate a step, which is much for a weight of some
-    hundredths and next to nothing for a cut point between −2 and 2, where people differ most.
+    hundredths and next to nothing for a cut point between −2 and 2, where observers differ most.
 
     Reference: P. McCullagh, "Regression Models for Ordinal Data", 1980.
     """

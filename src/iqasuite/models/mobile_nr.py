@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import Backbone, backbone
+from iqasuite.models.backbones import Backbone, backbone, folded
+from iqasuite.models.network import Network
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 # Output channels and stride of each depthwise-separable layer, at width 1. MobileNet's first layer at half resolution
@@ -53,7 +54,7 @@ class MobileConvolutions(nn.Sequential):
         self.channels = widths[-1]
 
 
-class MobileNR(nn.Module):
+class MobileNR(Network):
     """Quality without a reference: normalised RGB images (B, 3, H, W), any size from 32 pixels -> logits (B, 5).
 
     The five outputs are steps of quality from the low to the high end of a scale; which scale, the card of the weights
@@ -69,10 +70,6 @@ class MobileNR(nn.Module):
         frozen: first layers of a pre-trained base that stay as they are. Its batch norm always uses the statistics that
             it came with: a few images a batch are too few for new ones.
         pretrained: give the base its ImageNet weights.
-
-    Attributes:
-        steady: whether batch norm keeps its statistics in training, as it does in a pre-trained base; set it where
-            training goes on from weights.
 
     Raises:
         InputError: an argument outside of what is listed here.
@@ -97,8 +94,6 @@ class MobileNR(nn.Module):
             found = f"width {width}, hidden {hidden}, frozen {frozen}, n_classes {n_classes}, dropout {dropout}"
             raise InputError(f"mobile_nr: {found}; expected > 0, 0 or more, 0 or more, 1 or more, from 0 to below 1")
         self.features: MobileConvolutions | Backbone
-        self.mean: Tensor
-        self.std: Tensor
         mean: tuple[float, ...] = IMAGENET_MEAN
         std: tuple[float, ...] = IMAGENET_STD
         if base == "scratch":
@@ -142,7 +137,7 @@ class MobileNR(nn.Module):
             return self.head(given)
 
     def local(self, x: Tensor, window: int = 3) -> Tensor:
-        """What the network says of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.
+        """Predictions of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.
 
         Args:
             x: images (B, 3, H, W).
@@ -160,3 +155,6 @@ class MobileNR(nn.Module):
             variance = average(features.square()) - mean.square()
             given = torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)
         return self.predicted(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def fold(self) -> None:
+        self.features = folded(self.features)

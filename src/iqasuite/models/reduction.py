@@ -49,15 +49,16 @@ class TokenReduction(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
         rows = (rows - self.mean.cpu()) / self.std.cpu()
         for i, part in enumerate(rows.split(self.groups, dim=1)):
-            if hasattr(self, f"basis_{i}"):
+            if self.widths[i] < self.groups[i]:
                 # eigenvectors of the covariance: deterministic, unlike a randomised decomposition
                 _, vectors = torch.linalg.eigh(part.T @ part / len(part))
                 basis = vectors[:, -self.widths[i] :].flip(1)
                 basis = basis * basis.sum(dim=0).sign()  # an eigenvector's sign is arbitrary: choose one
-                getattr(self, f"basis_{i}").copy_(basis / (part @ basis).std())
+                self.get_buffer(f"basis_{i}").copy_(basis / (part @ basis).std())
         self.fitted.fill_(True)
 
     def forward(self, tokens: Tensor) -> Tensor:
         parts = ((tokens - self.mean) / self.std).split(self.groups, dim=-1)
-        kept = [p @ getattr(self, f"basis_{i}") if hasattr(self, f"basis_{i}") else p for i, p in enumerate(parts)]
+        wide = [kept < width for width, kept in zip(self.groups, self.widths, strict=True)]
+        kept = [p @ self.get_buffer(f"basis_{i}") if wide[i] else p for i, p in enumerate(parts)]
         return torch.cat(kept, dim=-1)

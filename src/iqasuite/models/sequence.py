@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from iqasuite.errors import InputError
+from iqasuite.models import create
+from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -92,7 +94,26 @@ def pooled(states: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))
 
 
-class BiRNN(nn.Module):
+class PatchNetwork(Network):
+    """What the four have in common: states of the standardised patches, pooled by weights, two dense layers."""
+
+    standardise: TokenReduction
+    dense: Dense
+    states: Any  # standardised features (B, T, dim) and mask -> (B, T, width)
+    pool: Any  # states and mask -> weights (B, T), rows summing to 1
+
+    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and how much each patch counts in the pooling, float32 (B, T), rows summing to 1."""
+        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
+        states = self.states(self.standardise(x), mask)
+        weights = self.pool(states, mask)
+        return self.dense(pooled(states, weights)), weights
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.attention(x, mask)[0]
+
+
+class BiRNN(PatchNetwork):
     """Bidirectional recurrent network over the patches, attention pooling, two dense layers.
 
     Args:
@@ -138,18 +159,8 @@ class BiRNN(nn.Module):
         packed = pack_padded_sequence(x, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        states = self.states(self.standardise(x), mask)
-        weights = self.pool(states, mask)
-        return self.dense(pooled(states, weights)), weights
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
-
-
-class MeanPooling(nn.Module):
+class MeanPooling(PatchNetwork):
     """Each patch by itself through two layers, their mean, two dense layers: neither order nor choice.
 
     Args:
@@ -165,17 +176,16 @@ class MeanPooling(nn.Module):
         self.embed = embedding(dim, width, dropout)
         self.dense = Dense(width, width, dropout, relu)
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts: all the same, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        weights = mask.float() / mask.sum(dim=1, keepdim=True)
-        return self.dense(pooled(self.embed(self.standardise(x)), weights)), weights
+    def states(self, x: Tensor, mask: Tensor) -> Tensor:
+        """What each patch is by itself, (B, T, width)."""
+        return self.embed(x)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Weights (B, T), the same for all real patches."""
+        return mask.float() / mask.sum(dim=1, keepdim=True)
 
 
-class AttentionPooling(nn.Module):
+class AttentionPooling(PatchNetwork):
     """As `MeanPooling`, with the attention of `BiRNN` in place of the mean: choice without order.
 
     Args:
@@ -198,15 +208,9 @@ class AttentionPooling(nn.Module):
         self.pool = TanhAttention(width, n_patches, sharpness)
         self.dense = Dense(width, width, dropout, relu)
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        states = self.embed(self.standardise(x))
-        weights = self.pool(states, mask)
-        return self.dense(pooled(states, weights)), weights
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
+    def states(self, x: Tensor, mask: Tensor) -> Tensor:
+        """What each patch is by itself, (B, T, width)."""
+        return self.embed(x)
 
 
 class SelfAttention(nn.Module):
@@ -227,7 +231,7 @@ class SelfAttention(nn.Module):
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
 
 
-class PatchTransformer(nn.Module):
+class PatchTransformer(PatchNetwork):
     """A small transformer over the patches with sinusoidal positions, attention pooling, two dense layers.
 
     Args:
@@ -280,16 +284,6 @@ class PatchTransformer(nn.Module):
             x = x + feed_forward(x)
         return self.norm(x)
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (B,), and how much each patch counts in the last pooling, float32 (B, T), rows summing to 1."""
-        mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        states = self.states(self.standardise(x), mask)
-        weights = self.pool(states, mask)
-        return self.dense(pooled(states, weights)), weights
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.attention(x, mask)[0]
-
 
 def positions(length: int, width: int) -> Tensor:
     """Sinusoidal position embedding (length, width).
@@ -301,12 +295,7 @@ def positions(length: int, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
 
 
-NETWORKS = {
-    "birnn": BiRNN,
-    "mean_pooling": MeanPooling,
-    "attention_pooling": AttentionPooling,
-    "patch_transformer": PatchTransformer,
-}
+NETWORKS = ("birnn", "mean_pooling", "attention_pooling", "patch_transformer")  # by their names in `models.create`
 
 
 def patch_scores(model: nn.Module, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -332,12 +321,11 @@ def matched_width(kind: str, dim: int, parameters: int | None = None, tolerance:
     Raises:
         InputError: another kind, or no width comes that close.
     """
-    if kind not in NETWORKS or kind == "birnn":
-        known = ", ".join(k for k in NETWORKS if k != "birnn")
-        raise InputError(f"matched_width: kind is {kind!r}, expected one of {known}")
+    if kind not in NETWORKS[1:]:
+        raise InputError(f"matched_width: kind is {kind!r}, expected one of {', '.join(NETWORKS[1:])}")
 
     def count(width: int) -> int:
-        return n_parameters(NETWORKS[kind](dim, width=width))
+        return n_parameters(create(kind, dim=dim, width=width))
 
     with torch.device("meta"):  # counted without a number being drawn
         wanted = n_parameters(BiRNN(dim)) if parameters is None else parameters

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
+from iqasuite.models.network import Network
 
 SMALLEST = 128  # pixels a side
 TILES = 4  # a side
@@ -188,7 +189,7 @@ class BoundedScore(nn.Module):
         return self.mean + self.std * (self.weight * bounded + self.bias)
 
 
-class SiameseFR(nn.Module):
+class SiameseFR(Network):
     """One of the four Siamese networks: pairs of normalised images, 128 pixels a side or more, to scores (B,).
 
     Maps of a pair at 288×288 and full width, as in the study (channels × side): encoder 8×288, 16×144, 32×72, 64×36;
@@ -317,9 +318,6 @@ class SiameseFR(nn.Module):
         ]
 
 
-NETWORKS = {"siamese_fr": SiameseFR}
-
-
 def tiled(images: Tensor, multiple: int = TILES) -> Tensor:
     """Images (B, C, H, W) as 16 tiles (B, 16, C, h, w), row by row.
 
@@ -339,7 +337,7 @@ def untiled(tiles: Tensor) -> Tensor:
 
 
 def _glorot(layer: nn.Module) -> None:
-    """Starts a layer as the study's (Keras) did: torch's own start lets ten layers fade the picture out."""
+    """Starts a layer as the study's (Keras) did: torch's own start lets ten layers fade the image out."""
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:

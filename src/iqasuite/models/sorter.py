@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
+from iqasuite.models.network import Network
 
 CHANNELS, KERNELS = (8, 16, 32, 64, 96, 128, 256), (2, 3, 5, 7, 10, 7, 7)
 
 
-class ConvSorter(nn.Module):
+class ConvSorter(Network):
     """Seven convolutions along the vector, each with batch norm and PReLU, and a dense layer: (B, n) -> ranks (B, n).
 
     The convolutions are padded with zeros to keep the length (16 numbers would not last through them otherwise); with
@@ -57,8 +58,8 @@ class ConvSorter(nn.Module):
         return self.dense(self.features(x[:, None, None]).flatten(1)).float()
 
 
-class PairSorter(nn.Module):
-    """Ranks (B, n) of vectors (B, n) of any n: the mean of what a small network says of each pair's difference.
+class PairSorter(Network):
+    """Ranks (B, n) of vectors (B, n) of any n: the mean of what a small network predicts of each pair's difference.
 
     The network's answer to the pair (i, j) and to (j, i) add up to 1, so ties share their mean rank and another order
     of the numbers gives the same ranks in that order. A rank is then (Σ_j h(x_i − x_j)) / (n − 1) with a learned odd
@@ -93,6 +94,3 @@ def standardised(x: Tensor) -> Tensor:
     """Vectors (B, n) with mean 0 and standard deviation 1 each; a spread far below 1e-3 counts as none."""
     x = x.float() - x.float().mean(dim=1, keepdim=True)
     return x / (x.square().mean(dim=1, keepdim=True) + 1e-6).sqrt()
-
-
-NETWORKS = {"conv_sorter": ConvSorter, "pair_sorter": PairSorter}

@@ -1,6 +1,6 @@
 """Sharpness seen in the spectrum of patches: tokens that tell how an image was encoded and enlarged.
 
-A picture that was encoded small and shown large has no energy above its own sampling rate; coding takes more away and
+An image that was encoded small and shown large has no energy above its own sampling rate; coding takes more away and
 adds blocks. Both stand in the power spectrum of a patch, whatever the patch shows. `PatchSpectrum` computes it,
 `SharpnessEncoder` learns from photographs that we encode ourselves (`images.encoding_stream`) to read it, and
 `SpectrumTokens` puts both in front of a transformer.
@@ -130,8 +130,8 @@ class SharpnessEncoder(nn.Module):
             if values is None:
                 continue
             std, mean = torch.std_mean(values.flatten(0, -2).float(), dim=0)
-            getattr(self, f"{name}_mean").copy_(mean)
-            getattr(self, f"{name}_std").copy_(std.clamp_min(1e-6))
+            self.get_buffer(f"{name}_mean").copy_(mean)
+            self.get_buffer(f"{name}_std").copy_(std.clamp_min(1e-6))
 
     def forward(self, spectra: Tensor) -> Tensor:
         return self.layers((spectra - self.channel_mean) / self.channel_std)

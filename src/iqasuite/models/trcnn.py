@@ -16,8 +16,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.models.backbones import Backbone, backbone
+from iqasuite.models.backbones import Backbone, backbone, folded
 from iqasuite.models.mobile_nr import MobileConvolutions
+from iqasuite.models.network import Network
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -67,7 +68,7 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
 
-class TRCNN(nn.Module):
+class TRCNN(Network):
     """Quality without a reference: normalised RGB images (B, 3, H, W) -> scores (B,), votes from 1 to 5.
 
     A score of 1 is the low end of the scale that the weights' card names, 5 its high end. Positions of the feature map
@@ -81,9 +82,6 @@ class TRCNN(nn.Module):
         frozen: first layers of the base that stay as they are. Its batch norm always uses the statistics that it came
             with.
         pretrained: give the base its ImageNet weights.
-
-    Attributes:
-        steady: as of `MobileNR`.
 
     Raises:
         InputError: dim is no multiple of heads, or an argument outside of its range.
@@ -161,8 +159,14 @@ class TRCNN(nn.Module):
             recorded.append(attention[:, :, 0, 1:].unflatten(-1, grid))
         return self.ranked(sequence[:, 0]), torch.stack(recorded, dim=1)
 
+    def attention_map(self, x: Tensor) -> Tensor:
+        return self.record(x)[1][0, -1].mean(0)
 
-class FaithfulTRCNN(nn.Module):
+    def fold(self) -> None:
+        self.features = folded(self.features)
+
+
+class FaithfulTRCNN(Network):
     """TRCNN as its author ran it: images (B, 3, H, W) -> scores (B,), votes from 1 to 5.
 
     ResNet-18's pooled 512 numbers become a map of 32 × 32, whose four patches of 16 × 16 a transformer of width 9
@@ -199,3 +203,6 @@ class FaithfulTRCNN(nn.Module):
         with torch.autocast(sequence.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
             factors = self.factors(sequence[:, 0].float()).softmax(dim=-1)
             return 1 + 4 * self.rank(factors).squeeze(-1)
+
+    def fold(self) -> None:
+        self.features = folded(self.features)

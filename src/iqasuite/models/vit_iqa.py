@@ -1,7 +1,7 @@
-"""ViT-IQA: a vision transformer for small data sets that predicts one person's votes.
+"""ViT-IQA: a vision transformer for small data sets that predicts one observer's votes.
 
-In the order the data meets them: shifted patch tokens (or the feature map of a pre-trained network), locality
-self-attention, the transformer, the trunk (tokens -> logits) and the whole network (image -> logits).
+In the order the data meets them, behind the stem (`shifted_patches`, `backbones`, `spectrum`): locality self-attention,
+the transformer, the trunk (tokens -> logits) and the whole network (image -> logits).
 
 Reference: S. H. Lee, S. Lee and B. C. Song, "Vision Transformer for Small-Size Datasets", arXiv 2112.13492,
 after `vit_pytorch.vit_for_small_dataset`, whose outputs it gives with the same weights.
@@ -9,21 +9,23 @@ after `vit_pytorch.vit_for_small_dataset`, whose outputs it gives with the same 
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from scipy.fft import dct
 from torch import Tensor, nn
 from vit_pytorch.vit_for_small_dataset import FeedForward
 
 from iqasuite.errors import InputError
 from iqasuite.models.backbones import BackboneTokens
 from iqasuite.models.heads import OrdinalHead
+from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
+from iqasuite.models.shifted_patches import ShiftedPatchTokens
 from iqasuite.models.spectrum import JoinedTokens, SpectrumTokens
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
@@ -33,58 +35,6 @@ SIZES = {
     "paper": {"dim": 1024, "depth": 6, "heads": 16, "dim_head": 64, "mlp_dim": 2048},
 }
 HEADS, POOLS, SHIFTS = ("linear", "ordinal"), ("cls", "mean"), ("axes", "diagonal")
-
-
-class ShiftedPatchTokens(nn.Module):
-    """Shifted patch tokenization: the image and four shifted copies, cut into patches, normalised, projected.
-
-    `shift="axes"` moves by one pixel right, left, down, up (vit-pytorch); `shift="diagonal"` moves by half a patch
-    along the four diagonals (the paper). What moves in from outside is 0.
-    """
-
-    def __init__(self, dim: int, patch_size: int, shift: str = "axes"):
-        super().__init__()
-        step = 1 if shift == "axes" else patch_size // 2
-        axes, diagonals = ((0, 1), (0, -1), (1, 0), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1))
-        self.patch_size, self.margin = patch_size, step
-        self.shifts = [(0, 0), *((step * dy, step * dx) for dy, dx in (axes if shift == "axes" else diagonals))]
-        self.norm = nn.LayerNorm(5 * 3 * patch_size**2)
-        self.linear = nn.Linear(5 * 3 * patch_size**2, dim)
-
-    def patches(self, x: Tensor) -> Tensor:
-        """Patch vectors (B, rows · cols, 5 · 3 · p²) of images (B, 3, H, W), copied once."""
-        height, width, m = *x.shape[-2:], self.margin
-        padded = F.pad(x, (m, m, m, m))
-        shifted = [padded[..., m - dy : m - dy + height, m - dx : m - dx + width] for dy, dx in self.shifts]
-        cut = [rearrange(s, "b c (h p) (w q) -> b h w c p q", p=self.patch_size, q=self.patch_size) for s in shifted]
-        return torch.stack(cut, dim=3).flatten(3).flatten(1, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):  # the projection would round them later, after the copies
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        whitened = F.layer_norm(self.patches(x), self.norm.normalized_shape, eps=self.norm.eps)
-        # LayerNorm's own weight and bias go into the projection: the images need no gradient, so none is computed
-        # for the patch vectors, which are the largest tensors of the network.
-        return F.linear(whitened, self.linear.weight * self.norm.weight, self.linear(self.norm.bias))
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        return height // self.patch_size, width // self.patch_size
-
-    @torch.no_grad()
-    def start_from_dct(self) -> None:
-        """Let the projection begin with the basis of JPEG's transform (8 × 8, luma) beside its random weights.
-
-        Token dimension d starts with basis function d mod 64 of one of the patch's blocks. From random weights alone
-        the five JPEG classes are learnt to the same accuracy in a third more steps.
-        """
-        side = self.patch_size // 8
-        basis = dct(torch.eye(8).double().numpy(), axis=0, norm="ortho")
-        luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
-        weight = self.linear.weight.mul_(0.3).unflatten(1, (5, 3, self.patch_size, self.patch_size))
-        for d in range(len(weight)):
-            row, column = divmod(d // 64 % side**2, side)
-            function = torch.from_numpy(np.outer(basis[d % 64 // 8], basis[d % 8])).float()
-            weight[d, 0, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 3 * luma * function
 
 
 class LSA(nn.Module):
@@ -182,39 +132,22 @@ class Trunk(nn.Module):
         channels: C of the tokens; None where they come embedded (B, N, dim), as shifted patch tokens do.
         grid: rows and columns of the tokens' positions that the position embedding is learned for.
         n_scales: how many times the grid is repeated in the tokens, one scale after the other.
+        shape: dim, depth, heads, dim_head and mlp_dim of the transformer.
+        dropout, emb_dropout, pool, head: as of `ViTIQA`.
     """
 
-    def __init__(
-        self,
-        channels,
-        grid,
-        n_scales,
-        dim,
-        depth,
-        heads,
-        dim_head,
-        mlp_dim,
-        dropout,
-        emb_dropout,
-        n_classes,
-        head,
-        pool,
-    ):
+    def __init__(self, channels, grid, n_scales, shape, dropout, emb_dropout, pool, head):
         super().__init__()
-        self.grid, self.n_scales, self.pool = tuple(grid), n_scales, pool
-        if channels is None:
-            self.embed = nn.Identity()
-        else:
-            self.embed = nn.Linear(channels, dim)
+        self.grid, self.n_scales, self.pool, dim = tuple(grid), n_scales, pool, shape["dim"]
+        self.embed = nn.Identity() if channels is None else nn.Linear(channels, dim)
         # Embedded patch tokens start with vit-pytorch's unit normal; those of a frozen network must be heard first.
         scale = 1.0 if channels is None else 0.02
         self.pos_embedding = nn.Parameter(scale * torch.randn(1, 1 + grid[0] * grid[1], dim))
         self.cls_token = nn.Parameter(scale * torch.randn(1, 1, dim))
         self.scale_embedding = nn.Parameter(0.02 * torch.randn(n_scales, 1, dim)) if n_scales > 1 else None
         self.dropout = nn.Dropout(emb_dropout)
-        self.transformer = Transformer(dim, depth, heads, dim_head, mlp_dim, dropout)
-        last = nn.Linear(dim, n_classes) if head == "linear" else OrdinalHead(dim, n_classes)
-        self.mlp_head = nn.Sequential(nn.LayerNorm(dim), last)
+        self.transformer = Transformer(**shape, dropout=dropout)
+        self.mlp_head = nn.Sequential(nn.LayerNorm(dim), _made("head", _head, head, dim))
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Position embedding (1, 1 + rows · cols · scales, dim); other grids than the trained one interpolate it."""
@@ -262,33 +195,36 @@ class Trunk(nn.Module):
         raise InputError(f"trunk: {n_tokens} tokens are no square grid × {self.n_scales} scale(s); pass grid=")
 
 
-class ViTIQA(nn.Module):
-    """Image quality as one person sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
+class ViTIQA(Network):
+    """Image quality as one observer sees it: normalised RGB images (B, 3, H, W) -> vote logits (B, 5).
 
     `forward(x)` is `trunk(reduce(stem(x)))`; each can be used alone, so that a frozen stem is computed once.
     Inputs are floats in [0, 1], normalised with the buffers `mean` and `std` (`iqasuite.images.crops.normalise`).
 
     Args:
-        size: "tiny", "small" or "paper"; None where dim, depth, heads, dim_head and mlp_dim are all given.
-            Those given besides a size replace the size's own.
         image_size: input side in pixels (or height, width) that positions are learned for; others interpolate.
-        patch_size: side of a patch in pixels, for stem="spt".
-        dropout, emb_dropout: probabilities in the blocks and after the position embedding.
-        n_classes: steps of the vote scale; 1 gives scores (B,).
-        shift: "axes" (one pixel, vit-pytorch) or "diagonal" (half a patch, the paper), for stem="spt".
-        stem: "spt"; a torchvision classifier's name, whose feature map's positions are the tokens; "spectrum", whose
-            tokens tell the sharpness of patches; or several of the latter two joined by "+" on one grid of cells.
-        scales: shorter sides in pixels that the image is brought to for the stem's network; None = as it comes.
-        taps: layers of that network to read; None = the last.
-        cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
-            None = every position of the feature map, or 4 where scales or taps are given.
-        components: principal components of the tokens' channels that the trunk sees, fitted by `reduce.fit`
-            on training tokens, for other stems than "spt"; None = all channels.
-        spectrum_patch: side in pixels of the patches of the stem "spectrum".
-        freeze_stem: leave the stem's network as it is; its batch norm is never trained.
+        stem: arguments of the stem by name:
+            name: "spt"; a torchvision classifier's name, whose feature map's positions are the tokens; "spectrum",
+                whose tokens tell the sharpness of patches; or several of the latter two joined by "+" on one grid of
+                cells.
+            patch_size: side of a patch in pixels; None = 16 of "spt", 240 of "spectrum".
+            shift: "axes" (one pixel, vit-pytorch) or "diagonal" (half a patch, the paper), of "spt".
+            scales: shorter sides in pixels that the image is brought to for the classifier; None = as it comes.
+            taps: layers of that network to read; None = the last.
+            cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
+                None = every position of the feature map, or 4 where scales or taps are given.
+            components: principal components of the tokens' channels that the trunk sees, fitted by `reduce.fit` on
+                training tokens, for other stems than "spt"; None = all channels.
+            freeze: leave the stem's network as it is (True); its batch norm is never trained.
+        trunk: arguments of the trunk by name:
+            size: "tiny", "small" or "paper"; None where dim, depth, heads, dim_head and mlp_dim are all given. Those
+                given besides a size replace the size's own.
+            dropout, emb_dropout: probabilities in the blocks (0) and after the position embedding (0.1).
+            pool: "cls" or "mean".
+        head: arguments of the head by name:
+            name: "linear", or "ordinal" (a score and ordered thresholds; returns log-probabilities).
+            n_classes: steps of the vote scale (5); 1 gives scores (B,).
         pretrained: give the stem's network its ImageNet weights.
-        head: "linear", or "ordinal" (a score and ordered thresholds; returns log-probabilities).
-        pool: "cls" or "mean".
 
     Raises:
         InputError: an argument outside of what is listed here.
@@ -297,65 +233,27 @@ class ViTIQA(nn.Module):
     def __init__(
         self,
         *,
-        size: str | None = "small",
         image_size: int | tuple[int, int] = 256,
-        patch_size: int = 16,
-        dim: int | None = None,
-        depth: int | None = None,
-        heads: int | None = None,
-        dim_head: int | None = None,
-        mlp_dim: int | None = None,
-        dropout: float = 0.0,
-        emb_dropout: float = 0.1,
-        n_classes: int = 5,
-        shift: str = "axes",
-        stem: str = "spt",
-        scales: tuple[int, ...] | None = None,
-        taps: tuple[int, ...] | None = None,
-        cells: int | None = None,
-        components: int | None = None,
-        spectrum_patch: int = 240,
-        freeze_stem: bool = True,
+        stem: Mapping[str, Any] | None = None,
+        trunk: Mapping[str, Any] | None = None,
+        head: Mapping[str, Any] | None = None,
         pretrained: bool = True,
-        head: str = "linear",
-        pool: str = "cls",
     ):
         super().__init__()
         self.stem: ShiftedPatchTokens | BackboneTokens | SpectrumTokens | JoinedTokens
         self.reduce: nn.Identity | TokenReduction
-        self.mean: Tensor
-        self.std: Tensor
-        given = {"dim": dim, "depth": depth, "heads": heads, "dim_head": dim_head, "mlp_dim": mlp_dim}
-        shape = _shape(size, {name: value for name, value in given.items() if value is not None})
-        for name, value, known in (("head", head, HEADS), ("pool", pool, POOLS), ("shift", shift, SHIFTS)):
-            if value not in known:
-                raise InputError(f"vit_iqa: {name} is {value!r}, expected one of {', '.join(known)}")
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-
-        if stem == "spt":
-            if height % patch_size or width % patch_size:
-                raise InputError(f"vit_iqa: image_size {height}×{width} is no multiple of patch_size {patch_size}")
-            self.stem, self.reduce = ShiftedPatchTokens(shape["dim"], patch_size, shift), nn.Identity()
-            channels, n_scales, mean, std = None, 1, IMAGENET_MEAN, IMAGENET_STD
-        else:
-            frozen, mean, std = _frozen_stem(stem, scales, taps, cells, freeze_stem, pretrained, spectrum_patch)
-            self.stem = frozen
-            self.reduce = TokenReduction(getattr(frozen, "groups", (frozen.channels,)), components)
-            channels, n_scales = self.reduce.channels, frozen.n_scales
+        self.image_size: Any = image_size
+        of_trunk = _made("trunk", _trunk, trunk)
+        self.stem, self.reduce, mean, std = _made("stem", _stem, stem, of_trunk["shape"]["dim"], pretrained)
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
-        grid = self.stem.grid(height, width)
-        self.trunk = Trunk(
-            channels,
-            grid,
-            n_scales,
-            **shape,
-            dropout=dropout,
-            emb_dropout=emb_dropout,
-            n_classes=n_classes,
-            head=head,
-            pool=pool,
-        )
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if isinstance(self.stem, ShiftedPatchTokens):
+            self.patch_size = self.stem.patch_size
+            if height % self.patch_size or width % self.patch_size:
+                raise InputError(f"vit_iqa: image_size {height}×{width} is no multiple of patch_size {self.patch_size}")
+        channels = self.reduce.channels if isinstance(self.reduce, TokenReduction) else None
+        self.trunk = Trunk(channels, self.stem.grid(height, width), self.stem.n_scales, head=head or {}, **of_trunk)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk(self.reduce(self.stem(x)), self.grid(x))
@@ -363,6 +261,10 @@ class ViTIQA(nn.Module):
     def attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, 5), and attention weights float32 (B, depth, heads, N + 1, N + 1): row 0 is CLS → tokens."""
         return self.trunk.attention(self.reduce(self.stem(x)), self.grid(x))
+
+    def attention_map(self, x: Tensor) -> Tensor:
+        of_cls = self.attention(x)[1][0, -1, :, 0, 1:].mean(0)
+        return of_cls.view(-1, *self.grid(x)).sum(0)  # over scales
 
     def grid(self, x: Tensor) -> tuple[int, int]:
         """Rows and columns of the tokens (of each scale) of images x."""
@@ -380,31 +282,76 @@ class ViTIQA(nn.Module):
                 return part
         raise InputError("vit_iqa: the stem has no part that reads sharpness, expected stem 'spectrum' or one with it")
 
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per channel that inputs in [0, 1] must have been normalised with."""
-        return tuple(self.mean.tolist()), tuple(self.std.tolist())
+
+def _made(part: str, make: Callable[..., Any], given: Mapping[str, Any] | None, *first: object) -> Any:
+    """What `make` makes of a part's arguments, behind those that come first."""
+    parameters = inspect.signature(make).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    if not isinstance(given, Mapping | None) or not set(given or ()) <= set(known):
+        raise InputError(f"vit_iqa: {part} is {given!r}, expected a mapping of some of {', '.join(known)}")
+    return make(*first, **(given or {}))
 
 
-def _frozen_stem(stem: str, scales, taps, cells, freeze: bool, pretrained: bool, spectrum_patch: int):
-    """The stem made of other networks than patch tokens, and the mean and standard deviation of its inputs."""
-    names = stem.split("+")
-    together = len(names) > 1 or "spectrum" in names
-    cells = cells or (6 if together else None)
+def _check(argument: str, value: object, known: Iterable[object]) -> None:
+    if value not in known:
+        raise InputError(f"vit_iqa: {argument} is {value!r}, expected one of {', '.join(map(str, known))}")
+
+
+def _trunk(
+    *,
+    size: str | None = "small",
+    dim: int | None = None,
+    depth: int | None = None,
+    heads: int | None = None,
+    dim_head: int | None = None,
+    mlp_dim: int | None = None,
+    dropout: float = 0.0,
+    emb_dropout: float = 0.1,
+    pool: str = "cls",
+) -> dict[str, Any]:
+    """Arguments of `Trunk`."""
+    _check("trunk: size", size, (*SIZES, None))
+    _check("trunk: pool", pool, POOLS)
+    given = {"dim": dim, "depth": depth, "heads": heads, "dim_head": dim_head, "mlp_dim": mlp_dim}
+    shape = {**(SIZES[size] if size else {}), **{name: value for name, value in given.items() if value is not None}}
+    missing = [name for name in given if name not in shape]
+    if missing:
+        raise InputError(f"vit_iqa: trunk: size is None and {', '.join(missing)} not given")
+    return {"shape": shape, "dropout": dropout, "emb_dropout": emb_dropout, "pool": pool}
+
+
+def _head(dim: int, *, name: str = "linear", n_classes: int = 5) -> nn.Module:
+    _check("head: name", name, HEADS)
+    return nn.Linear(dim, n_classes) if name == "linear" else OrdinalHead(dim, n_classes)
+
+
+def _stem(
+    dim: int,
+    pretrained: bool,
+    *,
+    name: str = "spt",
+    patch_size: int | None = None,
+    shift: str = "axes",
+    scales: tuple[int, ...] | None = None,
+    taps: tuple[int, ...] | None = None,
+    cells: int | None = None,
+    components: int | None = None,
+    freeze: bool = True,
+):
+    """The stem, what reduces its tokens, and the mean and standard deviation of its inputs."""
+    _check("stem: shift", shift, SHIFTS)
+    if name == "spt":
+        size = 16 if patch_size is None else patch_size
+        return ShiftedPatchTokens(dim, size, shift), nn.Identity(), IMAGENET_MEAN, IMAGENET_STD
+    names = name.split("+")
+    cells = cells or (6 if len(names) > 1 or "spectrum" in names else 0)  # 0 = as of `BackboneTokens`
     networks = {n: BackboneTokens(n, scales, taps, cells, freeze, pretrained) for n in names if n != "spectrum"}
     statistics = [(n.backbone.mean, n.backbone.std) for n in networks.values()] or [(IMAGENET_MEAN, IMAGENET_STD)]
     if any(other != statistics[0] for other in statistics):
-        raise InputError(f"vit_iqa: stem {stem!r} joins networks whose weights want different input statistics")
-    mean, std = statistics[0]
-    stems = [networks.get(n) or SpectrumTokens(spectrum_patch, cells, mean, std, freeze) for n in names]
-    return (JoinedTokens(stems, cells) if len(stems) > 1 else stems[0]), mean, std
-
-
-def _shape(size: str | None, given: dict[str, int]) -> dict[str, int]:
-    if size is not None and size not in SIZES:
-        raise InputError(f"vit_iqa: size is {size!r}, expected one of {', '.join(SIZES)} or None")
-    shape = {**(SIZES[size] if size else {}), **given}
-    missing = [name for name in SIZES["tiny"] if name not in shape]
-    if missing:
-        raise InputError(f"vit_iqa: size is None and {', '.join(missing)} not given")
-    return shape
+        raise InputError(f"vit_iqa: stem {name!r} joins networks whose weights want different input statistics")
+    side, of = 240 if patch_size is None else patch_size, statistics[0]
+    stems: list[Any] = [networks.get(n) or SpectrumTokens(side, cells, *of, freeze) for n in names]
+    if len(stems) == 1:
+        return stems[0], TokenReduction((stems[0].channels,), components), *of
+    joined = JoinedTokens(stems, cells)
+    return joined, TokenReduction(joined.groups, components), *of

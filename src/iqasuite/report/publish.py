@@ -39,7 +39,7 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
     """
     folder = folder or project_root() / "weights"
     found = sorted((work_root(suite) / "weights").glob(f"{pattern}.safetensors"))
-    observers = {path: read_card(path).get("observer", "") for path in found}
+    observers = {path: read_card(path).observer for path in found}
     observers = {path: observer for path, observer in observers.items() if observer != "everybody"}
     if not observers or (len(observers) > 1 and not all(observers.values())):
         matches = f"{len(observers)} files, {sum(map(bool, observers.values()))} of them of one observer"
@@ -55,17 +55,17 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
 
 
 def _write(source: Path, target: Path, more: dict) -> Path:
-    model, card = load_weights(source)
+    model, _ = load_weights(source)
     for tensor in model.state_dict().values():
         if tensor.is_floating_point() and not torch.isfinite(tensor.half()).all():
             raise InputError(f"{source}: numbers too large for half precision; expected at most 65504")
-    return save_weights(model.half(), target, {**card, **more, "precision": "weights stored in float16"})
+    return save_weights(model.half(), target, {**more, "precision": "weights stored in float16"})
 
 
 def _of_aio(suite: str, path: Path, observer: str) -> dict:
     """What the card of an AIO says besides: its test part, which it never saw, beside the most frequent vote."""
     card = read_card(path)
-    table = work_root(suite) / "predictions" / f"{card.get('run', path.stem)}.csv"
+    table = work_root(suite) / "predictions" / f"{card.run or path.stem}.csv"
     if not table.is_file():
         raise InputError(f"{table}: no such file; expected the predictions of {path.name}")
     rows = read_table(table)
@@ -74,7 +74,7 @@ def _of_aio(suite: str, path: Path, observer: str) -> dict:
         raise InputError(f"{table}: no predictions of the test part for {observer!r}")
     votes, predicted = rows["target"].to_numpy(int), hard_predictions(rows)
     most = np.full(len(votes), np.bincount(votes).argmax())
-    simulated = ", a simulated observer" if card.get("dataset") == "demo" else ""
+    simulated = ", a simulated observer" if card.dataset == "demo" else ""
     scores = {
         "test images": len(rows),
         "accuracy": round(accuracy(predicted, votes), 4),
@@ -84,11 +84,9 @@ def _of_aio(suite: str, path: Path, observer: str) -> dict:
         "srocc": round(srocc(rows["prediction"].to_numpy(), rows["target"].to_numpy()), 4),
     }
     return {
-        "title": f"Artificial observer of {observer}{simulated} ({card['dataset']})",
-        "trained_on": f"votes of {observer}{simulated} on {card['dataset']}, training and validation part of fold "
-        f"{card['fold']}; before that, votes of all observers and pseudo-classes of JPEG quality",
-        "scale": {"name": "ACR", "low": 1, "high": 5},
-        "preprocessing": {"shorter_side": int(np.min(card["view_size"])), "crop": card["crop"], "views": card["views"]},
+        "title": f"Artificial observer of {observer}{simulated} ({card.dataset})",
+        "trained_on": f"votes of {observer}{simulated} on {card.dataset}, training and validation part of fold "
+        f"{card.fold}; before that, votes of all observers and pseudo-classes of JPEG quality",
         "scores": scores,
         "limits": AIO_LIMITS,
         "licence": "MIT",

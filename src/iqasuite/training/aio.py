@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models import create
+from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
@@ -110,12 +110,12 @@ class Start:
         refit_from: weights where the refit begins instead; None = `state`.
     """
 
-    model: nn.Module
+    model: Network
     state: dict[str, Tensor]
     refit_from: dict[str, Tensor] | None = None
 
 
-def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
+def starting_model(path: Path, strategy: str, seed: int) -> Network:
     """The network of a weights file; with "scratch" all that is not a frozen stem begins anew, at random.
 
     Raises:
@@ -125,10 +125,10 @@ def starting_model(path: Path, strategy: str, seed: int) -> nn.Module:
     if strategy != "scratch":
         return model
     torch.manual_seed(seed)
-    fresh = create(card["architecture"], **card["arguments"] | {"pretrained": False})
+    fresh = create(card.architecture, **card.arguments | {"pretrained": False})
     if not any(p.requires_grad for p in model.get_submodule("stem").parameters()):
         fresh.stem = model.stem
-    fresh.card = dict(model.card)  # type: ignore[arg-type, assignment]  # torch: tensors and modules
+    fresh.arguments, fresh.card = model.arguments, card
     return fresh
 
 
@@ -159,11 +159,6 @@ def start_from(path: Path, strategy: str, tune: str, seed: int) -> Start:
 def chosen_file(path: Path) -> Path:
     """File for the weights of a network from before its refit, beside the file of the final ones."""
     return path.with_name(f"{path.stem}_chosen{path.suffix}")
-
-
-def made_for(model: nn.Module) -> int:
-    """Side in pixels of the images that a ViT-IQA was made for."""
-    return cast("dict", model.card)["arguments"].get("image_size", 256)
 
 
 def set_dropout(model: nn.Module, p: float) -> None:

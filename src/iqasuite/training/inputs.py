@@ -162,7 +162,7 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
     """
     vit = cast("ViTIQA", model)
     if any(p.requires_grad for p in vit.stem.parameters()):
-        raise InputError("stem_tokens: the stem is trained; freeze it (freeze_stem=True) or train on pixels")
+        raise InputError("stem_tokens: the stem is trained; freeze it (stem={'freeze': True}) or train on pixels")
     images = dataset.images["image"].tolist()
 
     def tokens_of(image: str) -> np.ndarray:

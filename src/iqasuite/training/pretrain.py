@@ -20,8 +20,8 @@ from iqasuite.images.crops import normalise
 from iqasuite.images.encoding_stream import EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.models.mobile_nr import MobileNR
+from iqasuite.models.shifted_patches import ShiftedPatchTokens
 from iqasuite.models.spectrum import PatchSpectrum, SharpnessEncoder, SpectrumTokens
-from iqasuite.models.vit_iqa import ShiftedPatchTokens
 from iqasuite.training.batches import ArrayBatches, ImageBatches, StagedBatches, StreamBatches
 from iqasuite.training.loop import Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss

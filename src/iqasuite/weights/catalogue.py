@@ -7,12 +7,12 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from iqasuite.errors import InputError
 from iqasuite.names import natural_key
 from iqasuite.paths import weights_roots
-from iqasuite.weights.card import read_model_card, scale_of
+from iqasuite.weights.card import Card, read_model_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,28 +32,47 @@ class Entry:
         name: as `--model` takes it: the file's path within its weights folder without ending, "mobile_nr",
             "demo_aios/Obs1"; or the path that was given.
         path: the .safetensors file.
-        architecture: as `iqasuite.models.create` knows it.
-        observer: whose votes it predicts; "" = the mean opinion.
-        scale: name of the scale of its scores.
-        low, high: ends of that scale, low = worst; nan where it has none (pseudo-labels).
-        needs_reference: whether it compares an image with its reference.
         card: everything that the card says.
     """
 
     name: str
     path: Path
-    architecture: str
-    observer: str
-    scale: str
-    low: float
-    high: float
-    needs_reference: bool
-    card: dict[str, Any] = field(repr=False, compare=False)
+    card: Card = field(repr=False, compare=False)
+
+    @property
+    def architecture(self) -> str:
+        """As `iqasuite.models.create` knows it."""
+        return self.card.architecture
+
+    @property
+    def observer(self) -> str:
+        """Whose votes it predicts; "" = the mean opinion."""
+        return "" if self.card.observer == "everybody" else self.card.observer
+
+    @property
+    def scale(self) -> str:
+        """Name of the scale of its scores."""
+        return self.card.scale.name
+
+    @property
+    def low(self) -> float:
+        """Low end of that scale, the worst; nan where it has none (pseudo-labels)."""
+        return math.nan if self.card.scale.low is None else float(self.card.scale.low)
+
+    @property
+    def high(self) -> float:
+        """High end of that scale; nan where it has none."""
+        return math.nan if self.card.scale.high is None else float(self.card.scale.high)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it compares an image with its reference."""
+        return self.architecture in PAIRS
 
     @property
     def title(self) -> str:
         """What it is, in one line."""
-        return self.card.get("title") or self.card.get("trained_on") or self.architecture
+        return self.card.title or self.card.trained_on or self.architecture
 
     @property
     def set_name(self) -> str:
@@ -63,18 +82,13 @@ class Entry:
     @property
     def reached(self) -> dict[str, str]:
         """What its card says that it reached: measure -> number, with its 95 % interval where that is known."""
-        return _shown(self.card.get("scores"))
+        return _shown(self.card.scores)
 
     @property
     def rank_baselines(self) -> dict[str, dict[str, str]]:
         """What its card says of statistics of the image that took no training, on which images: statistic -> SROCC."""
-        tables = self.card.get("rank_baselines")
+        tables = self.card.rank_baselines
         return {where: _shown(table) for where, table in tables.items()} if isinstance(tables, dict) else {}
-
-    @property
-    def caution(self) -> str:
-        """What its card wants said wherever its scores are shown; "" where nothing."""
-        return str(self.card.get("caution", ""))
 
     def category(self, score: float) -> str:
         """The fifth of the scale that a score lies in: very poor, poor, average, good or excellent.
@@ -157,14 +171,13 @@ def entry_of(path: Path, name: str) -> Entry:
     """The entry of one weights file.
 
     Raises:
-        InputError: its card is missing or broken (`model_card.read_model_card`), or names no scale.
+        InputError: its card is missing or broken (`card.read_model_card`), or names no scale.
     """
     beside = path.with_suffix(".json")
     card = read_model_card(beside)
-    scale, low, high = scale_of(card, beside)
-    observer, architecture = card.get("observer", ""), card["architecture"]
-    observer = "" if observer == "everybody" else observer
-    return Entry(name, path, architecture, observer, scale, low, high, architecture in PAIRS, card)
+    if not card.scale.name:
+        raise InputError(f"{beside}: scale is missing; expected {Card.model_fields['scale'].description}")
+    return Entry(name, path, card)
 
 
 def _shown(scores: object) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Networks outside of Python: ONNX files that take 8-bit pictures and give scores, for browsers, phones and servers.
+"""Networks outside of Python: ONNX files that take 8-bit images and give scores, for browsers, phones and servers.
 
 Normalisation, softmax, expected vote and the scale of the score are inside the file, so that whoever runs it does no
-arithmetic; what a picture must look like is in the file's metadata.
+arithmetic; what an image must look like is in the file's metadata.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LARGEST_DIFFERENCE = 0.1  # of an 8-bit file from its float32 one, as a share of
 
 
 class Scored(nn.Module):
-    """A network from 8-bit pictures to scores: RGB uint8 (B, H, W, 3) -> scores (B,), distributions (B, 5) if any.
+    """A network from 8-bit images to scores: RGB uint8 (B, H, W, 3) -> scores (B,), distributions (B, 5) if any.
 
     Args:
         network: normalised images (B, 3, H, W) -> logits (B, 5), or votes (B,), with its buffers `mean` and `std`.
@@ -54,9 +54,9 @@ class Scored(nn.Module):
         self.register_buffer("shift", -mean.detach() / std.detach())
         self.register_buffer("votes", torch.arange(1.0, 6.0))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Scores (B,) and, where the network gives them, distributions (B, 5) of uint8 images (B, H, W, 3)."""
-        x = pictures.to(self.factor.dtype) * self.factor + self.shift
+        x = images.to(self.factor.dtype) * self.factor + self.shift
         out = self.network(x.permute(0, 3, 1, 2)).float()
         if out.ndim == 1:
             return (self.scale(out.clamp(1, 5)),)
@@ -69,7 +69,7 @@ class Scored(nn.Module):
 
 
 def export_onnx(network: nn.Module, path: Path | str, entry: Entry, size: tuple[int, int] | None = None) -> Path:
-    """Write a no-reference network as an ONNX file that takes 8-bit pictures and gives scores.
+    """Write a no-reference network as an ONNX file that takes 8-bit images and gives scores.
 
     Input `image`: RGB uint8 (batch, height, width, 3), at the size that the metadata names. Outputs: `score` (batch,)
     on the model's own scale, and `distribution` (batch, 5) of votes from 1 to 5 for a network that has one. Metadata:
@@ -79,7 +79,7 @@ def export_onnx(network: nn.Module, path: Path | str, entry: Entry, size: tuple[
         network: of `entry`, on any device.
         path: ends in .onnx.
         entry: what the network is and which scale its scores are on.
-        size: height and width of the pictures; None = any, each time anew.
+        size: height and width of the images; None = any, each time anew.
 
     Raises:
         InputError: a network that needs a reference, that is shown crops, or whose scale has no ends; another suffix.
@@ -120,14 +120,14 @@ def _check(entry: Entry) -> None:
     name = f"model {entry.name!r}"
     if entry.needs_reference:
         raise InputError(f"{name} compares an image with its reference; expected a no-reference network")
-    if entry.card.get("preprocessing", {}).get("crop") or entry.card.get("crop"):
-        raise InputError(f"{name} is shown crops; expected one that is shown whole pictures (mobile_nr, trcnn)")
+    if entry.card.preprocessing.crop:
+        raise InputError(f"{name} is shown crops; expected one that is shown whole images (mobile_nr, trcnn)")
     if not (math.isfinite(entry.low) and math.isfinite(entry.high) and entry.low != entry.high):
         raise InputError(f"{name}: scale {entry.scale!r} from {entry.low} to {entry.high}; expected one with two ends")
 
 
 def _metadata(entry: Entry, size: tuple[int, int] | None) -> dict[str, str]:
-    shown = {"shorter_side": 256, **entry.card.get("preprocessing", {})}
+    shown = entry.card.preprocessing
     ends = np.linspace(entry.low, entry.high, len(CATEGORIES) + 1)
     categories = [
         {"name": n, "from": a, "to": b} for n, a, b in zip(CATEGORIES, ends.tolist(), ends[1:].tolist(), strict=False)
@@ -136,33 +136,33 @@ def _metadata(entry: Entry, size: tuple[int, int] | None) -> dict[str, str]:
     return {
         "title": entry.title,
         "architecture": entry.architecture,
-        "licence": str(entry.card.get("licence", "")),
+        "licence": entry.card.licence,
         "scale": entry.scale,
         "low": json.dumps(entry.low),
         "high": json.dumps(entry.high),
         "categories": json.dumps(categories),
-        "preprocessing": json.dumps(shown),
+        "preprocessing": json.dumps({"shorter_side": shown.shown_at} | shown.model_dump(exclude_unset=True)),
         "input": json.dumps(layout),
     }
 
 
-class _Pictures(CalibrationDataReader):
-    """Pictures one by one, as onnxruntime's calibration asks for them."""
+class _Images(CalibrationDataReader):
+    """Images one by one, as onnxruntime's calibration asks for them."""
 
-    def __init__(self, pictures: Sequence[np.ndarray]):
-        self.coming: Iterator[np.ndarray] = iter(pictures)
+    def __init__(self, images: Sequence[np.ndarray]):
+        self.coming: Iterator[np.ndarray] = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        picture = next(self.coming, None)
-        return None if picture is None else {INPUT: picture[None]}
+        image = next(self.coming, None)
+        return None if image is None else {INPUT: image[None]}
 
 
 def quantised(
-    source: Path | str, path: Path | str, pictures: Sequence[np.ndarray], limit: float = LARGEST_DIFFERENCE
+    source: Path | str, path: Path | str, images: Sequence[np.ndarray], limit: float = LARGEST_DIFFERENCE
 ) -> Path:
     """Write an ONNX file of `export_onnx` with its convolutions in 8-bit integers: a quarter of the size.
 
-    Weights are rounded channel by channel to whole numbers from -64 to 64, activations by the ranges that the pictures
+    Weights are rounded channel by channel to whole numbers from -64 to 64, activations by the ranges that the images
     show to 0 to 255. Processors without 8-bit dot products (AVX2) add such products in pairs as 16-bit integers, which
     hold 2 * 255 * 64 but not 2 * 255 * 127: with one bit less of the weights no sum can saturate, and the file gives
     the same score on every processor. What stands before the first convolution (normalisation) and behind the last one
@@ -174,18 +174,18 @@ def quantised(
     Args:
         source: file of `export_onnx`.
         path: file to be written, .onnx.
-        pictures: some tens of the kind that will come, uint8 (H, W, 3), at the size at which the network sees them.
-        limit: largest difference from the scores of `source` on these pictures, as a share of the scale.
+        images: some tens of the kind that will come, uint8 (H, W, 3), at the size at which the network sees them.
+        limit: largest difference from the scores of `source` on these images, as a share of the scale.
 
     Raises:
-        InputError: no pictures, a file that is not one of `export_onnx`, or scores that differ by more than `limit`;
+        InputError: no images, a file that is not one of `export_onnx`, or scores that differ by more than `limit`;
             nothing is written then.
 
     Reference: B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
     inference", CVPR 2018.
     """
-    if not len(pictures):
-        raise InputError(f"{path}: no pictures; expected some that show the ranges of the activations")
+    if not len(images):
+        raise InputError(f"{path}: no images; expected some that show the ranges of the activations")
     facts = session(source).get_modelmeta().custom_metadata_map  # refuses what is not ours
     with tempfile.TemporaryDirectory() as folder:
         prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "written.onnx"
@@ -194,7 +194,7 @@ def quantised(
         quantize_static(
             str(prepared),
             str(written),
-            _Pictures(pictures),
+            _Images(images),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -206,11 +206,11 @@ def quantised(
         onnx.helper.set_model_props(model, facts)
         onnx.save(model, written)
         extent = abs(json.loads(facts["high"]) - json.loads(facts["low"]))
-        difference = np.abs(run_onnx(written, pictures) - run_onnx(source, pictures)).max() / extent
+        difference = np.abs(run_onnx(written, images) - run_onnx(source, images)).max() / extent
         if difference > limit:
             raise InputError(
-                f"{path}: in 8-bit integers scores change by up to {difference:.1%} of the scale on {len(pictures)} "
-                f"pictures; expected {limit:.1%} or less (keep the float32 file, or give more pictures)"
+                f"{path}: in 8-bit integers scores change by up to {difference:.1%} of the scale on {len(images)} "
+                f"images; expected {limit:.1%} or less (keep the float32 file, or give more images)"
             )
         return write_atomic(path, written.read_bytes())
 
@@ -247,24 +247,24 @@ def session(path: Path | str, threads: int = 0) -> onnxruntime.InferenceSession:
     except Exception as error:  # onnxruntime's errors have no other class in common
         raise InputError(f"{path}: not an ONNX file ({' '.join(str(error).split())[:200]})") from None
     if inputs != [(INPUT, "tensor(uint8)")] or "categories" not in facts:
-        raise InputError(f"{path}: inputs {inputs}; expected a file of this package: uint8 pictures, a scale")
+        raise InputError(f"{path}: inputs {inputs}; expected a file of this package: uint8 images, a scale")
     return ready
 
 
-def run_onnx(path: Path | str, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Scores (n,) of an ONNX file, float64 on the model's own scale, of pictures uint8 (H, W, 3).
+def run_onnx(path: Path | str, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Scores (n,) of an ONNX file, float64 on the model's own scale, of images uint8 (H, W, 3).
 
-    Pictures are taken as they are: bring them to the size that the file's metadata names (`Predictor.shown` does).
+    Images are taken as they are: bring them to the size that the file's metadata names (`Predictor.shown` does).
 
     Raises:
-        InputError: a file that is not one of `export_onnx`, or a picture of another type or shape.
+        InputError: a file that is not one of `export_onnx`, or an image of another type or shape.
     """
     ready, scores = session(path), []
     expected = [side if isinstance(side, int) else None for side in ready.get_inputs()[0].shape[1:]]
-    for number, picture in enumerate(pictures):
-        fits = picture.ndim == 3 and all(e in (None, side) for e, side in zip(expected, picture.shape, strict=True))
-        if picture.dtype != np.uint8 or not fits:
+    for number, image in enumerate(images):
+        fits = image.ndim == 3 and all(e in (None, side) for e, side in zip(expected, image.shape, strict=True))
+        if image.dtype != np.uint8 or not fits:
             wanted = ", ".join(str(side or "any") for side in expected)
-            raise InputError(f"picture {number}: {picture.dtype} {picture.shape}; expected uint8 ({wanted})")
-        scores.append(float(ready.run([SCORE], {INPUT: np.ascontiguousarray(picture)[None]})[0][0]))
+            raise InputError(f"image {number}: {image.dtype} {image.shape}; expected uint8 ({wanted})")
+        scores.append(float(ready.run([SCORE], {INPUT: np.ascontiguousarray(image)[None]})[0][0]))
     return np.array(scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,35 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
+from iqasuite.models.network import Network
 from iqasuite.paths import replacing, weights_roots
-from iqasuite.weights.card import read_model_card
+from iqasuite.weights.card import Card, made_card, read_model_card
 
 
-def save_weights(model: nn.Module, path: Path | str, card: dict[str, Any] | None = None) -> Path:
+def save_weights(model: nn.Module, path: Path | str, card: Mapping[str, Any] | None = None) -> Path:
     """Write `path` (.safetensors) and its card `<path without suffix>.json`, each whole or not at all.
 
     Args:
         model: made by `iqasuite.models.create`, which notes its architecture and arguments.
         path: ends in .safetensors.
-        card: what else the card says: training data, split hash, scale, preprocessing, scores. It names `architecture`
-            and `arguments` where the model was not made by `create`.
+        card: facts for its card (`weights.card.Card`) besides those of the weights it was loaded with: training data,
+            split hash, scale, preprocessing, scores.
 
     Raises:
-        InputError: the suffix is another one, or the architecture is unknown.
+        InputError: the suffix is another one, the model was not made by `create`, or the card says what none may.
     """
-    path, card = Path(path), {**getattr(model, "card", {}), **(card or {})}
+    path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: weights are written as .safetensors")
-    if not {"architecture", "arguments"} <= card.keys():
-        raise InputError(f"{path}: the card lacks architecture or arguments (noted by models.create): {sorted(card)}")
+    if not isinstance(model, Network) or not model.architecture:
+        raise InputError(
+            f"{path}: {type(model).__name__} has no known architecture; expected a network of models.create"
+        )
+    made = {"architecture": model.architecture, "arguments": model.arguments}
+    facts = (model.card.facts() if model.card else {}) | dict(card or {}) | made
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    beside, described = path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    beside = path.with_suffix(".json")
+    described = f"{made_card(facts, beside)}\n"
     with replacing(beside) as of_card, replacing(path) as file:
         of_card.write(described.encode())
         of_card.flush()
@@ -58,7 +64,7 @@ def find_weights(name: Path | str) -> Path:
     return found[0]
 
 
-def load_weights(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+def load_weights(path: Path | str) -> tuple[Network, Card]:
     """The model of a safetensors file, in evaluation mode, and its card.
 
     Raises:
@@ -72,15 +78,15 @@ def load_weights(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     _check(outline, state, path)
     model = _created(card, path)
     model.load_state_dict(state)
-    model.card.update(card)  # type: ignore[operator, union-attr]  # `create` has set it, to a dict
+    model.arguments, model.card = card.arguments, card
     return model.eval(), card
 
 
-def read_card(path: Path | str) -> dict[str, Any]:
-    """The card of a weights file: at least `architecture` and `arguments`.
+def read_card(path: Path | str) -> Card:
+    """The card of a weights file.
 
     Raises:
-        InputError: file or card missing, or a broken card (`model_card.read_model_card`).
+        InputError: file or card missing, or a broken card (`card.read_model_card`).
     """
     path = Path(path)
     if not path.is_file():
@@ -103,18 +109,16 @@ def load_into(model: nn.Module, path: Path | str) -> None:
     model.load_state_dict(state)
 
 
-def _created(card: dict[str, Any], path: Path) -> nn.Module:
+def _created(card: Card, path: Path) -> Network:
     """The model that a card describes, without a download: the file holds a pre-trained part as well."""
     from iqasuite.models import accepts, create
 
-    arguments = dict(card["arguments"])
-    if accepts(card["architecture"], "pretrained"):
-        arguments["pretrained"] = False
+    pretrained = {"pretrained": False} if accepts(card.architecture, "pretrained") else {}
     try:
-        return create(card["architecture"], **arguments)
+        return create(card.architecture, **card.arguments | pretrained)
     except Exception as error:  # whatever an architecture says of arguments that it cannot be built with
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path.with_suffix('.json')}: {said}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path.with_suffix('.json')}: {reason}") from None
 
 
 def _tensors(path: Path | str) -> dict[str, Tensor]:

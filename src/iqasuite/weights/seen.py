@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from iqasuite.datasets import splits
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.paths import file_hash
+from iqasuite.weights.card import Card, Seen
 from iqasuite.weights.catalogue import Entry
 
 LISTED = 1000  # images of one training that a card lists, 9 bytes each; of larger ones it says how many
@@ -20,7 +21,7 @@ LISTED = 1000  # images of one training that a card lists, 9 bytes each; of larg
 _DIGITS = 8
 
 
-def record(dataset: Dataset, images: Sequence[str], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def record(dataset: Dataset, images: Sequence[str], before: Card | None = None) -> dict[str, Any]:
     """What a card says of the images that a training saw, those that chose its epoch among them.
 
     Args:
@@ -35,8 +36,8 @@ def record(dataset: Dataset, images: Sequence[str], before: Mapping[str, Any] | 
     Raises:
         InputError: an image that cannot be read.
     """
-    earlier = _of_card(before or {})
-    files, unlisted = set(earlier.get("files", "").split()), dict(earlier.get("unlisted", {}))
+    earlier = _of_card(before) if before else Seen()
+    files, unlisted = set(earlier.files.split()), dict(earlier.unlisted)
     if len(images) > LISTED:
         unlisted[dataset.name] = len(images)
     else:
@@ -62,12 +63,12 @@ def warning(
         A sentence; "" where nothing speaks against the images.
     """
     seen, card, which = _of_card(entry.card), entry.card, "" if part == "all" else f"{part} "
-    files = set(seen.get("files", "").split())
+    files = set(seen.files.split())
     matches = {image for image in images if files and _short_hash(dataset, image) in files}
-    own, unsure = _own_split(entry, split), dataset.name in seen.get("unlisted", {})
-    if card.get("dataset") == dataset.name:
+    own, unsure = _own_split(entry, split), dataset.name in seen.unlisted
+    if card.dataset == dataset.name:
         if own is not None:
-            rows = own[(own["fold"] == card.get("fold", 0)) & (own["part"] != "test")]
+            rows = own[(own["fold"] == (card.fold or 0)) & (own["part"] != "test")]
             matches |= set(images) & set(rows["image"])
         unsure = own is None and (unsure or not matches)  # files that were written anew are not recognised
     if matches:
@@ -81,9 +82,10 @@ def warning(
     return ""
 
 
-def _of_card(card: Mapping[str, Any]) -> Mapping[str, Any]:
+def _of_card(card: Card) -> Seen:
     """The record of a card; cards without one name at most their data set."""
-    return card.get("seen") or ({"unlisted": {card["dataset"]: None}} if card.get("dataset") else {})
+    seen = card.seen
+    return seen if seen.files or seen.unlisted or not card.dataset else Seen(unlisted={card.dataset: None})
 
 
 def _short_hash(dataset: Dataset, image: str) -> str:
@@ -95,5 +97,5 @@ def _own_split(entry: Entry, given: pd.DataFrame | None) -> pd.DataFrame | None:
     beside, found = entry.path.with_name(f"{entry.path.stem}_split.csv"), [given]
     with suppress(InputError):  # none, or a file of that name that is no split
         found.append(splits.read_split(beside))
-    own = [split for split in found if split is not None and splits.split_hash(split) == entry.card.get("split_hash")]
+    own = [split for split in found if split is not None and splits.split_hash(split) == entry.card.split_hash]
     return own[0] if own else None
