@@ -13,7 +13,10 @@ from iqasuite.images.encoding_stream import TARGETS
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import photographs
 from iqasuite.models import create
+from iqasuite.training.pretrain import pretrain_on_jpeg
+from iqasuite.training.schedule import Schedule
 from iqasuite.weights.card import Card
+from iqasuite.weights.files import save_weights
 
 
 def test_no_test_photograph_is_looked_at(demo_set):
@@ -24,7 +27,34 @@ def test_no_test_photograph_is_looked_at(demo_set):
         assert set(found.left_out) == {demo_set.sources[content[image]] for image in part(split, fold, "test")}
         assert found.held_out and not set(found.held_out) & set(found.learnt_from)
         forbidden = set(photographs("demo", found.left_out))
-        assert not forbidden & {*found.held_out, *found.learnt_from} and found.free == found.learnt_from
+        assert not forbidden & {*found.held_out, *found.learnt_from}
+
+
+def test_training_goes_on_with_weights_by_their_name(tmp_path):
+    small = {"image_size": 32, "trunk": {"size": "tiny", "dim": 32, "depth": 1}}
+    files = {"first": tmp_path / "first.safetensors", "other": tmp_path / "other.safetensors"}
+    model = pretraining.network_to_train(small, files.__getitem__, 0)
+    save_weights(model, files["first"], {})
+    again = pretraining.network_to_train({"start": "first"}, files.__getitem__, 1)
+    before = model.stem.linear.weight.clone()
+    torch.testing.assert_close(again.stem.linear.weight, before)
+    photos, schedule = photographs("demo")[:2], Schedule(epochs=1, lr=1e-12, precision="no")
+    pretrain_on_jpeg(again, photos, photos, schedule, crop=32, batch_size=4, steps=1)
+    torch.testing.assert_close(again.stem.linear.weight, before)  # not begun anew
+    with pytest.raises(InputError, match="network: start, image_size; expected start alone"):
+        pretraining.network_to_train({"start": "first", "image_size": 32}, files.__getitem__, 0)
+    save_weights(create("mobile_nr", base="scratch", width=0.25), files["other"], {})
+    with pytest.raises(InputError, match="start 'other' is a mobile_nr; expected a vit_iqa"):
+        pretraining.network_to_train({"start": "other"}, files.__getitem__, 0)
+
+
+def test_varied_crops_are_of_the_same_classes():
+    plain, varied = (JPEGStream(photographs("demo"), 96, 3, varied=on).described(40, 0) for on in (False, True))
+    assert varied[1]["class"].tolist() == plain[1]["class"].tolist() and varied[0].shape == plain[0].shape
+    assert all(jpeg_class(quality) == label for label, quality in varied[1][["class", "quality"]].to_numpy())
+    blockiness = [np.abs(np.diff(images.float().mean(1), axis=2)).mean((0, 1)) for images, _ in (plain, varied)]
+    for steps in blockiness:  # the blocks begin at the corner, whatever was done before they were made
+        assert steps[7::8].mean() > 1.2 * np.delete(steps, np.arange(7, 95, 8)).mean()
 
 
 def test_examples_are_sorted_by_what_they_teach():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,13 @@ from iqasuite.images.distortions.compression import jpeg_class
 from iqasuite.images.encoding_stream import TARGETS, EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
+from iqasuite.models import create
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.loop import Result
 from iqasuite.training.pretrain import pretrain_on_encodings, pretrain_on_jpeg
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights.card import Card
+from iqasuite.weights.files import load_weights
 
 OBJECTIVES = ("jpeg", "encodings")
 _CHECKED, _BATCH = 2048, 64  # crops on which a network of JPEG classes is tested, a batch of them
@@ -50,12 +52,6 @@ class Photographs:
     def unseen(self) -> list[str]:
         """Names of those that are not learnt from, whether left out or held out, sorted."""
         return sorted({*self.left_out, *map(_name, self.held_out)})
-
-    @property
-    def free(self) -> list[Path]:
-        """Those to learn from whose pixels may be shown: the demo set's."""
-        free = set(photographs("demo"))
-        return [path for path in self.learnt_from if path in free]
 
 
 def photographs_for(sources: Sequence[str], dataset: Dataset, split: pd.DataFrame, fold: int) -> Photographs:
@@ -102,6 +98,42 @@ def _name(path: Path) -> str:
     """A photograph's name as the source of contents: "rocket" of the demo set's, else "<folder>/<name>"."""
     of_demo = (name for name in PHOTOGRAPHS if photograph(name) == path)
     return next(of_demo, f"{path.parent.name}/{path.stem}")
+
+
+def network_to_train(network: Mapping[str, Any], find: Callable[[str], Path], seed: int) -> ViTIQA:
+    """A new ViT-IQA, or the one that training goes on with.
+
+    Args:
+        network: arguments of `ViTIQA`; or `start` alone, the name of weights.
+        find: the file of weights by their name, such as `Run.find_weights`.
+        seed: of new weights.
+
+    Raises:
+        InputError: arguments beside `start`, no such weights, or weights of another architecture.
+    """
+    torch.manual_seed(seed)
+    if "start" not in network:
+        return cast(ViTIQA, create("vit_iqa", **network))
+    if len(network) > 1:
+        raise InputError(f"network: {', '.join(network)}; expected start alone: weights say what network they are")
+    model, card = load_weights(find(str(network["start"])))
+    if not isinstance(model, ViTIQA):
+        raise InputError(f"network: start {network['start']!r} is a {card.architecture}; expected a vit_iqa")
+    return model
+
+
+def aio0_card(table: pd.DataFrame, n_photographs: int) -> dict[str, Any]:
+    """What the card of AIO0 says to those who are given its weights; `table` as of `jpeg_table`."""
+    rows = table[table["metric"] == "accuracy"].set_index("crops")["value"]
+    return {
+        "title": "AIO0, the objective observer: five classes of JPEG quality",
+        "trained_on": f"{n_photographs} undistorted photographs, compressed anew for every batch; nobody's votes",
+        "scale": {"name": "JPEG class", "low": 1, "high": 5},
+        "scores": {f"accuracy, {crops}": round(rows[crops], 4) for crops in (KEPT, SHIFTED, RESIZED)},
+        "limits": "It reads JPEG's blocks where they begin at the corner of its crops, not in resized images. "
+        "Photographs of bsds300 are for research and education that is not commercial.",
+        "licence": "MIT",
+    }
 
 
 def examples(

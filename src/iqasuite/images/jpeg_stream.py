@@ -20,6 +20,7 @@ from iqasuite.images.loading import read_image
 from iqasuite.paths import cache_root, check_writable, file_hash, writable
 
 BLOCK = 8  # pixels a side of JPEG's blocks
+SMALLER = 1.67  # factor by which varied crops are made smaller at most
 
 
 class JPEGStream:
@@ -36,15 +37,23 @@ class JPEGStream:
             3:4 to 4:3) resized to the crop. Both are mirrored half of the time.
         shifted: native crops are cut out of a compressed part that is 8 pixels larger, at a random place: their blocks
             do not begin at their corner.
+        varied: native crops are turned by a quarter half of the time, and half of them come from a photograph made
+            smaller, by up to 1.67: more kinds of contents from as many photographs.
 
     Raises:
         InputError: no photographs, one that cannot be read or is too small.
     """
 
     def __init__(
-        self, photographs: list[Path], crop: int = 256, seed: int = 0, native: bool = True, shifted: bool = False
+        self,
+        photographs: list[Path],
+        crop: int = 256,
+        seed: int = 0,
+        native: bool = True,
+        shifted: bool = False,
+        varied: bool = False,
     ) -> None:
-        self.crop, self.seed, self.native, self.shifted = crop, seed, native, shifted
+        self.crop, self.seed, self.native, self.shifted, self.varied = crop, seed, native, shifted, varied
         self._photographs = decode_once(photographs, crop + BLOCK * shifted)
         self.key = str(
             (crop, native, *(["shifted"] if shifted else []), [file_hash(path) for path in photographs])
@@ -79,9 +88,15 @@ class JPEGStream:
         return pixels, pd.DataFrame(facts, columns=["class", "quality", "photograph"])
 
     def _crop_and_compress(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
-        size = self.crop + BLOCK * self.shifted
-        top, left = (rng.integers(side - size + 1) for side in photograph.shape[:2])
-        part = photograph[top : top + size, left : left + size]
+        size = side = self.crop + BLOCK * self.shifted
+        if self.varied and rng.random() < 0.5:
+            side = round(size * rng.uniform(1, min(SMALLER, min(photograph.shape[:2]) / size)))
+        top, left = (rng.integers(whole - side + 1) for whole in photograph.shape[:2])
+        part = photograph[top : top + side, left : left + side]
+        if side > size:
+            part = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BICUBIC))
+        if self.varied and rng.random() < 0.5:
+            part = part.swapaxes(0, 1)
         compressed = jpeg(part[:, ::-1] if rng.random() < 0.5 else part, quality)
         top, left = rng.integers(1, BLOCK, 2) if self.shifted else (0, 0)
         return compressed[top : top + self.crop, left : left + self.crop]

@@ -55,7 +55,8 @@ def pretrain_on_jpeg(
 ) -> Result:
     """The objective observer AIO0: the five JPEG classes, from an endless stream of compressed crops.
 
-    Shifted patch tokens start from the basis of JPEG's transform where each patch holds whole blocks of it.
+    Shifted patch tokens of a new network start from the basis of JPEG's transform where patches hold whole blocks of
+    it. Photographs are varied, see `JPEGStream`, where crops are native.
 
     Args:
         model: images -> (B, 5) logits.
@@ -68,17 +69,17 @@ def pretrain_on_jpeg(
         loss, sigma: `losses.create`, and the softness of the labels in classes.
         seed, checkpoint, log: as of `fit`.
     """
-    stream = JPEGStream(photographs, crop, seed, native)
+    stream = JPEGStream(photographs, crop, seed, native, varied=native)
     check = JPEGStream(held_out, crop, seed + 1, native)
     if isinstance(model.stem, SpectrumTokens):
         mean, std = model.get_buffer("mean"), model.get_buffer("std")
         model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], mean, std))
-    if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0:
+    if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0 and model.card is None:
         model.stem.start_from_dct()
     whole = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
     train: StreamBatches | StagedBatches = whole
     if n_small := round(small_crops * schedule.epochs):
-        half = JPEGStream(photographs, crop // 2, seed, native)
+        half = JPEGStream(photographs, crop // 2, seed, native, varied=native)
         small = StreamBatches(half, 2 * batch_size, steps, model.mean, model.std, sigma)
         train = StagedBatches(small, whole, n_small)
     val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
