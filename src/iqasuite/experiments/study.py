@@ -202,25 +202,21 @@ def _photographs() -> list[str]:
 
 
 def _network(data: Dataset) -> tuple[dict, float]:
-    """The network for images of this size with the weights that are available, and seconds that its stem takes for all.
+    """The network for images of this size and the seconds that its stem takes for all.
 
     The spectrum's patches are as large as six a side allow, up to the 240 pixels of suite lab.
     """
     import torch
 
     from iqasuite.models import create
-    from iqasuite.models.backbones import at_hand
 
     assert data.display_size is not None  # a study of one's own has one
     height, width = data.display_size
     shorter = min(height, width)
-    stem: dict = {"name": "spectrum", "cells": 6, "patch_size": max(16, min(240, shorter // 6 // 8 * 8))}
+    stem: dict = {"name": "spectrum+efficientnet_lite2", "cells": 6, "taps": [3, 4, 5]}
+    stem |= {"scales": sorted({min(720, shorter), min(1080, shorter)}), "components": min(128, len(data.images))}
+    stem["patch_size"] = max(16, min(240, shorter // 6 // 8 * 8))
     trunk = {"size": "tiny", "dim": 192, "depth": 3, "dim_head": 48, "mlp_dim": 384, "dropout": 0.2, "emb_dropout": 0.2}
-    if at_hand("mobilenet_v2"):
-        stem |= {"name": "spectrum+mobilenet_v2", "scales": sorted({min(384, shorter), min(720, shorter)})}
-        stem["components"] = min(128, len(data.images))
-    else:
-        _log.warning("no weights of mobilenet_v2 available: the stem is the spectrum alone")
     network = {"image_size": shorter, "stem": stem, "trunk": trunk, "head": {"name": "ordinal"}}
     model = create("vit_iqa", **network).eval()
     began = time.perf_counter()

@@ -1,30 +1,18 @@
-"""Feature maps of torchvision classifiers (or of no network at all), and the vectors and tokens made of them."""
+"""Feature maps of classifiers (or of no network at all), and the vectors and tokens made of them."""
 
 from __future__ import annotations
 
 import copy
-import json
-import logging
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.models.spectrum import SpectrumMap
-from iqasuite.paths import weights_roots
-from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
-logger = logging.getLogger(__name__)
 Layers = TypeVar("Layers", bound=nn.Module)  # `Backbone`, or nn.Sequential
-# Weights ported from TensorFlow. torchvision's `transform_input` turns ImageNet's statistics into these, so that inputs
-# normalised with these need no transform.
-HALF = (0.5, 0.5, 0.5)
-TENSORFLOW = {"googlenet", "inception_v3"}
-CLASSIFIER = {"avgpool", "classifier", "dropout", "fc", "head", "heads"}  # parts behind the last feature map
 
 
 class Backbone(nn.Module):
@@ -80,55 +68,29 @@ class Backbone(nn.Module):
 
 
 def backbone(name: str, pretrained: bool = True) -> Backbone:
-    """Convolutional layers of the torchvision classifier `name`, with ImageNet weights or random ones; or `spectrum`.
+    """Convolutional layers of a classifier by name, with ImageNet weights or random ones; or `spectrum`.
 
-    Any classifier whose layers before its pooling follow one another and give maps (B, channels, h, w): AlexNet, VGG,
-    ResNet and its kin, DenseNet, SqueezeNet, Inception, GoogLeNet, MobileNet, ShuffleNet, MNASNet, EfficientNet,
-    RegNet, ConvNeXt; not transformers.
+    Any classifier whose layers before its pooling follow one another and give maps (B, channels, h, w):
 
-    `spectrum` has no weights: the log power of patches of 16 × 16 pixels in rings of spatial frequency
-    (`spectrum.PatchSpectrum`). It needs no download.
+    - torchvision's AlexNet, VGG, ResNet and its kin, DenseNet, SqueezeNet, Inception, GoogLeNet, MobileNet, ShuffleNet,
+      MNASNet, EfficientNet, RegNet, ConvNeXt; not its transformers;
+    - `efficientnet_lite2`, whose weights come with this package's dependencies and need no network;
+    - `vgg16_hed`, VGG16 with convolutions that were tuned to find edges, from a weights folder;
+    - the convolutional networks and plain vision transformers of timm (DINOv2, CLIP and SigLIP towers);
+    - `spectrum`, which has no weights: the log power of patches of 16 × 16 pixels in rings of spatial frequency
+      (`spectrum.PatchSpectrum`).
 
-    Weights: `<name>.safetensors` of `IQASUITE_WEIGHTS` or `weights/` (torchvision's parameter names; `mean` and `std`
-    in its metadata as JSON lists; where absent ImageNet's, or .5 for Inception and GoogLeNet), else torchvision's own
-    download.
+    Where weights are looked for is in `classifiers.classifier`.
 
     Raises:
-        InputError: no such classifier, or none with convolutional layers to be read; a weights file that does not fit;
-            no weights and no network.
+        InputError: no such classifier, or none with layers that can be read; a weights file that does not fit; no
+            weights and no network.
     """
     if name == "spectrum":
         return Backbone(nn.Sequential(SpectrumMap(16)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), precise=True)
-    import torchvision  # takes seconds, which networks without it need not wait for
+    from iqasuite.models.classifiers import classifier  # takes seconds, which networks without it need not wait for
 
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise InputError(f"backbone: torchvision {torchvision.__version__} has no classifier {name!r}")
-    given = {"init_weights": not pretrained} if name in TENSORFLOW else {}  # theirs takes seconds
-    model = torchvision.models.get_model(name, weights=None, **given)
-    mean: tuple[float, ...] = HALF if name in TENSORFLOW else IMAGENET_MEAN
-    std: tuple[float, ...] = HALF if name in TENSORFLOW else IMAGENET_STD
-    layers = _layers(model, name)
-    if pretrained:
-        places = [root / f"{name}.safetensors" for root in weights_roots()]
-        path = next((place for place in places if place.is_file()), None)
-        state, mean, std = _read(path, mean, std) if path else (_download(name), mean, std)
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            message = " ".join(str(error).split())[:300]
-            raise InputError(f"{path or name}: not the weights of {name}: {message}") from None
-    return Backbone(layers, mean, std)
-
-
-def at_hand(name: str) -> bool:
-    """Whether the ImageNet weights of a torchvision classifier are here, in a weights folder or from its download."""
-    import torch.hub
-    import torchvision
-
-    if any((root / f"{name}.safetensors").is_file() for root in weights_roots()):
-        return True
-    url = torchvision.models.get_model_weights(name).DEFAULT.url
-    return (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
+    return Backbone(*classifier(name, pretrained))
 
 
 def folded(network: Layers) -> Layers:
@@ -164,6 +126,9 @@ class BackboneTokens(nn.Module):
     With `cells`, each map is pooled to cells × cells: the mean and the standard deviation of each cell's features, the
     maps of all `taps` side by side. With `scales`, this is done with the image's shorter side brought to each scale,
     and the tokens of all scales follow one another (scale, row, column).
+
+    Args:
+        statistics: mean and standard deviation that the images come normalised with; None = the network's own.
     """
 
     def __init__(
@@ -174,9 +139,12 @@ class BackboneTokens(nn.Module):
         cells: int | None = None,
         freeze: bool = True,
         pretrained: bool = True,
+        statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     ):
         super().__init__()
         self.backbone = backbone(name, pretrained)
+        own = self.backbone.mean, self.backbone.std
+        self.statistics = None if statistics == own else statistics
         self.scales, self.taps = tuple(scales or (None,)), tuple(taps or (-1,))
         widths = self.backbone.widths(self.taps)
         self.cells = cells or (4 if scales or taps else None)
@@ -193,6 +161,12 @@ class BackboneTokens(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.statistics is not None:
+            mean, std, own_mean, own_std = (
+                x.new_tensor(values).view(-1, 1, 1)
+                for values in (*self.statistics, self.backbone.mean, self.backbone.std)
+            )
+            x = (x * std + mean - own_mean) / own_std
         return torch.cat([self._tokens(shorter_side(x, scale)) for scale in self.scales], dim=1)
 
     def _tokens(self, x: Tensor) -> Tensor:
@@ -227,39 +201,6 @@ def shorter_side(x: Tensor, side: int | None) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
-def _layers(model: nn.Module, name: str) -> nn.Sequential:
-    layers = _sequence(model)
-    try:
-        with torch.no_grad():
-            x = torch.empty(1, 3, 256, 256, device="meta")
-            shape = tuple(copy.deepcopy(layers).to("meta").eval()(x).shape)
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        shape = ()
-    if len(shape) != 4 or shape[2] != shape[3] or not 0 < shape[2] < 256:  # Swin's maps have their channels last
-        raise InputError(f"backbone: {name} has no sequence of convolutional layers that can be read here")
-    return layers
-
-
-def _sequence(model: nn.Module) -> nn.Sequential:
-    import torchvision
-
-    children = dict(model.named_children())
-    features = children.get("features")
-    if isinstance(features, nn.Sequential):
-        after = [nn.ReLU()] if isinstance(model, torchvision.models.DenseNet) else []  # in its forward only
-        return nn.Sequential(*features, *after)
-    if "layer4" in children:
-        first = nn.Sequential(*(children[part] for part in ("conv1", "bn1", "relu", "maxpool")))
-        return nn.Sequential(first, *(children[f"layer{i}"] for i in (1, 2, 3, 4)))
-    layers: list[nn.Module] = []
-    for part, child in children.items():
-        if part in CLASSIFIER:
-            break
-        if not part.lower().startswith("aux"):  # second classifiers of Inception, for training
-            layers += child if type(child) is nn.Sequential else [child]
-    return nn.Sequential(*layers)
-
-
 def _fused(layer: nn.Module) -> nn.Module:
     from torch import fx
     from torch.fx.experimental.optimization import fuse
@@ -268,38 +209,3 @@ def _fused(layer: nn.Module) -> nn.Module:
         return fuse(layer, inplace=True)
     except (fx.proxy.TraceError, NotImplementedError, RuntimeError, TypeError):
         return layer  # its graph depends on values; it works as it is
-
-
-def _read(
-    path: Path, mean: tuple[float, ...], std: tuple[float, ...]
-) -> tuple[dict[str, Tensor], tuple[float, ...], tuple[float, ...]]:
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file: {error}") from None
-    return state, _three(path, metadata, "mean", mean), _three(path, metadata, "std", std)
-
-
-def _three(path: Path, metadata: dict[str, str], name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-    """The numbers that a file's metadata has under a name; the default where it has none."""
-    try:
-        red, green, blue = map(float, json.loads(metadata[name])) if name in metadata else default
-    except (ValueError, TypeError):
-        raise InputError(f"{path}: its {name} is {metadata[name][:60]!r}; expected a list of three numbers") from None
-    return red, green, blue
-
-
-def _download(name: str) -> dict[str, Tensor]:
-    import torchvision
-
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    logger.info("downloading the ImageNet weights of %s", name)
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"backbone: no weights of {name} and no download ({error}); put {name}.safetensors into "
-            f"{' or '.join(str(root) for root in weights_roots())}"
-        ) from None

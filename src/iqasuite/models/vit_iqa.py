@@ -345,11 +345,13 @@ def _stem(
         return ShiftedPatchTokens(dim, size, shift), nn.Identity(), IMAGENET_MEAN, IMAGENET_STD
     names = name.split("+")
     cells = cells or (6 if len(names) > 1 or "spectrum" in names else 0)  # 0 = as of `BackboneTokens`
-    networks = {n: BackboneTokens(n, scales, taps, cells, freeze, pretrained) for n in names if n != "spectrum"}
-    statistics = [(n.backbone.mean, n.backbone.std) for n in networks.values()] or [(IMAGENET_MEAN, IMAGENET_STD)]
-    if any(other != statistics[0] for other in statistics):
-        raise InputError(f"vit_iqa: stem {name!r} joins networks whose weights want different input statistics")
-    side, of = 240 if patch_size is None else patch_size, statistics[0]
+    of: tuple[Any, Any] | None = None  # what images come normalised with: as the first classifier wants them
+    networks: dict[str, Any] = {}
+    for each in (each for each in names if each != "spectrum"):
+        networks[each] = BackboneTokens(each, scales, taps, cells, freeze, pretrained, of)
+        of = of or (networks[each].backbone.mean, networks[each].backbone.std)
+    of = of or (IMAGENET_MEAN, IMAGENET_STD)
+    side = 240 if patch_size is None else patch_size
     stems: list[Any] = [networks.get(n) or SpectrumTokens(side, cells, *of, freeze) for n in names]
     if len(stems) == 1:
         return stems[0], TokenReduction((stems[0].channels,), components), *of
