@@ -352,7 +352,7 @@ def _stem(
         of = of or (networks[each].backbone.mean, networks[each].backbone.std)
     of = of or (IMAGENET_MEAN, IMAGENET_STD)
     side = 240 if patch_size is None else patch_size
-    stems: list[Any] = [networks.get(n) or SpectrumTokens(side, cells, *of, freeze) for n in names]
+    stems: list[Any] = [networks.get(n) or SpectrumTokens(side, cells, of[0], of[1], freeze) for n in names]
     if len(stems) == 1:
         return stems[0], TokenReduction((stems[0].channels,), components), *of
     joined = JoinedTokens(stems, cells)
