@@ -78,11 +78,11 @@ def _untrained(name: str, pretrained: bool) -> tuple[nn.Module, Statistics, Stat
             f"backbone: {name!r} is no classifier of torchvision {torchvision.__version__} or timm {timm.__version__}, "
             f"nor spectrum, {LITE2[0]} or {', '.join(TUNED)}"
         )
-    model: Any = timm.create_model(name)
-    if isinstance(model, timm.models.VisionTransformer):  # for images of any size
-        model = timm.create_model(name, dynamic_img_size=True, dynamic_img_pad=True)
-    of = model.pretrained_cfg
-    return model, tuple(of.get("mean", IMAGENET_MEAN)), tuple(of.get("std", IMAGENET_STD))
+    network: Any = timm.create_model(name)
+    if isinstance(network, timm.models.VisionTransformer):  # for images of any size
+        network = timm.create_model(name, dynamic_img_size=True, dynamic_img_pad=True)
+    of = network.pretrained_cfg
+    return network, tuple(of.get("mean", IMAGENET_MEAN)), tuple(of.get("std", IMAGENET_STD))
 
 
 class TokenMap(nn.Module):
