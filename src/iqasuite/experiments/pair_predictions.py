@@ -49,7 +49,7 @@ def held_out_predictions(material: Material, networks: Networks, viewing: Mappin
             scores, spread = predict_pairs(fitted.model, *pairs, views, viewing["crop"], viewing["reduce_to"] or None)
             labels = material.labels[rows]
             about = (material.name, networks.method, material.protocol, seed, fold, name, "", images, labels)
-            frames.append(predictions_frame(*about, scores=scores))
+            frames.append(predictions_frame(*about, predicted=scores))
             if name == "test":
                 contents = material.contents[images].to_numpy()
                 steady.append(pd.DataFrame({"spread": spread, "error": np.abs(scores - labels), "content": contents}))
@@ -116,7 +116,7 @@ def vote_predictions(material: Material, networks: Networks, rated: Mapping, vie
                 _log.warning("%s: split %d has learnt from every photograph; nothing to ask", name, fold)
                 continue
             about = (name, networks.method, material.protocol, seed, fold, "test", "", list(scores.index))
-            frames.append(predictions_frame(*about, mos[scores.index], scores=scores))
+            frames.append(predictions_frame(*about, mos[scores.index], predicted=scores))
         if frames:
             of_networks = pd.concat(frames, ignore_index=True)
             titles = values[rated["peers"]].rename(columns={m: METRICS[m].title for m in rated["peers"]})

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from iqasuite.datasets.spreadsheets import composed
 from iqasuite.errors import InputError
-from iqasuite.inference.stream import picture, predicted_by
+from iqasuite.images.loading import read_image
+from iqasuite.inference.stream import predicted_by
 from iqasuite.inference.tables import Row
 from iqasuite.weights import catalogue
 from iqasuite.weights.catalogue import Entry
@@ -126,7 +127,7 @@ def rows(
     entries = [predictor.entry for predictor in predictors]
     if wanted.spread and len({(entry.low, entry.high) for entry in entries}) > 1:
         raise InputError("--observer all: models on several scales; expected one for their mean and spread")
-    for path, said in predicted_by(predictors, paths, picture, batch_size, workers):
+    for path, said in predicted_by(predictors, paths, read_image, batch_size, workers):
         yield {"image": str(path), "error": said} if isinstance(said, str) else _row(predictors, path, said, wanted)
 
 

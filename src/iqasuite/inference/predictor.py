@@ -15,12 +15,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
 from iqasuite.models.heads import distribution, expected_vote
-from iqasuite.training.machine import computes_in_bf16
+from iqasuite.training.machine import computes_in_bf16, default_device
+from iqasuite.training.outputs import outputs
 from iqasuite.weights.catalogue import Entry, find
 from iqasuite.weights.files import load_weights
 
@@ -79,7 +80,7 @@ class Predictor:
         if not abs(entry.high - entry.low) > 0:
             raise InputError(f"model {entry.name!r}: scale {entry.scale!r} has no ends; expected low and high")
         self.entry = entry
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = default_device(device)
         network, _ = load_weights(entry.path)
         network.fold()  # nothing is trained here
         self.network = network.to(self.device)
@@ -123,22 +124,16 @@ class Predictor:
                 found |= dict(zip(chosen, self._predicted(np.stack([shown[i] for i in chosen])), strict=True))
         return [found[i] for i in range(len(images))]
 
-    @torch.inference_mode()
     def _predicted(self, images: np.ndarray) -> list[Prediction]:
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
         views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            out = self.network(self._normalised(views.flatten(0, 1)))
-        out = out.float().cpu()
-        if out.ndim == 1:
-            votes, shares = out.view(len(images), -1).double().mean(1).clamp(1, 5), None
-        else:
-            shares = distribution(out).double().view(len(images), -1, out.shape[-1]).mean(1)
-            votes = shares @ torch.arange(1, 6, dtype=shares.dtype)
-        return [
-            self._prediction(vote, None if shares is None else shares[i].numpy())
-            for i, vote in enumerate(votes.tolist())
-        ]
+        (predicted,) = outputs(self.network, [self._normalised(views)], votes_or_distributions, self.half)
+        predicted = predicted.cpu()
+        if predicted.ndim == 1:
+            return [self._prediction(vote, None) for vote in predicted.tolist()]
+        votes = predicted @ torch.arange(1, 6, dtype=predicted.dtype)
+        shares = predicted.numpy()
+        return [self._prediction(vote, share) for vote, share in zip(votes.tolist(), shares, strict=True)]
 
     def _prediction(self, vote: float, shares: np.ndarray | None) -> Prediction:
         score = self.entry.score_of(vote)
@@ -170,6 +165,13 @@ class Predictor:
         if attention is None:
             raise InputError(f"model {self.entry.name!r} ({self.entry.architecture}) has no map")
         return Map("attention", (attention / attention.sum()).float().cpu().numpy())
+
+
+def votes_or_distributions(network: nn.Module, views: Tensor) -> Tensor:
+    """Votes (B,), or distributions of them (B, 5), that a network predicts, float64, averaged over views (B, n, …)."""
+    out = network(views.flatten(0, 1)).float()
+    predicted = (out if out.ndim == 1 else distribution(out)).double().unflatten(0, views.shape[:2]).mean(1)
+    return predicted.clamp(1, 5) if out.ndim == 1 else predicted
 
 
 def load_predictor(name: Path | str, precision: str = "auto") -> Predictor:

@@ -1,8 +1,8 @@
 """Scores of pictures beside their originals, the program behind `iqasuite score --reference`: pairs, scorers, lines.
 
 Tasks (an image, with its reference where there is one) go through a scorer and come back with a score or an error, one
-by one; a broken file stops its own task only. What is heavy is imported by the functions that need it. Pictures without
-an original go through the rest of `iqasuite.inference`, whose `predicted` is here as well.
+by one; a broken file stops its own task only. What is heavy is imported by the functions that need it. Images without a
+reference go through the rest of `iqasuite.inference`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from iqasuite.csv_texts import csv_line, no_formula
 from iqasuite.errors import InputError
 from iqasuite.inference.image_files import pictures
-from iqasuite.inference.stream import predicted as predicted  # noqa: PLC0414 (the same for pictures alone)
 from iqasuite.inference.tables import Row, printable
 
 if TYPE_CHECKING:
@@ -104,33 +103,23 @@ def _metric(name: str) -> Scorer:
 
 
 def _networks(paths: Sequence[Path], views: str) -> Scorer:
-    import torch
-
-    from iqasuite.inference.pairs import VIEWS, load_full_reference, predict_pairs
+    from iqasuite.inference.pairs import VIEWS, load_pair_predictor
 
     if views not in VIEWS:
         raise InputError(f"score: views {views!r}, expected one of {', '.join(VIEWS)}")
-    loaded = [load_full_reference(path) for path in paths]
-    scales, shown = [card.scale.name for _, card in loaded], [card.preprocessing for _, card in loaded]
-    tiles, reductions = [each.tile for each in shown], [each.reduce_to for each in shown]
-    for key, values in (("scale", scales), ("tile", tiles), ("reduce_to", reductions)):
-        if len(set(values)) > 1:
-            found = ", ".join(sorted(map(str, set(values))))
-            raise InputError(f"score: models with {key} {found}; expected an ensemble with one")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    networks = [model.to(device) for model, _ in loaded]
+    predictor = load_pair_predictor(paths, VIEWS[views])
 
     def measure(task: Task) -> tuple[float, float]:
         reference, image = read_pair(task)
         try:
-            score, spread = predict_pairs(networks, [reference], [image], VIEWS[views], tiles[0], reductions[0])
+            score, spread = predictor.predict([reference], [image])
         except InputError as error:
             raise InputError(f"{task.image}: {error}") from None
         return float(score[0]), float(spread[0])
 
-    n, m = len(networks), len(VIEWS[views])
+    n, m = len(paths), len(VIEWS[views])
     how = f"{n} network{'s' * (n > 1)}, {m} view{'s' * (m > 1)}"
-    return Scorer(scales[0], f"higher = better; {how}", True, measure)
+    return Scorer(predictor.scale, f"higher = better; {how}", True, measure)
 
 
 def _weights(name: str) -> Path:

@@ -28,7 +28,7 @@ from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.loop import Followed, Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
 from iqasuite.training.losses import soft_labels
 from iqasuite.weights.files import load_weights
@@ -296,8 +296,7 @@ class _Chain:
             create_loss(self.plan.loss),
             schedule,
             self.seed,
-            self.checkpoints / f"{safe_name(name)}.pt" if self.checkpoints else None,
-            log=self.log,
+            followed=Followed(self.checkpoints / f"{safe_name(name)}.pt" if self.checkpoints else None, self.log),
         )
         return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
 
