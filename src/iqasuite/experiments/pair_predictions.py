@@ -19,7 +19,7 @@ from iqasuite.experiments.full_reference import Key, Material, Networks
 from iqasuite.experiments.run import Run
 from iqasuite.inference.pairs import VIEWS, predict_pairs, save_full_reference
 from iqasuite.inference.predictions import UNTRAINED, predictions_frame
-from iqasuite.inference.rated_pairs import Predictor, metric_predictions, metric_predictor, predict_rated_pairs
+from iqasuite.inference.rated_pairs import OfPair, metric_predictions, metric_predictor, predict_rated_pairs
 from iqasuite.models.metrics.piq_metrics import METRICS
 
 _log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def vote_predictions(material: Material, networks: Networks, rated: Mapping, vie
     return asked
 
 
-def _unless_learnt(networks: Networks, key: Key, source: pd.Series, viewing: Mapping) -> Predictor:
+def _unless_learnt(networks: Networks, key: Key, source: pd.Series, viewing: Mapping) -> OfPair:
     """A network as a predictor of pairs whose photograph taught it nothing; nan for the others."""
     network, learnt, views = networks.fitted[key].model, set(networks.photographs[key]), VIEWS[viewing["views"]]
     crop, reduce_to = viewing["crop"], viewing["reduce_to"] or None

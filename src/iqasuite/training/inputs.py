@@ -1,7 +1,7 @@
 """How a data set's images reach a network: as cached pixels, or as what its frozen part makes of them, stored.
 
 Three ways, told apart by what is trained: all of the network (`PixelInputs`), the trunk behind a frozen stem, or the
-head behind a frozen trunk (`StoredInputs`). Each gives batches for the training loop and says which module they go to.
+head behind a frozen trunk (`StoredInputs`). Each gives batches for the training loop and tells which module they go to.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ def targets_of(dataset: Dataset) -> dict[str, np.ndarray]:
     images = dataset.images.dropna(subset="mos")
     extent = (dataset.scale.high - dataset.scale.low) / 4
     spread = (images["mos_std"] / extent).to_numpy(float)
-    found = vote_distributions(votes_of(images["mos"].to_numpy(), dataset.scale), spread)
-    return dict(zip(images["image"], found, strict=True))
+    distributions = vote_distributions(votes_of(images["mos"].to_numpy(), dataset.scale), spread)
+    return dict(zip(images["image"], distributions, strict=True))
 
 
 def mean_vote(outputs: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_s
         path: ends in .safetensors.
         dataset: what it was trained on.
         shorter_side: pixels to which an image's shorter side is brought before it is seen whole.
-        card: what else the card says: title, trained_on, scores, limits, licence, split_hash, seed.
+        card: what else is on the card: title, trained_on, scores, limits, licence, split_hash, seed.
     """
     scale = {"name": dataset.scale.name, "low": dataset.scale.low, "high": dataset.scale.high}
     about = {"observer": "", "dataset": dataset.name, "scale": scale, "preprocessing": {"shorter_side": shorter_side}}

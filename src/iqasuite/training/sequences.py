@@ -35,13 +35,13 @@ def features_of(features: Features, image: str) -> np.ndarray:
         InputError: no such image, or its features are no sequence of finite vectors.
     """
     try:
-        found = np.asarray(features(image) if callable(features) else features[image])
+        sequence = np.asarray(features(image) if callable(features) else features[image])
     except KeyError:
         raise InputError(f"features: no image {image!r}") from None
-    if found.ndim != 2 or 0 in found.shape or not np.isfinite(found).all():
-        what = "values that are not finite" if found.ndim == 2 and found.size else f"shape {found.shape}"
+    if sequence.ndim != 2 or 0 in sequence.shape or not np.isfinite(sequence).all():
+        what = "values that are not finite" if sequence.ndim == 2 and sequence.size else f"shape {sequence.shape}"
         raise InputError(f"features of {image!r}: {what}, expected finite (patches, dim), at least one patch")
-    return found
+    return sequence
 
 
 def pack(sequences: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

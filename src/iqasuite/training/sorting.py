@@ -83,8 +83,8 @@ def vectors(count: int, width: int, seed: int, step: int = 0, distributions: Seq
     """
     unknown = [name for name in distributions if name not in DISTRIBUTIONS]
     if unknown or not distributions:
-        found = ", ".join(unknown) or "none"
-        raise InputError(f"vectors: distribution {found}, expected some of {', '.join(DISTRIBUTIONS)}")
+        wrong = ", ".join(unknown) or "none"
+        raise InputError(f"vectors: distribution {wrong}, expected some of {', '.join(DISTRIBUTIONS)}")
     rng = np.random.default_rng((seed, step, width))
     parts = np.array_split(np.arange(count), len(distributions))
     made = [DISTRIBUTIONS[name](rng, (len(part), width)) for name, part in zip(distributions, parts, strict=True)]
