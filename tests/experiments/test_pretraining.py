@@ -45,7 +45,8 @@ class NoisyReader(torch.nn.Module):
 
     def __init__(self, stream):
         super().__init__()
-        self.mean, self.std = torch.zeros(3), torch.ones(3)
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("std", torch.ones(3))
         self.classes = iter([c for step in range(32) for c in stream.described(64, step)[1]["class"]])
 
     def forward(self, x):

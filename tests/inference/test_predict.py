@@ -26,7 +26,7 @@ def inputs(tmp_path, monkeypatch):
     names, rng = [f"{i}.png" for i in range(7)], np.random.default_rng(0)
     for name in names:
         Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(tmp_path / name)
-    images = pd.DataFrame({"image": names, "mos": 1.0})
+    images = pd.DataFrame({"image": names, "content": names, "mos": 1.0})
     return PixelInputs(Dataset("set", tmp_path, images, pd.DataFrame(), Scale(1, 5)), (96, 96), crop=64, views=2)
 
 

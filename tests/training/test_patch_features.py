@@ -92,7 +92,7 @@ def test_images_are_brought_to_the_size_at_which_they_are_shown(network, files, 
 
 def test_each_fit_has_features_of_its_own(network, files, tmp_path, forwards):
     """But images of the aspect at which they are shown are the same in both, and are not computed a second time."""
-    images = pd.DataFrame({"image": [path.name for path in files.values()], "mos": 1.0})
+    images = pd.DataFrame({"image": [path.name for path in files.values()], "content": "noise", "mos": 1.0})
     sets = [
         Dataset("s", files["i0"].parent, images, pd.DataFrame(), Scale(1, 5), fit=fit) for fit in ("crop", "letterbox")
     ]
@@ -133,7 +133,7 @@ def test_regions_and_rotated_files(network, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=lying)
     names = ["left", "right"]
     regions = {"left": ("a.png", (0, 0, 1, 0.45)), "right": ("a.png", (0, 0.45, 1, 1))}
-    images = pd.DataFrame({"image": names, "mos": [1.0, 2.0]})
+    images = pd.DataFrame({"image": names, "content": "noise", "mos": [1.0, 2.0]})
     dataset = Dataset("parts", tmp_path, images, pd.DataFrame(), Scale(1, 5), regions=regions)
     features = extract(dataset, network, root=tmp_path / "store", **SMALL)
     for name in names:
