@@ -16,7 +16,7 @@ from iqasuite.images.cache import open_cache
 from iqasuite.paths import check_writable, locked, remove_unfinished, replacing, unfinished, write_atomic
 from iqasuite.training import inputs
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.patch_features import extract
+from iqasuite.training.patch_features import Patches, extract
 from iqasuite.weights.files import load_weights, read_card, save_weights
 
 ROOM = 20_000  # bytes of a file that find room on the disk
@@ -65,7 +65,7 @@ def writers(tmp_path_factory):
         "photographs": photographs,
         "images": lambda folder: open_cache(files, (64, 64), folder, "stretch")[range(12)],
         "pairs": pairs,
-        "features": lambda folder: extract(files, "spectrum", 16, root=folder).pooled([str(f) for f in files]),
+        "features": lambda folder: extract(files, "spectrum", Patches(16), root=folder).pooled([str(f) for f in files]),
     }
 
 

@@ -35,7 +35,7 @@ def data() -> tuple[np.ndarray, np.ndarray, pd.DataFrame, pd.Series]:
     scores = mos + rng.normal(size=(METHODS, IMAGES)) * np.linspace(0.4, 0.8, METHODS)[:, None]
     images = [f"i{k:05d}" for k in range(IMAGES)]
     frames = [
-        predictions_frame("simulated", f"method {k}", "corrected", 0, 0, "test", "", images, mos, scores=score)
+        predictions_frame("simulated", f"method {k}", "corrected", 0, 0, "test", "", images, mos, predicted=score)
         for k, score in enumerate(scores)
     ]
     return scores, mos, pd.concat(frames, ignore_index=True), pd.Series(images, index=images)

@@ -73,7 +73,9 @@ def test_frames_of_all_methods_in_order_of_what_they_know(simulate, data):
     mos = data.quality + rng.normal(0, 0.3, len(data.quality))
     frames = []
     for fold in range(5):
-        given = predictions_frame("simulated", "mos", "corrected", 0, fold, "", "", mos.index, data.quality, scores=mos)
+        given = predictions_frame(
+            "simulated", "mos", "corrected", 0, fold, "", "", mos.index, data.quality, predicted=mos
+        )
         frames.append(baseline_predictions(data, folds, fold, given))
     predictions = validate(pd.concat(frames), "predictions")
     assert list(predictions.columns) == list(PREDICTIONS) and (predictions["part"] == "test").all()
@@ -115,7 +117,7 @@ def test_people_with_few_votes_are_left_out_and_end_nothing(simulate, data):
     fewer = SimpleNamespace(**vars(data) | {"votes": votes})
     val = parts.index[parts != "train"]  # a network's own training images are not in its predictions
     quality = data.quality[val]
-    mos = predictions_frame("simulated", "mos", "corrected", 0, 0, "", "", val, quality, scores=quality)
+    mos = predictions_frame("simulated", "mos", "corrected", 0, 0, "", "", val, quality, predicted=quality)
     only_train = votes[~((votes["observer"] == "user2") & (votes["image"].map(parts) == "val"))]
     fewer.votes = only_train
     found = baseline_predictions(fewer, folds, 0, mos)
@@ -131,7 +133,7 @@ def test_people_with_few_votes_are_left_out_and_end_nothing(simulate, data):
 def test_wrong_fold_or_missing_mos_predictions(simulate, data):
     with pytest.raises(InputError, match="fold 9: not in the split"):
         baseline_predictions(data, simulate.split(data), 9)
-    few = predictions_frame("simulated", "mos", "corrected", 0, 0, "", "", ["i000"], [3.0], scores=[3.0])
+    few = predictions_frame("simulated", "mos", "corrected", 0, 0, "", "", ["i000"], [3.0], predicted=[3.0])
     with pytest.raises(InputError, match="test images of fold 0 absent"):
         baseline_predictions(data, simulate.split(data), 0, few)
 

@@ -32,7 +32,7 @@ def bench(noises, contents=20, each=5, folds=3, seeds=(0,), rng_seed=0, shared=0
                     name = names[number] if names else f"m{number}"
                     frames.append(
                         predictions_frame(
-                            "sim", name, "c", seed, fold, part, "", images[mask], mos[mask], scores=score[mask]
+                            "sim", name, "c", seed, fold, part, "", images[mask], mos[mask], predicted=score[mask]
                         )
                     )
     return pd.concat(frames, ignore_index=True), pd.Series([f"c{c}" for c in content], index=images)
@@ -103,7 +103,9 @@ def test_interval_of_the_median_covers_the_truth_about_as_often_as_it_says():
         for fold in range(folds):
             mask = rng.permutation(contents)[content] < contents * 0.4
             frames.append(
-                predictions_frame("d", "m", "c", 0, fold, "test", "", images[mask], quality[mask], scores=score[mask])
+                predictions_frame(
+                    "d", "m", "c", 0, fold, "test", "", images[mask], quality[mask], predicted=score[mask]
+                )
             )
         return pd.concat(frames), pd.Series([f"c{c}" for c in content], index=images)
 

@@ -64,7 +64,7 @@ def scenes(tmp_path) -> Dataset:
 def method(dataset: Dataset, scores, observer: str = "") -> pd.DataFrame:
     images = dataset.images
     return predictions_frame(
-        dataset.name, "net", "corrected", 3, 0, "test", observer, images["image"], images["mos"], scores=scores
+        dataset.name, "net", "corrected", 3, 0, "test", observer, images["image"], images["mos"], predicted=scores
     )
 
 

@@ -53,7 +53,7 @@ def test_seeds_are_averaged_and_named(simulate, data):
 
 def test_models_of_mos_are_scored_with_correlations(data):
     score = np.exp(data.quality)
-    frame = predictions_frame("d", "mos", "corrected", 0, 0, "test", "", score.index, data.quality, scores=score)
+    frame = predictions_frame("d", "mos", "corrected", 0, 0, "test", "", score.index, data.quality, predicted=score)
     found = score_frame(frame, data.contents, n_boot=100).set_index("metric")
     assert set(found.index) == {"srocc", "plcc", "plcc_logistic", "krcc", "rmse", "mae"}
     assert found.loc["srocc", "value"] == pytest.approx(1)

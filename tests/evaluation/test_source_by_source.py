@@ -15,7 +15,7 @@ MOS = np.tile(np.arange(5.0), 4)
 
 
 def frame(model, scores, seed=0):
-    return predictions_frame("set", model, "corrected", seed, 0, "test", "", IMAGES, MOS, scores=scores)
+    return predictions_frame("set", model, "corrected", seed, 0, "test", "", IMAGES, MOS, predicted=scores)
 
 
 @pytest.fixture

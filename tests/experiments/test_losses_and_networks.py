@@ -37,7 +37,7 @@ def compared() -> Compared:
             for part, own in split.groupby("part"):
                 scores = labels[own["image"]] + rng.normal(0, noise, len(own))
                 about = ("pairs", model, "corrected", seed, 0, part, "", list(own["image"]), labels[own["image"]])
-                frames.append(predictions_frame(*about, scores=scores))
+                frames.append(predictions_frame(*about, predicted=scores))
     predictions = pd.concat(frames, ignore_index=True)
     names = pd.DataFrame([(*model.split(", "), "")[:3] for model in NOISE], columns=["variant", "loss", "more"])
     return Compared("pairs", None, split, predictions, predictions, names.assign(model=list(NOISE)))

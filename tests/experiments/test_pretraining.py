@@ -13,7 +13,7 @@ from iqasuite.images.encoding_stream import TARGETS
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import photographs
 from iqasuite.models import create
-from iqasuite.training.pretrain import pretrain_on_jpeg
+from iqasuite.training.pretrain import JPEGPlan, pretrain_on_jpeg
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights.card import Card
 from iqasuite.weights.files import save_weights
@@ -39,7 +39,7 @@ def test_training_goes_on_with_weights_by_their_name(tmp_path):
     before = model.stem.linear.weight.clone()
     torch.testing.assert_close(again.stem.linear.weight, before)
     photos, schedule = photographs("demo")[:2], Schedule(epochs=1, lr=1e-12, precision="no")
-    pretrain_on_jpeg(again, photos, photos, schedule, crop=32, batch_size=4, steps=1)
+    pretrain_on_jpeg(again, photos, photos, schedule, JPEGPlan(batch_size=4, steps=1))
     torch.testing.assert_close(again.stem.linear.weight, before)  # not begun anew
     with pytest.raises(InputError, match="network: start, image_size; expected start alone"):
         pretraining.network_to_train({"start": "first", "image_size": 32}, files.__getitem__, 0)
@@ -75,7 +75,8 @@ class NoisyReader(torch.nn.Module):
 
     def __init__(self, stream):
         super().__init__()
-        self.mean, self.std = torch.zeros(3), torch.ones(3)
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("std", torch.ones(3))
         self.classes = iter([c for step in range(32) for c in stream.described(64, step)[1]["class"]])
 
     def forward(self, x):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from iqasuite.explain import attention
+from iqasuite.inference.predictor import enlarged
 from iqasuite.models import vit_iqa
 
 GRID = (3, 4)
@@ -44,12 +45,12 @@ def test_wrong_grid_or_layer_is_said(attn):
 
 def test_upsampling_keeps_range_mean_and_orientation():
     maps = np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32)
-    large = attention.upsample(maps, (64, 64))
+    large = enlarged(maps, (64, 64))
     assert large.shape == (2, 3, 64, 64)
     assert large.max() <= maps.max() + 1e-6 and large.min() >= maps.min() - 1e-6
     corner = np.zeros((2, 2), np.float32)
     corner[0, 1] = 1
-    assert attention.upsample(corner, (8, 6))[0, -1] == 1 and attention.upsample(corner, (8, 6))[-1, 0] == 0
+    assert enlarged(corner, (8, 6))[0, -1] == 1 and enlarged(corner, (8, 6))[-1, 0] == 0
 
 
 def test_minmax_of_a_constant_is_zero():

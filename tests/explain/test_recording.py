@@ -65,10 +65,10 @@ def test_views_with_too_many_places_are_refused(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_compared_is_said(tmp_path):
-    with pytest.raises(InputError, match="matches AIOs of 0 people"):
+    with pytest.raises(InputError, match="matches AIOs of 0 observers"):
         load_aios(tmp_path, "aio_*_0")
     saved(tmp_path)
-    with pytest.raises(InputError, match="matches AIOs of 1 people"):
+    with pytest.raises(InputError, match="matches AIOs of 1 observers"):
         load_aios(tmp_path, "aio_user2_0")
     card = tmp_path / "aio_user2_0.json"
     described = json.loads(card.read_text())

@@ -12,13 +12,13 @@ from iqasuite.inference.pairs import (
     EIGHT,
     ONE,
     STUDY,
+    PairPredictor,
     View,
     _viewed,
     error_maps,
     load_full_reference,
     predict_pairs,
     save_full_reference,
-    view_scores,
 )
 from iqasuite.models.siamese_fr import VARIANTS
 from iqasuite.weights.card import Card, Scale
@@ -79,10 +79,10 @@ def test_one_by_one_and_together_are_the_same_bit_for_bit(variant):
     pairs = [pair(130, 141), pair(128, 128, 1), pair(150, 129, 2)]
     model, views = network(variant), (View(), View(1, True), View(0, False, 0.7))
     reference, distorted = zip(*pairs, strict=True)
-    together = view_scores(model, reference, distorted, views)
-    alone = np.concatenate([view_scores(model, [r], [d], views) for r, d in pairs])
+    together = PairPredictor(model, views).view_scores(reference, distorted)
+    alone = np.concatenate([PairPredictor(model, views).view_scores([r], [d]) for r, d in pairs])
     assert together.shape == (3, 1, 3) and np.array_equal(together, alone)
-    assert np.array_equal(together, view_scores(model, reference, distorted, views))
+    assert np.array_equal(together, PairPredictor(model, views).view_scores(reference, distorted))
 
 
 def test_a_score_is_the_network_s_and_the_average_is_over_views_and_models():
@@ -93,7 +93,7 @@ def test_a_score_is_the_network_s_and_the_average_is_over_views_and_models():
     ]
     with torch.inference_mode():
         expected = [[model(*x).item(), model(*(y.flip(-1) for y in x)).item()] for model in ensemble]
-    values = view_scores(ensemble, [reference], [distorted], (View(), View(0, True)))
+    values = PairPredictor(ensemble, (View(), View(0, True))).view_scores([reference], [distorted])
     np.testing.assert_allclose(values[0], expected, rtol=1e-5)
     score, spread = predict_pairs(ensemble, [reference], [distorted], (View(), View(0, True)))
     assert score[0] == pytest.approx(np.mean(expected), rel=1e-5)
@@ -103,8 +103,8 @@ def test_a_score_is_the_network_s_and_the_average_is_over_views_and_models():
 
 def test_turning_both_images_changes_nothing_but_the_order_of_the_views():
     reference, distorted = pair(140, 140)
-    there = view_scores(network(), [reference], [distorted], EIGHT)
-    turned = view_scores(network(), [np.rot90(reference).copy()], [np.rot90(distorted).copy()], EIGHT)
+    there = PairPredictor(network(), EIGHT).view_scores([reference], [distorted])
+    turned = PairPredictor(network(), EIGHT).view_scores([np.rot90(reference).copy()], [np.rot90(distorted).copy()])
     np.testing.assert_allclose(np.sort(there), np.sort(turned), rtol=1e-6)
     assert np.ptp(there) > 0
 

@@ -31,7 +31,7 @@ def networks() -> pd.DataFrame:
     """Predictions of two folds, which share one image."""
     about = ("small", "simple", "corrected", 0)
     frames = [
-        predictions_frame(*about, fold, "test", "", images, [4.0, 3.0], scores=scores)
+        predictions_frame(*about, fold, "test", "", images, [4.0, 3.0], predicted=scores)
         for fold, images, scores in ((1, ["d01.png", "d02.png"], [3.0, 1.0]), (0, ["d02.png", "d11.png"], [2.0, 5.0]))
     ]
     return pd.concat(frames, ignore_index=True)

@@ -225,7 +225,7 @@ def test_maps_cannot_collide_or_leave_their_folder(files, command):
     [
         (("none.png",), "none.png: no such file"),
         (("*.gif",), "no file matches"),
-        (("empty",), "no pictures in it"),
+        (("empty",), "no images in it"),
         (("b.png", "--model", "mobile"), "expected a .safetensors file or one of mobile_nr"),
         (("b.png", "--model", "none.safetensors"), "none.safetensors"),
         (("b.png", "--format", "xml"), "expected one of table, csv, jsonl"),

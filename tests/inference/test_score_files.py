@@ -49,7 +49,7 @@ def test_a_folder_leaves_no_image_out_without_a_word(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("none.png", "no such file"), ("*.gif", "no file matches"), ("empty", "no pictures in it")]
+    ("name", "word"), [("none.png", "no such file"), ("*.gif", "no file matches"), ("empty", "no images in it")]
 )
 def test_names_of_nothing(folder, name, word):
     (folder / "empty").mkdir()

@@ -10,9 +10,9 @@ from PIL import Image
 
 from iqasuite import models
 from iqasuite.errors import InputError
+from iqasuite.images.read_ahead import futures_ahead, read_ahead
 from iqasuite.inference.predictor import Predictor
-from iqasuite.inference.score import predicted
-from iqasuite.inference.stream import predicted_by, read_ahead
+from iqasuite.inference.stream import predicted, predicted_by
 from iqasuite.weights.catalogue import find
 from iqasuite.weights.files import save_weights
 
@@ -100,8 +100,8 @@ def test_few_are_in_memory_and_few_are_taken():
             most[0] = max(most[0], len(held))
         return number
 
-    for number, result in read_ahead(read, source(), workers=4, ahead=12):
-        assert number == result and taken[0] <= number + 13
+    for number, future in futures_ahead(read, source(), workers=4, ahead=12):
+        assert number == future.result() and taken[0] <= number + 13
         held.discard(number)
         if number % 50 == 0:
             time.sleep(0.01)  # the readers would run away now

@@ -41,7 +41,7 @@ IMAGES = pd.DataFrame({"image": NAMES, "content": NAMES, "distortion": NAMES, "l
 TESTED = {"gain": 0.1, "low": 0, "high": 0.2, "p_holm": 0.01, "p_least": 1e-4, "n_contents": 20}
 PAIRS = [(a, b) for a in NAMES for b in NAMES]
 P = pd.DataFrame(np.full((N, 5), 0.2), columns=["p1", "p2", "p3", "p4", "p5"])
-RUN = predictions_frame("d", LONG, "c", 0, 0, "test", "", list("abcd"), np.arange(4.0), scores=np.arange(4.0) ** 2)
+RUN = predictions_frame("d", LONG, "c", 0, 0, "test", "", list("abcd"), np.arange(4.0), predicted=np.arange(4.0) ** 2)
 
 
 def beside(column, **constant):

@@ -10,7 +10,7 @@ from iqasuite.datasets.dataset import Dataset, Scale, mean_votes
 from iqasuite.datasets.frames import validate
 from iqasuite.datasets.splits import by_content
 from iqasuite.models import create
-from iqasuite.training import inputs
+from iqasuite.training import outputs
 
 SIDE = 64
 BIAS = {"fair": 0, "mild": 1, "strict": -1}
@@ -66,7 +66,7 @@ def split(rated):
 @pytest.fixture
 def float32(monkeypatch):
     """Stored inputs computed in float32, so that they can be compared exactly."""
-    monkeypatch.setattr(inputs, "computes_in_bf16", lambda device: False)
+    monkeypatch.setattr(outputs, "computes_in_bf16", lambda device: False)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from iqasuite import models
 from iqasuite.training import losses
 from iqasuite.training.batches import ArrayBatches
-from iqasuite.training.loop import Schedule, fit
+from iqasuite.training.loop import Followed, Schedule, fit
 
 
 class DeadlyBatches(ArrayBatches):
@@ -36,7 +36,7 @@ def run(checkpoint, killed_at=None, seed=0, **changes):
     torch.manual_seed(1)
     model = models.create("vit_iqa", image_size=32, trunk={"size": "tiny", "depth": 2, "dropout": 0.1})
     schedule = Schedule(**{"epochs": 3, "lr": 1e-3, "scheduler": "plateau", "plateau_patience": 0, **changes})
-    result = fit(model, train, val, losses.soft_cross_entropy, schedule, seed, checkpoint)
+    result = fit(model, train, val, losses.soft_cross_entropy, schedule, seed, followed=Followed(checkpoint))
     return model, result
 
 

@@ -1,5 +1,3 @@
-import sys
-import types
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +5,7 @@ import pytest
 import torch
 
 from iqasuite.errors import InputError
-from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches
+from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches, Viewing
 
 
 def gathered(batches, epoch):
@@ -42,34 +40,24 @@ class FakeCache:
         return np.stack([np.full((8, 8, 3), 10 * i, dtype=np.uint8) for i in indices])
 
 
-@pytest.fixture
-def views(monkeypatch):
-    """The viewing functions' contract in four lines, so that batches are tested alone."""
-    module = types.ModuleType("iqasuite.images.crops")
-    module.random_crops = lambda x, size, generator, flip=True: x[..., :size, :size]
-    module.grid_crops = lambda x, size, n: x[:, None, :, :size, :size].repeat(1, n * n, 1, 1, 1)
-    module.normalise = lambda x, mean, std: (x / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[0]
-    monkeypatch.setitem(sys.modules, "iqasuite.images.crops", module)
-    monkeypatch.setattr("iqasuite.images.crops", module, raising=False)
-
-
-def test_image_batches(views):
+def test_image_batches():
     targets = torch.tensor([1.0, 2.0, 3.0])
-    train = ImageBatches(FakeCache(), [3, 1, 2], targets, 2, crop=4, mean=(0, 0, 0), std=(1, 1, 1), device="cpu")
+    viewing = Viewing(4, mean=(0, 0, 0), std=(1, 1, 1))
+    train = ImageBatches(FakeCache(), [3, 1, 2], targets, viewing, 2, device="cpu")
     x, y = gathered(train, 0)
     assert x.shape == (3, 3, 4, 4) and x.dtype == torch.float32
     value = {1.0: 30, 2.0: 10, 3.0: 20}
     torch.testing.assert_close(x[:, 0, 0, 0] * 255, torch.tensor([float(value[t]) for t in y.tolist()]))
-    val = ImageBatches(FakeCache(), [3, 1, 2], targets, 2, crop=4, train=False, views=2, device="cpu")
+    val = ImageBatches(FakeCache(), [3, 1, 2], targets, Viewing(4, 2), 2, train=False, device="cpu")
     x, y = gathered(val, 7)
     assert x.shape == (12, 3, 4, 4) and y.tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
-    whole = ImageBatches(FakeCache(), [0], targets[:1], crop=None, train=False, device="cpu")
+    whole = ImageBatches(FakeCache(), [0], targets[:1], Viewing(None), train=False, device="cpu")
     assert gathered(whole, 0)[0].shape == (1, 3, 8, 8)
 
 
-def test_stream_batches(views):
+def test_stream_batches():
     class Stream:
-        seed = 0
+        seed, key = 0, "crops"
 
         def batch(self, n, step):
             return torch.full((n, 3, 4, 4), step, dtype=torch.uint8), torch.full((n,), 1 + step % 5)

@@ -12,7 +12,7 @@ from iqasuite.images.crops import grid_crops, normalise
 from iqasuite.paths import cache_root, file_hash
 from iqasuite.training import inputs
 from iqasuite.training.inputs import PixelInputs, StoredInputs, _key, inputs_for, stem_tokens, trunk_features
-from iqasuite.training.loop import Schedule, fit
+from iqasuite.training.loop import Followed, Schedule, fit
 from iqasuite.training.losses import soft_cross_entropy, soft_labels
 
 SIDE = 64
@@ -160,7 +160,14 @@ def test_a_training_does_not_go_on_with_pixels_that_are_shown_otherwise(rated, n
         rated.fit = fit_of_set
         shown, again = inputs_for(model, rated, tune, size), copy.deepcopy(model)
         batches = shown.batches(again, images, soft_labels(torch.ones(len(images))), 36, 0, True)
-        return fit(shown.network(again), batches, None, soft_cross_entropy, Schedule(epochs=1), 0, tmp_path / "c.pt")
+        return fit(
+            shown.network(again),
+            batches,
+            None,
+            soft_cross_entropy,
+            Schedule(epochs=1),
+            followed=Followed(tmp_path / "c.pt"),
+        )
 
     wide, same_shape = (SIDE, 2 * SIDE), (2 * SIDE, 4 * SIDE)
     first, again = train("crop", wide), train("crop", wide)

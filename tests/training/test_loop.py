@@ -17,7 +17,7 @@ from iqasuite.paths import unfinished
 from iqasuite.training import loop
 from iqasuite.training.batches import ArrayBatches
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.loop import Schedule, TrainingError, fit
+from iqasuite.training.loop import Followed, Schedule, TrainingError, fit
 from iqasuite.training.losses import soft_cross_entropy
 from iqasuite.training.machine import computes_in_bf16
 
@@ -123,7 +123,7 @@ def test_weights_of_the_best_epoch_are_restored_and_patience_stops():
     # Training pulls the weight from 1 to 3, validation wants 2: it gets better, then worse.
     model, lines = Line(), []
     schedule = Schedule(epochs=50, lr=0.1, scheduler="none", optimizer="adam", patience=3, precision="no")
-    result = fit(model, line_batches(3), line_batches(2), squared, schedule, log=lines.append)
+    result = fit(model, line_batches(3), line_batches(2), squared, schedule, followed=Followed(log=lines.append))
     history = result.history
     assert result.best_epoch == history["val_loss"].idxmin() == len(history) - 1 - 3
     assert result.best_value == history["val_loss"].min()
@@ -135,7 +135,14 @@ def test_weights_of_the_best_epoch_are_restored_and_patience_stops():
 def test_the_last_epoch_is_kept_whatever_validation_says_where_that_is_asked_for():
     settings = {"epochs": 20, "lr": 0.1, "scheduler": "none", "optimizer": "adam", "precision": "no"}
     model, lines = Line(), []
-    result = fit(model, line_batches(3), line_batches(2), squared, Schedule(**settings, keep="last"), log=lines.append)
+    result = fit(
+        model,
+        line_batches(3),
+        line_batches(2),
+        squared,
+        Schedule(**settings, keep="last"),
+        followed=Followed(log=lines.append),
+    )
     assert result.history["val_loss"].idxmin() < 19 == result.best_epoch  # validation wanted 2 and was passed
     assert model.weight.item() > 2.5 and result.best_value == result.history["val_loss"].iloc[-1]
     assert "best" not in lines[-1]
@@ -154,10 +161,10 @@ def test_what_is_observed_stands_in_the_history_and_decides_nothing():
     def trained(observe):
         model = Line()
         schedule = Schedule(epochs=5, lr=0.1, scheduler="none", optimizer="adam", precision="no")
-        result = fit(model, line_batches(3), line_batches(2), squared, schedule, observe=observe and observe(model))
+        result = fit(model, line_batches(3), line_batches(2), squared, schedule, followed=Followed(observe=observe))
         return model.weight.item(), result
 
-    weight, result = trained(lambda model: lambda: {"weight": model.weight.item(), "training": float(model.training)})
+    weight, result = trained(lambda model: {"weight": model.weight.item(), "training": float(model.training)})
     assert result.history["weight"].is_monotonic_increasing and not result.history["training"].any()
     assert weight == result.history["weight"][result.best_epoch] == trained(None)[0]
 
@@ -186,7 +193,7 @@ def test_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_pat
     train = Breaking(torch.ones(8, 1), torch.zeros(8, 1), 4)
     schedule = Schedule(epochs=3, lr=0.1, scheduler="none", precision="no")
     with pytest.raises(TrainingError, match=r"nan at epoch 2, step 1, lr 0\.1"):
-        fit(model, train, line_batches(2), squared, schedule, checkpoint=path)
+        fit(model, train, line_batches(2), squared, schedule, followed=Followed(path))
     kept = load_checkpoint(path)
     assert kept["epoch"] == 1 and torch.isfinite(kept["model"]["weight"]).all()
     assert [p.name for p in tmp_path.iterdir()] == ["training.pt"]
@@ -262,6 +269,6 @@ def test_the_first_line_says_how_long_the_training_takes(monkeypatch, seconds, e
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     train = SlowBatches(clock, seconds - 1, torch.ones(8, 1), torch.ones(8, 1), 4)
     val = SlowBatches(clock, 1, torch.ones(8, 1), torch.ones(8, 1), 4)
-    fit(Line(), train, val, squared, Schedule(epochs=epochs, precision="no"), log=lines.append)
+    fit(Line(), train, val, squared, Schedule(epochs=epochs, precision="no"), followed=Followed(log=lines.append))
     assert len(lines) == epochs and not any("at most" in line for line in lines[1:])
     assert lines[0].endswith(f"(best: epoch 1); {duration}" if duration else "(best: epoch 1)")

@@ -10,7 +10,8 @@ from iqasuite.evaluation.baselines import baseline_predictions
 from iqasuite.evaluation.scores import score_frame
 from iqasuite.evaluation.subjects.repetition import retest
 from iqasuite.images.distortions.blur import gaussian_blur
-from iqasuite.inference.predict import predict, predictions_frame
+from iqasuite.inference.predict import predict
+from iqasuite.inference.predictions import predictions_frame
 from iqasuite.training.aio import Fold, Plan, train_observer
 from iqasuite.training.inputs import stem_tokens
 from iqasuite.training.loop import Schedule

@@ -14,14 +14,14 @@ from iqasuite.images.lightness import scaled_lightness
 from iqasuite.models.siamese_fr import VARIANTS
 from iqasuite.models.sorter import PairSorter
 from iqasuite.training import ranking_losses
+from iqasuite.training.loop import Followed
 from iqasuite.training.pairs import (
     LOSSES,
-    Followed,
-    PairBatches,
     ScoredPairs,
     Shown,
-    _Preferred,
+    pair_batches,
     preference_accuracy,
+    preferred,
     pretrain_on_preferences,
     train_full_reference,
 )
@@ -70,31 +70,32 @@ def weights(fitted):
 
 def test_a_batch_shows_both_images_of_a_pair_in_the_same_place_and_light(noisy):
     same = ImagePairs(noisy.images, noisy.distorted, noisy.distorted, np.arange(28))
-    batches = PairBatches(same.pairs, TRAIN, np.arange(20), Shown(crop=32, lightness=(0.3, 1.5)))
+    batches = pair_batches(same.pairs, TRAIN, np.arange(20), Shown(crop=32, lightness=(0.3, 1.5)))
     n = 0
-    for pairs, targets in batches.epoch(0):
-        assert pairs.shape == (len(targets), 2, 3, 32, 32) and pairs.dtype == torch.float32
-        assert torch.equal(pairs[:, 0], pairs[:, 1])
-        n += len(pairs)
+    for (reference, distorted), targets in batches.epoch(0):
+        assert reference.shape == (len(targets), 3, 32, 32) and reference.dtype == torch.float32
+        assert torch.equal(reference, distorted)
+        n += len(reference)
     assert n == 20 and len(batches) == 2
 
 
 def test_whole_pairs_in_order_are_the_normalised_images_and_central_crops_their_middle(noisy):
-    whole = list(PairBatches(noisy.pairs, [5, 27], [1.0, 2.0], Shown(lightness=(0.3, 1.5)), train=False).epoch(3))
+    whole = list(pair_batches(noisy.pairs, [5, 27], [1.0, 2.0], Shown(lightness=(0.3, 1.5)), train=False).epoch(3))
     assert len(whole) == 1 and whole[0][1].tolist() == [1, 2]
     for i, row in enumerate([5, 27]):
         for k, image in enumerate((noisy.references[row // 4], noisy.distorted[row])):
             expected = (torch.from_numpy(image).permute(2, 0, 1) - 127.5) / 127.5
-            torch.testing.assert_close(whole[0][0][i, k], expected)
-    central = next(PairBatches(noisy.pairs, [5, 27], [1.0, 2.0], Shown(val_crop=32), train=False).epoch(0))[0]
-    assert torch.equal(central, whole[0][0][..., 48:80, 48:80])
+            torch.testing.assert_close(whole[0][0][k][i], expected)
+    central = next(pair_batches(noisy.pairs, [5, 27], [1.0, 2.0], Shown(val_crop=32), train=False).epoch(0))[0]
+    assert torch.equal(central[1], whole[0][0][1][..., 48:80, 48:80])
 
 
 def test_lightness_scales_half_of_the_pairs_and_leaves_the_others(noisy):
-    plain = PairBatches(noisy.pairs, TRAIN, np.arange(20), Shown(20, SIDE))
-    scaled = PairBatches(noisy.pairs, TRAIN, np.arange(20), Shown(20, SIDE, lightness=(0.5, 0.5)))
+    plain = pair_batches(noisy.pairs, TRAIN, np.arange(20), Shown(20, SIDE))
+    scaled = pair_batches(noisy.pairs, TRAIN, np.arange(20), Shown(20, SIDE, lightness=(0.5, 0.5)))
     (x, targets), (y, same) = next(plain.epoch(2)), next(scaled.epoch(2))
     assert torch.equal(targets, same)
+    x, y = torch.stack(x, dim=1), torch.stack(y, dim=1)
     unchanged = (x == y).flatten(1).all(dim=1)
     assert 4 <= unchanged.sum() <= 16
     eight_bits = (x[~unchanged] * 127.5 + 127.5).round().to(torch.uint8)
@@ -104,12 +105,12 @@ def test_lightness_scales_half_of_the_pairs_and_leaves_the_others(noisy):
 
 def test_batches_depend_on_seed_and_epoch_and_say_what_they_are(noisy):
     def batches(crop=32, lightness=(0.3, 1.5), **changes):
-        return PairBatches(noisy.pairs, TRAIN, np.arange(20), Shown(crop=crop, lightness=lightness), **changes)
+        return pair_batches(noisy.pairs, TRAIN, np.arange(20), Shown(crop=crop, lightness=lightness), **changes)
 
-    first = [next(batches().epoch(0))[0] for _ in range(2)]
+    first = [next(batches().epoch(0))[0][0] for _ in range(2)]
     assert torch.equal(*first)
-    assert not torch.equal(first[0], next(batches().epoch(1))[0])
-    assert not torch.equal(first[0], next(batches(seed=1).epoch(0))[0])
+    assert not torch.equal(first[0], next(batches().epoch(1))[0][0])
+    assert not torch.equal(first[0], next(batches(seed=1).epoch(0))[0][0])
     others = [{"crop": 40}, {"lightness": None}, {"seed": 1}, {"train": False}]
     assert len({batches(**change).signature() for change in [{}, *others]}) == 5
 
@@ -191,10 +192,10 @@ def test_swapping_a_and_b_turns_the_difference_round(noisy):
     preferences = triples_of(noisy)
     swapped = Preferences(preferences.pairs, preferences.pixels, preferences.rows[:, [0, 2, 1]])
     torch.manual_seed(0)
-    model = _Preferred(models.create("siamese_fr", **SMALL)).eval()
+    model = models.create("siamese_fr", **SMALL).eval()
     with torch.inference_mode():
         there, back = (
-            model(next(PairBatches(p.triples, range(4), [0.5] * 4, Shown(), train=False).epoch(0))[0])
+            preferred(model, *next(pair_batches(p.triples, range(4), [0.5] * 4, Shown(), train=False).epoch(0))[0])
             for p in (preferences, swapped)
         )
     torch.testing.assert_close(there, -back)
@@ -265,8 +266,9 @@ def test_pairs_that_are_fitted_otherwise_are_another_training(noisy, tmp_path):
     dataset, signatures = written_set(tmp_path, noisy), []
     for dataset.fit in ("crop", "letterbox", "crop"):
         pairs = pairs_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache")
-        triples = preferences_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache").triples
-        signatures.append([PairBatches(read, [0, 1], [0, 1], Shown()).signature() for read in (pairs.pairs, triples)])
+        triples = preferences_of(dataset, (SIDE, 2 * SIDE), tmp_path / "cache")
+        sources = (pairs.pairs, pairs.source), (triples.triples, triples.source)
+        signatures.append([pair_batches(r, [0, 1], [0, 1], Shown(), source=of).signature() for r, of in sources])
     assert signatures[0] == signatures[2] and not set(signatures[0]) & set(signatures[1])
 
 

@@ -16,11 +16,11 @@ from iqasuite.images.crops import normalise
 from iqasuite.images.loading import read_image, resized
 from iqasuite.images.patches import cut, patch_boxes, scan_order
 from iqasuite.models import backbones
-from iqasuite.training import patch_features
-from iqasuite.training.patch_features import PatchFeatures, extract
+from iqasuite.training import feature_store, patch_features
+from iqasuite.training.patch_features import Patches, PatchFeatures, extract
 
 SHAPES = [(70, 50), (48, 32), (20, 90), (33, 33), (64, 64)]
-SMALL = dict(size=32, overlap=0.5, precision="float32", batch_size=4)
+SMALL = dict(patches=Patches(32), precision="float32", batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_images_are_brought_to_the_size_at_which_they_are_shown(network, files, 
 
 def test_each_fit_has_features_of_its_own(network, files, tmp_path, forwards):
     """But images of the aspect at which they are shown are the same in both, and are not computed a second time."""
-    images = pd.DataFrame({"image": [path.name for path in files.values()], "mos": 1.0})
+    images = pd.DataFrame({"image": [path.name for path in files.values()], "content": "noise", "mos": 1.0})
     sets = [
         Dataset("s", files["i0"].parent, images, pd.DataFrame(), Scale(1, 5), fit=fit) for fit in ("crop", "letterbox")
     ]
@@ -119,7 +119,7 @@ def test_patches_that_lie_wholly_in_a_part(network, files, tmp_path):
 
 def test_spectrum_needs_no_weights_and_computes_in_float32(files, tmp_path, monkeypatch):
     monkeypatch.setattr(patch_features, "computes_in_bf16", lambda device: True)
-    features = extract(files, "spectrum", 32, 0.5, pooling="moments", root=tmp_path / "store")
+    features = extract(files, "spectrum", Patches(32, pooling="moments"), root=tmp_path / "store")
     assert features.settings["precision"] == "float32"
     pixels = torch.from_numpy(read_image(files["i1"])[:32, :32].copy()).permute(2, 0, 1)[None] / 255
     expected = backbones.moments([backbones.backbone("spectrum").maps(pixels, (-1,))[0]])[0]
@@ -133,7 +133,7 @@ def test_regions_and_rotated_files(network, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=lying)
     names = ["left", "right"]
     regions = {"left": ("a.png", (0, 0, 1, 0.45)), "right": ("a.png", (0, 0.45, 1, 1))}
-    images = pd.DataFrame({"image": names, "mos": [1.0, 2.0]})
+    images = pd.DataFrame({"image": names, "content": "noise", "mos": [1.0, 2.0]})
     dataset = Dataset("parts", tmp_path, images, pd.DataFrame(), Scale(1, 5), regions=regions)
     features = extract(dataset, network, root=tmp_path / "store", **SMALL)
     for name in names:
@@ -154,10 +154,10 @@ def test_second_call_computes_nothing(network, files, tmp_path, forwards):
 @pytest.mark.parametrize(
     "change",
     [
-        dict(overlap=0.0),
-        dict(size=24),
-        dict(taps=(2,)),
-        dict(pooling="moments"),
+        dict(patches=Patches(32, overlap=0.0)),
+        dict(patches=Patches(24)),
+        dict(patches=Patches(32, taps=(2,))),
+        dict(patches=Patches(32, pooling="moments")),
         dict(precision="bf16"),
         dict(shown_at=(40, 40)),
     ],
@@ -200,16 +200,16 @@ class Killed(BaseException):
 @pytest.mark.parametrize("after", [1, 3])
 def test_resumed_after_a_kill_is_the_same_store(network, files, tmp_path, monkeypatch, forwards, after):
     whole = extract(files, network, root=tmp_path / "whole", **SMALL)
-    needed, rows = sum(forwards), patch_features._rows
+    needed, features = sum(forwards), Patches.features
     forwards.clear()
 
     def dying(*args):
         if len(forwards) == after:
             raise Killed
-        return rows(*args)
+        return features(*args)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(patch_features, "_rows", dying)
+        patched.setattr(Patches, "features", dying)
         extract(files, network, root=tmp_path / "store", **SMALL)
     part = next((tmp_path / "store").glob("*/rows.part"))
     with open(part, "ab") as file:
@@ -228,7 +228,7 @@ def test_batch_composition_does_not_matter(network, files, tmp_path, monkeypatch
     for batch_size in (1, 3, 64):
         with monkeypatch.context() as patched:
             patched.setattr(
-                patch_features,
+                feature_store,
                 "_make",
                 lambda folder, index, size, compute: found.append(np.concatenate(list(compute(index["images"], 0)))),
             )
@@ -263,7 +263,7 @@ def test_damaged_store_is_made_again(network, files, tmp_path, caplog):
 
 
 def test_no_room_leaves_nothing(network, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(patch_features.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10}))
     with pytest.raises(InputError, match="MiB are free"):
         extract(files, network, root=tmp_path / "store", **SMALL)
     assert not list((tmp_path / "store").glob("*/rows*"))
@@ -282,16 +282,17 @@ def test_second_process_waits(network, files, tmp_path, monkeypatch):
 def test_bad_input_is_named(network, files, tmp_path):
     store = dict(root=tmp_path / "store")
     for given, message in [
-        ((files, "resnet18", 32, 1.5), "overlap"),
+        ((files, network, Patches(32, 1.5)), "overlap"),
         (([], network), "0 images"),
         (([files["i0"]] * 2, network), "once"),
-        ((files, network, 32, 0.5, (9,)), "taps"),
-        ((files, network, 32, 0.5, (-1,), "median"), "median"),
+        ((files, network, Patches(32, taps=(9,))), "taps"),
         (([tmp_path / "none.png"], network), "none.png"),
         ((files, "swin_t"), "swin_t"),
     ]:
         with pytest.raises(InputError, match=message):
-            extract(*given, pretrained=False, **store)
+            extract(*given, **store)
+    with pytest.raises(InputError, match="median"):
+        Patches(pooling="median")
     with pytest.raises(InputError, match="unknown"):
         extract(files, network, images=["unknown"], **store)
     (tmp_path / "broken.png").write_bytes(Path(files["i0"]).read_bytes()[:300])

@@ -11,8 +11,9 @@ from iqasuite.images.encoding_stream import EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.models import create
 from iqasuite.models.spectrum import SpectrumTokens
+from iqasuite.training.loop import Followed
 from iqasuite.training.losses import soft_labels
-from iqasuite.training.pretrain import accuracy, gaussian_nll, pretrain_on_encodings, pretrain_on_jpeg
+from iqasuite.training.pretrain import JPEGPlan, accuracy, gaussian_nll, pretrain_on_encodings, pretrain_on_jpeg
 from iqasuite.training.schedule import Schedule
 
 
@@ -50,9 +51,8 @@ def jpeg_network():
 def test_jpeg_classes_are_learnt_better_than_guessed(photographs):
     model, lines = jpeg_network(), []
     schedule = Schedule(epochs=5, lr=3e-3, precision="no")
-    result = pretrain_on_jpeg(
-        model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=32, steps=15, log=lines.append
-    )
+    plan, followed = JPEGPlan(batch_size=32, steps=15), Followed(log=lines.append)
+    result = pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, plan, followed=followed)
     assert result.history["val_accuracy"].max() > 0.4  # a guess: 0.2
     assert result.best_value == result.history["val_accuracy"].max() and len(lines) == 5
 
@@ -60,7 +60,7 @@ def test_jpeg_classes_are_learnt_better_than_guessed(photographs):
 def test_the_spectrum_stem_is_standardised_on_the_stream_that_it_learns_from(photographs):
     model = jpeg_network()
     schedule = Schedule(epochs=1, lr=1e-3, precision="no")
-    pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=8, steps=1)
+    pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, JPEGPlan(batch_size=8, steps=1))
     x, _ = JPEGStream(photographs[:2], 64, seed=0).batch(200, 12)
     spectra = model.stem.spectra(normalise(x, model.mean, model.std))
     z = ((spectra - model.stem.encoder.channel_mean) / model.stem.encoder.channel_std).flatten(0, -2)
@@ -72,9 +72,8 @@ def test_both_protocols_and_other_stems_run(photographs, native):
     torch.manual_seed(0)
     model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 32, "depth": 1, "heads": 2, "mlp_dim": 64})
     schedule = Schedule(epochs=1, lr=1e-3, precision="no")
-    result = pretrain_on_jpeg(
-        model, photographs[:2], photographs[2:], schedule, crop=64, batch_size=16, steps=2, native=native, loss="emd"
-    )
+    plan = JPEGPlan(batch_size=16, steps=2, native=native, loss="emd")
+    result = pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, plan)
     assert result.epochs_run == 1 and np.isfinite(result.history["val_loss"]).all()
 
 
@@ -112,8 +111,8 @@ def test_small_crops_come_first_and_the_tokens_start_from_jpegs_transform(photog
     model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 64, "depth": 1, "heads": 2, "mlp_dim": 64})
     seen = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)) if model.training else None)
-    settings = {"crop": 64, "batch_size": 8, "steps": 2, "small_crops": 0.5}
-    pretrain_on_jpeg(model, photographs[:2], photographs[2:], Schedule(epochs=2, lr=1e-9, precision="no"), **settings)
+    schedule, plan = Schedule(epochs=2, lr=1e-9, precision="no"), JPEGPlan(batch_size=8, steps=2, small_crops=0.5)
+    pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, plan)
     assert seen == [(16, 3, 32, 32)] * 2 + [(8, 3, 64, 64)] * 2
     of_the_image = model.stem.linear.weight.unflatten(1, (5, 3, 16, 16))[:, 0].mean(1)[:, :8, :8]
     spectra = dctn(of_the_image.detach().numpy(), axes=(1, 2), norm="ortho")

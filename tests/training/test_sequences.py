@@ -7,8 +7,17 @@ import torch
 from iqasuite.errors import InputError
 from iqasuite.evaluation.metrics import plcc
 from iqasuite.training import losses
+from iqasuite.training.loop import Followed
 from iqasuite.training.schedule import Schedule
-from iqasuite.training.sequences import SequenceBatches, pack, predict_patches, predict_scores, train_regressor, unpack
+from iqasuite.training.sequences import (
+    Regressor,
+    ScoredSequences,
+    pack,
+    predict_patches,
+    predict_scores,
+    sequence_batches,
+    train_regressor,
+)
 from iqasuite.weights.files import load_weights, save_weights
 
 DIM = 8
@@ -41,8 +50,10 @@ def images(part):
 
 
 def trained(kind, features, targets, schedule=SHORT, **changes):
-    given = {"features": features, "targets": targets, "train_images": images("train"), "val_images": images("val")}
-    return train_regressor(kind, **given | {"schedule": schedule, "arguments": SMALL[kind], "batch_size": 24} | changes)
+    parts = {part: changes.pop(part, images(part)) for part in ("train", "val")}
+    network = {"kind": kind, **SMALL[kind], **changes.pop("arguments", {})}
+    given = {"schedule": schedule, "batch_size": 24} | changes
+    return train_regressor(network, ScoredSequences(features, targets, **parts), **given)
 
 
 def accuracy(fitted, targets, part="test"):
@@ -97,7 +108,7 @@ def test_scores_do_not_depend_on_the_batch_and_come_back_from_a_file(kind, featu
     expected = predict_scores(fitted, test)
     np.testing.assert_allclose(predict_scores(fitted, test, batch_size=1), expected, atol=1e-4)
     np.testing.assert_allclose(predict_scores(fitted, test[::-1])[::-1], expected, atol=1e-4)
-    fitted.model, _ = load_weights(save_weights(fitted.model, tmp_path / "a.safetensors"))
+    fitted = Regressor(load_weights(save_weights(fitted.model, tmp_path / "a.safetensors"))[0], features)
     assert np.array_equal(predict_scores(fitted, test), expected)
     scores, attention = predict_patches(fitted, test[0])
     assert scores.shape == attention.shape == (len(features[test[0]]),) and attention.sum() == pytest.approx(1)
@@ -119,8 +130,8 @@ def test_which_images_choose_the_epoch(features, local):
     targets = {image: float(rng.normal()) for image in features}  # nothing to learn: val gets worse, train better
     schedule = Schedule(epochs=20, lr=5e-3, scheduler="none", patience=3, precision="no")
     on_val = trained("mean_pooling", features, targets, schedule).result
-    on_train = trained("mean_pooling", features, targets, schedule, val_images=images("train")).result
-    never = trained("mean_pooling", features, targets, schedule, val_images=[]).result
+    on_train = trained("mean_pooling", features, targets, schedule, val=images("train")).result
+    never = trained("mean_pooling", features, targets, schedule, val=[]).result
     assert on_val.epochs_run < 20 and on_val.best_epoch == on_val.history["val_loss"].idxmin()
     assert on_train.best_epoch > on_val.best_epoch and on_train.best_value < on_val.best_value
     assert never.epochs_run == 20 and never.best_epoch == 19
@@ -128,8 +139,8 @@ def test_which_images_choose_the_epoch(features, local):
 
 def test_observer_sees_the_regressor_of_each_epoch(features, local):
     targets = {image: 50 + 10 * q.mean() for image, q in local.items()}
-    seen = lambda fitted: {"test": accuracy(fitted, targets)}  # noqa: E731
-    fitted = trained("mean_pooling", features, targets, observe=seen)
+    seen = lambda network: {"test": accuracy(Regressor(network, features), targets)}  # noqa: E731
+    fitted = trained("mean_pooling", features, targets, followed=Followed(observe=seen))
     history = fitted.result.history
     assert history["test"][fitted.result.best_epoch] == accuracy(fitted, targets)
     assert history["test"].iloc[-1] > history["test"][0] + 0.1
@@ -159,18 +170,17 @@ def test_plcc_loss_is_one_less_the_correlation_and_survives_constants():
 @pytest.mark.parametrize("kept", [True, False])
 def test_batches_hold_every_image_once_and_no_more_padding_than_needed(kept, features):
     names, source = images("val"), features if kept else features.__getitem__
-    train = SequenceBatches(source, names, np.arange(len(names)), 16, seed=1)
+    train = sequence_batches(source, names, np.arange(len(names)), 16, seed=1)
     seen = []
-    for inputs, targets in train.epoch(0):
-        x, mask = unpack(inputs)
-        assert inputs.dtype == torch.float32 and mask.sum(1).max() == inputs.shape[1]
+    for (x, mask), targets in train.epoch(0):
+        assert x.dtype == torch.float32 and mask.sum(1).max() == x.shape[1]
         for row, real, target in zip(x, mask, targets, strict=True):
             assert np.array_equal(row[real].numpy(), features[names[int(target)]]) and (row[~real] == 0).all()
             seen.append(int(target))
     assert sorted(seen) == list(range(len(names))) != seen and len(train) == 4
-    again = [t.tolist() for _, t in SequenceBatches(source, names, np.arange(len(names)), 16, seed=1).epoch(0)]
+    again = [t.tolist() for _, t in sequence_batches(source, names, np.arange(len(names)), 16, seed=1).epoch(0)]
     assert [target for batch in again for target in batch] == seen != [int(t) for _, ts in train.epoch(1) for t in ts]
-    in_order = SequenceBatches(source, names, np.arange(len(names)), 16, train=False)
+    in_order = sequence_batches(source, names, np.arange(len(names)), 16, train=False)
     assert [int(t) for _, ts in in_order.epoch(3) for t in ts] == list(range(len(names)))
 
 
@@ -188,15 +198,15 @@ def test_bad_input_is_named(features, local):
     with pytest.raises(InputError, match=r"dim \[3, 8\]"):
         pack([good, good[:, :3]])
     with pytest.raises(InputError, match="no image 'x'"):
-        trained("birnn", features, targets | {"x": 1.0}, train_images=["000", "x"])
+        trained("birnn", features, targets | {"x": 1.0}, train=["000", "x"])
     with pytest.raises(InputError, match="1 of 240 .*'000'"):
         trained("birnn", features, targets | {"000": np.nan})
     for change, word in (
         ({"loss": "mae"}, "mixture"),
         ({"arguments": {"depth": 2}}, "depth"),
-        ({"train_images": []}, "no t"),
+        ({"train": []}, "no t"),
     ):
         with pytest.raises(InputError, match=word):
             trained("birnn", features, targets, **change)
     with pytest.raises(InputError, match="kind is 'x'"):
-        train_regressor("x", features, targets, ["000"], [])
+        train_regressor({"kind": "x"}, ScoredSequences(features, targets, ["000"], []))

@@ -6,7 +6,7 @@ from scipy.stats import rankdata, spearmanr
 from iqasuite.errors import InputError
 from iqasuite.models.sorter import ConvSorter, PairSorter
 from iqasuite.training import sorting
-from iqasuite.training.loop import Schedule
+from iqasuite.training.loop import Followed, Schedule
 from iqasuite.training.losses import plcc_loss
 from iqasuite.training.ranking_losses import ranks, soft_ranks, soft_spearman_loss
 
@@ -114,7 +114,7 @@ def test_a_small_training_learns_to_sort_and_can_be_resumed(tmp_path):
         torch.manual_seed(0)
         model = PairSorter(hidden=8)
         schedule = Schedule(epochs=2, lr=2e-2, optimizer="adam", weight_decay=0.0, precision="no")
-        result = sorting.train_sorter(model, schedule, width=6, batch_size=64, steps=40, checkpoint=checkpoint)
+        result = sorting.train_sorter(model, schedule, width=6, batch_size=64, steps=40, followed=Followed(checkpoint))
         return model, result
 
     model, result = trained(tmp_path / "sorter.ckpt")

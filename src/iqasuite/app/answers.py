@@ -18,7 +18,7 @@ from markupsafe import Markup
 from iqasuite.app.drawing import colour_bar, html, image_uri, map_uri, number, observers_strip
 from iqasuite.csv_texts import no_formula
 from iqasuite.errors import InputError
-from iqasuite.inference.pairs import load_full_reference, predict_pairs
+from iqasuite.inference.pairs import load_pair_predictor
 from iqasuite.inference.predictor import Map, Prediction, Predictor
 from iqasuite.names import natural_key
 from iqasuite.pixel_values import RGB_TO_YCC
@@ -69,16 +69,13 @@ class Networks:
     def compare(self, name: str, reference: np.ndarray, distorted: np.ndarray) -> tuple[float, float]:
         """The scores of a full-reference model for a pair, and for the reference with itself."""
         with self._lock:
-            network, card = self._network(name)
-            shown = card.preprocessing
-            pairs = [reference] * 2, [distorted, reference]
-            scores, _ = predict_pairs([network], *pairs, tile=shown.tile, reduce_to=shown.reduce_to)
+            scores, _ = self._network(name).predict([reference] * 2, [distorted, reference])
         return float(scores[0]), float(scores[1])
 
     def _network(self, name: str):
         entry = self.entry(name)
         if name not in self._loaded:
-            self._loaded[name] = load_full_reference(entry.path) if entry.needs_reference else Predictor(entry)
+            self._loaded[name] = load_pair_predictor([entry.path]) if entry.needs_reference else Predictor(entry)
             while len(self._loaded) > self._keep:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(name)

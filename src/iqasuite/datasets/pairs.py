@@ -33,6 +33,11 @@ class ImagePairs:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def source(self) -> str:
+        """Which images these are and how they are shown, for the checkpoints of a training; "" for arrays."""
+        return _keys(self.references, self.distorted)
+
     def pairs(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reference and distorted images of these rows, both uint8 (B, H, W, 3)."""
         rows = np.asarray(indices, dtype=np.int64)
@@ -81,6 +86,11 @@ class Preferences:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @property
+    def source(self) -> str:
+        """As of `ImagePairs`."""
+        return _keys(self.pixels)
 
     def triples(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reference, A and B of these comparisons, each uint8 (B, H, W, 3)."""
@@ -135,6 +145,10 @@ def rated_pairs(dataset: Dataset, side: int | None = None) -> Iterator[tuple[str
             factor = 1 if side is None else side / min(height, width)
             reference = resized(reference, (round(height * factor), round(width * factor)), "stretch")
         yield row.image, reference, resized(dataset.read(row.image), reference.shape[:2], "stretch"), row.mos
+
+
+def _keys(*images: ImageCache | np.ndarray) -> str:
+    return " ".join(cache.key for cache in images if isinstance(cache, ImageCache))
 
 
 def _check_whole_files(dataset: Dataset) -> None:

@@ -6,7 +6,6 @@ All are fitted per observer on the train and val parts of a fold and predict its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -234,9 +233,8 @@ def baseline_predictions(
             if train.index.isin(mos.index).any():
                 methods[MOS_PERSONAL] = _fit_and_predict(mos, train, test)
         for name, (images, predicted) in methods.items():
-            values: dict[str, Any] = {"probabilities" if predicted.ndim == 2 else "scores": predicted}
             of = (dataset.name, name, protocol, 0, fold, "test", observer)
-            frames.append(predictions_frame(*of, images.index, images, **values))
+            frames.append(predictions_frame(*of, images.index, images, predicted))
     if not frames:
         raise InputError(f"fold {fold}: nobody has votes on both the images that are fitted on and the test part")
     return pd.concat(frames, ignore_index=True)

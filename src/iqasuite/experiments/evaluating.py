@@ -108,9 +108,9 @@ def predicted_rows(
     ordered = [predictions[image] for image in rows["image"]]
     facts = (dataset.name, predictor.entry.name, "corrected", 0, 0, part, observer, rows["image"], rows["target"])
     if observer and all(prediction.distribution is not None for prediction in ordered):
-        return predictions_frame(*facts, probabilities=np.stack([prediction.distribution for prediction in ordered]))
+        return predictions_frame(*facts, predicted=np.stack([prediction.distribution for prediction in ordered]))
     votes = np.array([prediction.vote for prediction in ordered])
-    return predictions_frame(*facts, scores=votes if observer else scores_of(votes, dataset.scale))
+    return predictions_frame(*facts, predicted=votes if observer else scores_of(votes, dataset.scale))
 
 
 def compared_rows(
@@ -153,7 +153,7 @@ def compared_rows(
     sign = METRICS[name].sign if name in METRICS else 1
     scores = sign * np.array([result.score for result in results])
     return predictions_frame(
-        dataset.name, name, "corrected", 0, 0, part, "", rows["image"], rows["target"], scores=scores
+        dataset.name, name, "corrected", 0, 0, part, "", rows["image"], rows["target"], predicted=scores
     )
 
 
@@ -162,8 +162,8 @@ def baseline_rows(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataF
     first, n = predictions.iloc[0], len(predictions)
     keys = (first["protocol"], 0, 0, first["part"], first["observer"], predictions["image"], predictions["target"])
     if first["observer"]:
-        return predictions_frame(first["dataset"], MAJORITY, *keys, probabilities=majority(np.asarray(known), n))
-    return predictions_frame(first["dataset"], MEAN, *keys, scores=np.full(n, np.mean(known)))
+        return predictions_frame(first["dataset"], MAJORITY, *keys, predicted=majority(np.asarray(known), n))
+    return predictions_frame(first["dataset"], MEAN, *keys, predicted=np.full(n, np.mean(known)))
 
 
 def beside_trivial(predictions: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:

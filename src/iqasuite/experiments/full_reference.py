@@ -25,9 +25,9 @@ from iqasuite.models.metrics.piq_metrics import METRICS, qualities
 from iqasuite.models.network import Network
 from iqasuite.training import ranking_losses
 from iqasuite.training.aio import PROTOCOLS
+from iqasuite.training.loop import Followed
 from iqasuite.training.pairs import (
     LIGHTNESS,
-    Followed,
     FullReference,
     ScoredPairs,
     Shown,
@@ -108,11 +108,11 @@ class Material:
             known = ", ".join(dict.fromkeys(kind))
             raise InputError(f"left_out: {name!r} is no distortion of these pairs; expected some of {known}")
         chooses = "test" if self.protocol == "faithful" else "val"
-        rows = [
+        train, val = (
             self.rows(image for image in part(self.split, fold, name) if kind[image] not in left_out)
             for name in ("train", chooses)
-        ]
-        return ScoredPairs(self.pairs.pairs, self.labels, *rows)
+        )
+        return ScoredPairs(self.pairs.pairs, self.labels, train, val, self.pairs.source)
 
     def photographs(self, fold: int) -> list[str]:
         """Names of the photographs that teach or choose a network of a fold."""

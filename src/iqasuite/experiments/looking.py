@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from iqasuite.datasets.dataset import Dataset
@@ -19,6 +18,7 @@ from iqasuite.explain.attention import deviation_from_mean, rank_by_disagreement
 from iqasuite.explain.perturbation import changes, perturbed
 from iqasuite.explain.recording import focus_layer, load_aios, record
 from iqasuite.paths import write_atomic
+from iqasuite.training.machine import default_device
 from iqasuite.weights.card import Card
 
 READABLE = 8  # AIOs that can be drawn beside each other
@@ -105,7 +105,7 @@ def look(dataset: Dataset, split: pd.DataFrame, folder: Path, pattern: str, side
     Raises:
         InputError: as `load_aios`, `record` and `focus_layer`.
     """
-    models, cards = load_aios(folder, pattern, "cuda" if torch.cuda.is_available() else "cpu")
+    models, cards = load_aios(folder, pattern, default_device(None))
     card = next(iter(cards.values()))
     height, width = np.broadcast_to(side or card.preprocessing.display_size or 0, 2).tolist()
     images = part(split, card.fold or 0, "test")

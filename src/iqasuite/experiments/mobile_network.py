@@ -27,6 +27,7 @@ from iqasuite.inference.predictor import Predictor
 from iqasuite.models import create
 from iqasuite.models.metrics.piq_metrics import qualities
 from iqasuite.training.inputs import PixelInputs
+from iqasuite.training.loop import Followed
 from iqasuite.training.pretrain import pretrain_on_pseudo_labels
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights.catalogue import CATEGORIES, Entry
@@ -93,8 +94,7 @@ def learn_pseudo_labels(
         Schedule(epochs=pretraining["epochs"], lr=2e-3, warmup=1.0, weight_decay=0.02),
         crop=min(crop, LARGEST_CROP),
         seed=seed,
-        checkpoint=run.checkpoints / "pseudo.pt",
-        log=log,
+        followed=Followed(run.checkpoints / "pseudo.pt", log),
     )
     n_photographs = distorted.images["content"].nunique()
     learnt_from = f"pseudo-labels of {len(distorted):,} distorted crops of {n_photographs} photographs ({name})"

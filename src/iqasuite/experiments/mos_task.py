@@ -153,7 +153,7 @@ class MosTask:
         """
         images, seed = self.part(fold, name), self.seed if seed is None else seed
         about = (self.data.name, model, self.protocol, seed, fold, name, "", images, self.mos[images].to_numpy())
-        frame = predictions_frame(*about, scores=scores)
+        frame = predictions_frame(*about, predicted=scores)
         if probabilities is not None:
             frame[P] = probabilities
         return frame

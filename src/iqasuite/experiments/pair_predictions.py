@@ -19,7 +19,7 @@ from iqasuite.experiments.full_reference import Key, Material, Networks
 from iqasuite.experiments.run import Run
 from iqasuite.inference.pairs import VIEWS, predict_pairs, save_full_reference
 from iqasuite.inference.predictions import UNTRAINED, predictions_frame
-from iqasuite.inference.rated_pairs import Predictor, metric_predictions, metric_predictor, predict_rated_pairs
+from iqasuite.inference.rated_pairs import OfPair, metric_predictions, metric_predictor, predict_rated_pairs
 from iqasuite.models.metrics.piq_metrics import METRICS
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def held_out_predictions(material: Material, networks: Networks, viewing: Mappin
             scores, spread = predict_pairs(fitted.model, *pairs, views, viewing["crop"], viewing["reduce_to"] or None)
             labels = material.labels[rows]
             about = (material.name, networks.method, material.protocol, seed, fold, name, "", images, labels)
-            frames.append(predictions_frame(*about, scores=scores))
+            frames.append(predictions_frame(*about, predicted=scores))
             if name == "test":
                 contents = material.contents[images].to_numpy()
                 steady.append(pd.DataFrame({"spread": spread, "error": np.abs(scores - labels), "content": contents}))
@@ -116,7 +116,7 @@ def vote_predictions(material: Material, networks: Networks, rated: Mapping, vie
                 _log.warning("%s: split %d has learnt from every photograph; nothing to ask", name, fold)
                 continue
             about = (name, networks.method, material.protocol, seed, fold, "test", "", list(scores.index))
-            frames.append(predictions_frame(*about, mos[scores.index], scores=scores))
+            frames.append(predictions_frame(*about, mos[scores.index], predicted=scores))
         if frames:
             of_networks = pd.concat(frames, ignore_index=True)
             titles = values[rated["peers"]].rename(columns={m: METRICS[m].title for m in rated["peers"]})
@@ -125,7 +125,7 @@ def vote_predictions(material: Material, networks: Networks, rated: Mapping, vie
     return asked
 
 
-def _unless_learnt(networks: Networks, key: Key, source: pd.Series, viewing: Mapping) -> Predictor:
+def _unless_learnt(networks: Networks, key: Key, source: pd.Series, viewing: Mapping) -> OfPair:
     """A network as a predictor of pairs whose photograph taught it nothing; nan for the others."""
     network, learnt, views = networks.fitted[key].model, set(networks.photographs[key]), VIEWS[viewing["views"]]
     crop, reduce_to = viewing["crop"], viewing["reduce_to"] or None

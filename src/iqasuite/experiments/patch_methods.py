@@ -17,7 +17,7 @@ from iqasuite.images.file_facts import file_facts, image_facts
 from iqasuite.models.backbones import average, backbone, moments
 from iqasuite.models.metrics.brisque import brisque_features
 from iqasuite.models.metrics.niqe import NiqeModel
-from iqasuite.training.patch_features import PatchFeatures, extract
+from iqasuite.training.patch_features import Patches, PatchFeatures, extract
 from iqasuite.training.regressors import fit_pooled
 
 OF_FILE = "baseline: file and plain statistics"
@@ -36,8 +36,9 @@ def features_of(data: Dataset, patches: Mapping, size: tuple[int, int] | None) -
         patches: `base`, `size`, `overlap`, `taps` and `pooling` of `training.patch_features.extract`.
         size: (height, width) to which images are brought first; None = their own.
     """
-    settings = (patches["base"], patches["size"], patches["overlap"], tuple(patches["taps"]), patches["pooling"])
-    return extract(data, *settings, images=data.images.dropna(subset="mos")["image"].tolist(), shown_at=size)
+    settings = Patches(patches["size"], patches["overlap"], tuple(patches["taps"]), patches["pooling"])
+    rated = data.images.dropna(subset="mos")["image"].tolist()
+    return extract(data, patches["base"], settings, images=rated, shown_at=size)
 
 
 def describer(patches: Mapping) -> Callable[[np.ndarray], np.ndarray]:

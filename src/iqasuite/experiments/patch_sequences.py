@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
@@ -20,9 +21,16 @@ from iqasuite.images.patches import scan_order
 from iqasuite.inference.predictions import predictions_frame
 from iqasuite.models import create
 from iqasuite.models.sequence import matched_width, n_parameters
+from iqasuite.training.loop import QUIET
 from iqasuite.training.patch_features import PatchFeatures
 from iqasuite.training.schedule import Schedule
-from iqasuite.training.sequences import Regressor, predict_patches, predict_scores, train_regressor
+from iqasuite.training.sequences import (
+    Regressor,
+    ScoredSequences,
+    predict_patches,
+    predict_scores,
+    train_regressor,
+)
 
 LABELS = {
     "birnn": "Bi-RCNN",
@@ -154,8 +162,9 @@ class _Learner:
         task, faithful = self.task, self.task.faithful
         training, tested = task.part(fold, "train"), task.part(fold, "test")
 
-        def on_test(fitted: Regressor) -> dict[str, float]:
-            return {"test": srocc(predict_scores(fitted, tested), task.mos[tested].to_numpy())}
+        def on_test(network: nn.Module) -> dict[str, float]:
+            scores = predict_scores(Regressor(network, self.sequences), tested)
+            return {"test": srocc(scores, task.mos[tested].to_numpy())}
 
         chooses = training if faithful else task.part(fold, "val")
         return self._fit(training, chooses, schedule_of(self.training, faithful), seed, on_test)
@@ -168,19 +177,15 @@ class _Learner:
     def _fit(self, training: list[str], chooses: list[str], schedule: Schedule, seed: int, observe=None) -> Regressor:
         faithful = self.task.faithful
         return train_regressor(
-            self.kind,
-            self.sequences,
-            self.task.mos,
-            training,
-            chooses,
+            {"kind": self.kind, **self.arguments},
+            ScoredSequences(self.sequences, self.task.mos, training, chooses),
             schedule,
             seed,
             "mse" if faithful else self.network["loss"],
             self.training["batch_size"],
-            arguments=self.arguments,
             standardise=not faithful,
             drop=0.0 if faithful else self.network["drop"],
-            observe=observe,
+            followed=replace(QUIET, observe=observe),
         )
 
 
@@ -226,9 +231,9 @@ def predictions_elsewhere(trained: Trained, task: MosTask, other: Dataset, seque
     for (kind, fold, seed), fitted in trained.networks.items():
         learnt = task.split[(task.split["fold"] == fold) & (task.split["part"] != "test")]
         which = list(known.index[~known["content"].isin(set(learnt["content"]))])
-        scores = predict_scores(Regressor(fitted.model, sequences, None), which)
+        scores = predict_scores(Regressor(fitted.model, sequences), which)
         about = (other.name, trained.labels[kind], f"trained on {task.data.name}", seed, fold, "test", "")
-        frames.append(predictions_frame(*about, which, known.loc[which, "mos"].to_numpy(), scores=scores))
+        frames.append(predictions_frame(*about, which, known.loc[which, "mos"].to_numpy(), predicted=scores))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
@@ -23,8 +24,10 @@ from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
 from iqasuite.models import create
 from iqasuite.models.vit_iqa import ViTIQA
-from iqasuite.training.loop import Result
-from iqasuite.training.pretrain import pretrain_on_encodings, pretrain_on_jpeg
+from iqasuite.training.batches import unzipped
+from iqasuite.training.loop import Followed, Result
+from iqasuite.training.outputs import outputs
+from iqasuite.training.pretrain import JPEGPlan, pretrain_on_encodings, pretrain_on_jpeg
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights
@@ -205,15 +208,16 @@ def pretrain(
         keep="last",
     )
     parts = found.learnt_from, found.held_out
-    common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "checkpoint": checkpoint, "log": log}
+    followed = Followed(checkpoint, log)
+    common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "followed": followed}
     if objective == "encodings":
         samples = training["steps"] * training["batch_size"]
         result, estimates, truth = pretrain_on_encodings(model.sharpness, *parts, schedule, samples=samples, **common)
         values = {"estimates": estimates, "truth": truth}
         return result, {name: pd.DataFrame(of.numpy(), columns=TARGETS) for name, of in values.items()}
     side, native = model.image_size, protocol == "corrected"
-    common |= {name: training[name] for name in ("steps", "small_crops", "sigma")}
-    result = pretrain_on_jpeg(model, *parts, schedule, crop=side, native=native, **common)
+    how = JPEGPlan(native=native, **{name: training[name] for name in ("batch_size", "steps", "small_crops", "sigma")})
+    result = pretrain_on_jpeg(model, *parts, schedule, how, seed, followed)
     ways = {KEPT: (True, False), SHIFTED: (True, True), RESIZED: (False, False)}
     streams = {name: JPEGStream(found.held_out, side, seed + 2, *way) for name, way in ways.items()}
     learnt = KEPT if native else RESIZED
@@ -230,16 +234,17 @@ def held_out_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> p
     return encoding_table(reading, n_photographs) if "truth" in reading else jpeg_table(reading)
 
 
-@torch.inference_mode()
-def jpeg_classes(model: ViTIQA, stream: JPEGStream) -> pd.DataFrame:
+def jpeg_classes(model: nn.Module, stream: JPEGStream) -> pd.DataFrame:
     """What a network reads in 2,048 crops of a stream: `JPEGStream.described` and the column `predicted`, 1 to 5."""
-    read = []
-    model.eval()
-    for step in range(_CHECKED // _BATCH):
-        images, facts = stream.described(_BATCH, step)
-        logits = model(normalise(images.to(model.mean.device), model.mean, model.std))
-        read.append(facts.assign(predicted=logits.argmax(1).add(1).cpu().numpy()))
-    return pd.concat(read, ignore_index=True)
+    mean, std = model.get_buffer("mean"), model.get_buffer("std")
+
+    def read(network: nn.Module, images: Tensor) -> Tensor:
+        return network(normalise(images, mean, std)).argmax(1) + 1
+
+    images, facts = unzipped(stream.described(_BATCH, step) for step in range(_CHECKED // _BATCH))
+    reading = zip(facts, outputs(model, images, read), strict=True)
+    frames = [of.assign(predicted=classes.cpu().numpy()) for of, classes in reading]
+    return pd.concat(frames, ignore_index=True)
 
 
 def told_apart(width: int = 1) -> float:

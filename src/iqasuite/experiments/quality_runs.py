@@ -22,6 +22,7 @@ from iqasuite.inference.predictor import Predictor
 from iqasuite.models.network import Network
 from iqasuite.models.sequence import n_parameters
 from iqasuite.training.inputs import PixelInputs
+from iqasuite.training.loop import Followed
 from iqasuite.training.quality import save_quality, scores_of, targets_of, train_on_fold
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights import seen
@@ -115,8 +116,7 @@ def train_folds(
             training["refit"],
             loss=loss,
             batch_size=training["batch_size"],
-            checkpoint=checkpoints / f"{fold}_{task.seed}.pt",
-            log=log if fold == task.folds[0] else lambda _: None,
+            followed=Followed(checkpoints / f"{fold}_{task.seed}.pt", log if fold == task.folds[0] else lambda _: None),
         )
         histories.append(result.history.assign(fold=fold, seed=task.seed))
         log(f"split {fold}: {result.epochs_run} epochs, {time.time() - began:.0f} s")

@@ -26,7 +26,7 @@ from iqasuite.models import accepts, create
 from iqasuite.models.network import Network
 from iqasuite.report.tables import with_interval
 from iqasuite.training.inputs import PixelInputs
-from iqasuite.training.loop import Result, TrainingError
+from iqasuite.training.loop import Followed, Result, TrainingError
 from iqasuite.training.losses import FAITHFUL_SIGMA, soft_labels
 from iqasuite.training.quality import RANKING, quality_loss, save_quality, targets_of, train_quality
 from iqasuite.training.schedule import Schedule
@@ -158,8 +158,7 @@ def _train(
         settings.seed,
         quality_loss(settings.ranking),
         settings.batch_size,
-        settings.checkpoint,
-        say,
+        Followed(settings.checkpoint, say),
     )
     say(f"epoch {result.best_epoch + 1} of {result.epochs_run} is the best on val, SROCC {result.best_value:.4f}")
     return result

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 
 def _cls_rows(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -55,14 +54,6 @@ def layer_head_maps(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> n
         (…, depth, heads, rows, columns).
     """
     return _cls_rows(attn, grid)
-
-
-def upsample(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (…, rows, columns) brought to `size` (height, width) by bilinear interpolation."""
-    maps = np.asarray(maps, np.float32)
-    flat = torch.from_numpy(np.ascontiguousarray(maps)).reshape(-1, 1, *maps.shape[-2:])
-    large = F.interpolate(flat, size=tuple(size), mode="bilinear", align_corners=False)
-    return large.reshape(*maps.shape[:-2], *size).numpy()
 
 
 def minmax(maps: np.ndarray) -> np.ndarray:

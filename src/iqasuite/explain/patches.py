@@ -1,4 +1,4 @@
-"""What is said of the patches of an image, laid out over its pixels."""
+"""What is predicted for the patches of an image, laid out over its pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does attention follow what is in the image? It is measured again with the centre covered or the image spoilt."""
+"""Does attention follow what is in the image? It is measured again with the centre covered or the image distorted."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def changes(maps: Mapping[str, np.ndarray], size: tuple[int, int]) -> pd.DataFra
     rows = [
         {
             "perturbation": name,
-            "summed": float(minmax(found).sum()),
-            "change": float(minmax(found).sum() - minmax(plain).sum()),
-            "difference": float(np.abs(found - plain).sum()),
-            "centre_share": float(centre_share(found, size, _scaled(CENTRE, size))),
+            "summed": float(minmax(changed).sum()),
+            "change": float(minmax(changed).sum() - minmax(plain).sum()),
+            "difference": float(np.abs(changed - plain).sum()),
+            "centre_share": float(centre_share(changed, size, _scaled(CENTRE, size))),
         }
-        for name, found in maps.items()
+        for name, changed in maps.items()
     ]
     return pd.DataFrame(rows)

@@ -26,7 +26,7 @@ LARGEST = 4 * 2**30  # bytes of one view's recorded attention, of which the clas
 def load_aios(
     folder: Path | str, pattern: str, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, nn.Module], dict[str, Card]]:
-    """The AIOs of several people, made by one method on one fold.
+    """The AIOs of several observers, made by one method on one fold.
 
     Args:
         folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `display_size`.
@@ -38,7 +38,7 @@ def load_aios(
         `record` computes them once.
 
     Raises:
-        InputError: fewer than two people, two files of one person, or cards of several folds, methods or display sizes.
+        InputError: fewer than two observers, two files of one, or cards of several folds, methods or display sizes.
     """
     files: dict[str, Path] = {}
     for path in sorted(Path(folder).glob(f"{pattern}.safetensors")):
@@ -53,7 +53,9 @@ def load_aios(
         if observer not in ("", "everybody"):
             files[observer] = path
     if len(files) < 2:
-        raise InputError(f"{folder}: {pattern!r} matches AIOs of {len(files)} people, expected two or more to compare")
+        raise InputError(
+            f"{folder}: {pattern!r} matches AIOs of {len(files)} observers, expected two or more to compare"
+        )
     models: dict[str, nn.Module] = {}
     cards: dict[str, Card] = {}
     for observer in natural_order(list(files)):
@@ -103,7 +105,7 @@ def record(models: Mapping[str, nn.Module], views: Iterable[np.ndarray]) -> np.n
     Raises:
         InputError: the views have so many places that the attention of one of them would not fit into `LARGEST` bytes.
     """
-    found: list[list[np.ndarray]] = []
+    recorded: list[list[np.ndarray]] = []
     for view in views:
         tokens: dict[int, torch.Tensor] = {}
         of_view = []
@@ -114,8 +116,8 @@ def record(models: Mapping[str, nn.Module], views: Iterable[np.ndarray]) -> np.n
             _check_size(model, tokens[id(model.stem)].shape[1], x.shape[-2:])
             _, attention = model.trunk.attention(model.reduce(tokens[id(model.stem)]), model.grid(x))
             of_view.append(layer_head_maps(attention, model.grid(x))[0])
-        found.append(of_view)
-    return np.stack([np.stack(of_view) for of_view in found], axis=1)
+        recorded.append(of_view)
+    return np.stack([np.stack(of_view) for of_view in recorded], axis=1)
 
 
 def _check_size(model: ViTIQA, n_tokens: int, size: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Does a network's score hang on the regions that it attends to? Spoil these, others, or any, and see what changes."""
+"""Does a network's score depend on the regions that it attends to? These, others, or any are blurred."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def region_masks(attention: np.ndarray, share: float = 0.25, seed: int = 0) -> d
 
 
 def blurred_where(image: np.ndarray, mask: np.ndarray, sigma: float = 4.0) -> np.ndarray:
-    """A picture uint8 (H, W, 3) blurred where a mask (rows, columns) over the whole of it says so.
+    """An image uint8 (H, W, 3) blurred where a mask (rows, columns) over the whole of it is set.
 
     The edge between sharp and blurred parts is soft (the mask is interpolated), so that it is no defect of its own.
     """
@@ -52,13 +52,13 @@ def blurred_where(image: np.ndarray, mask: np.ndarray, sigma: float = 4.0) -> np
 def region_changes(
     predictor: Predictor, images: dict[str, np.ndarray], share: float = 0.25, sigma: float = 4.0, seed: int = 0
 ) -> pd.DataFrame:
-    """Change of the score when a share of each picture is blurred: what is attended most, least, and at random.
+    """Change of the score when a share of each image is blurred: what is attended most, least, and at random.
 
     Args:
         predictor: of a network with attention.
         images: name -> uint8 (H, W, 3).
         share, seed: see `region_masks`.
-        sigma: of the blur, in pixels of the picture as the network sees it.
+        sigma: of the blur, in pixels of the image as the network sees it.
 
     Returns:
         image, region, change (score with the blur less score without, on the model's own scale), attended (share of the

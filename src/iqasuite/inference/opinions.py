@@ -1,4 +1,4 @@
-"""What models say of pictures without their originals, as rows: a column a model, and what else was asked for."""
+"""Predictions of no-reference models as rows: a column a model, and what else was asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from iqasuite.datasets.spreadsheets import composed
 from iqasuite.errors import InputError
-from iqasuite.inference.stream import picture, predicted_by
+from iqasuite.images.loading import read_image
+from iqasuite.inference.stream import predicted_by
 from iqasuite.inference.tables import Row
 from iqasuite.weights import catalogue
 from iqasuite.weights.catalogue import Entry
@@ -52,35 +53,35 @@ def chosen(models: Sequence[str], observers: Sequence[str]) -> list[Entry]:
     Raises:
         InputError: no such model, set or observer; several sets and none named.
     """
-    found = [catalogue.find(name) for name in models or ([] if observers else [DEFAULT])]
+    entries = [catalogue.find(name) for name in models or ([] if observers else [DEFAULT])]
     for observer in observers:
-        found += _observers(observer)
-    return list({entry.path: entry for entry in found}.values())
+        entries += _observers(observer)
+    return list({entry.path: entry for entry in entries}.values())
 
 
 def _observers(name: str) -> list[Entry]:
-    group, _, person = composed(name).rpartition("/")
+    group, _, observer = composed(name).rpartition("/")
     if not group:
         sets = catalogue.sets()
         if len(sets) != 1:
-            known = ", ".join(f"{known}/{person}" for known in sets) or "none: no set is in the weights folders"
+            known = ", ".join(f"{known}/{observer}" for known in sets) or "none: no set is in the weights folders"
             raise InputError(f"--observer {name}: {len(sets)} sets of artificial observers; expected {known}")
         group = sets[0]
-    people = catalogue.observers_of(next((known for known in catalogue.sets() if composed(known) == group), group))
-    if person == ALL:
-        return people
-    found = [entry for entry in people if composed(entry.observer) == person]
-    if not found:
-        known = ", ".join([entry.observer for entry in people] + [ALL])
-        raise InputError(f"--observer {name}: no such person in {group}; expected one of {known}")
-    return found
+    entries = catalogue.observers_of(next((known for known in catalogue.sets() if composed(known) == group), group))
+    if observer == ALL:
+        return entries
+    matches = [entry for entry in entries if composed(entry.observer) == observer]
+    if not matches:
+        known = ", ".join([entry.observer for entry in entries] + [ALL])
+        raise InputError(f"--observer {name}: no such observer in {group}; expected one of {known}")
+    return matches
 
 
 _TAKEN = ("mean", "spread", "image", "error")  # columns of their own
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:
-    """What each model's column is called: "score" for one alone, else the person or the name, none of them twice."""
+    """What each model's column is called: "score" for one alone, else the observer or the name, none of them twice."""
     if len(entries) == 1:
         return ["score"]
     short = [entry.observer or Path(entry.name).stem for entry in entries]
@@ -92,17 +93,17 @@ def labels(entries: Sequence[Entry]) -> list[str]:
 
 def columns(entries: Sequence[Entry], wanted: Wanted) -> dict[str, str]:
     """Names of the rows' columns and how a table aligns them, see `tables.lines`."""
-    found: dict[str, str] = {}
+    aligned: dict[str, str] = {}
     for label in labels(entries):
-        found[label] = ">8"
+        aligned[label] = ">8"
         if wanted.category:
-            found[_of(entries, label, "category")] = "<9"
+            aligned[_of(entries, label, "category")] = "<9"
         if wanted.distribution:
-            found |= {_of(entries, label, f"p{k}"): ">6" for k in range(1, 6)}
+            aligned |= {_of(entries, label, f"p{k}"): ">6" for k in range(1, 6)}
         if wanted.save_map is not None:
-            found[_of(entries, label, "map")] = "<40"
-    found |= {"mean": ">8", "spread": ">8"} if wanted.spread else {}
-    return found | {"error": "<0", "image": "<0"}
+            aligned[_of(entries, label, "map")] = "<40"
+    aligned |= {"mean": ">8", "spread": ">8"} if wanted.spread else {}
+    return aligned | {"error": "<0", "image": "<0"}
 
 
 def legend(entries: Sequence[Entry]) -> list[str]:
@@ -122,20 +123,24 @@ def rows(
     batch_size: int = 16,
     workers: int | None = None,
 ) -> Iterator[Row]:
-    """A row for each picture file, in their order, as they are done; of one that cannot be read, image and error."""
+    """A row for each image file, in their order, as they are done; of one that cannot be read, image and error."""
     entries = [predictor.entry for predictor in predictors]
     if wanted.spread and len({(entry.low, entry.high) for entry in entries}) > 1:
         raise InputError("--observer all: models on several scales; expected one for their mean and spread")
-    for path, said in predicted_by(predictors, paths, picture, batch_size, workers):
-        yield {"image": str(path), "error": said} if isinstance(said, str) else _row(predictors, path, said, wanted)
+    for path, predicted in predicted_by(predictors, paths, read_image, batch_size, workers):
+        yield (
+            {"image": str(path), "error": predicted}
+            if isinstance(predicted, str)
+            else _row(predictors, path, predicted, wanted)
+        )
 
 
 def _row(
-    predictors: Sequence[Predictor], path: Path, said: Sequence[tuple[Prediction, np.ndarray]], wanted: Wanted
+    predictors: Sequence[Predictor], path: Path, predicted: Sequence[tuple[Prediction, np.ndarray]], wanted: Wanted
 ) -> Row:
     row: dict[str, float | int | str | None] = {}
     entries = [predictor.entry for predictor in predictors]
-    for predictor, label, (prediction, seen) in zip(predictors, labels(entries), said, strict=True):
+    for predictor, label, (prediction, seen) in zip(predictors, labels(entries), predicted, strict=True):
         row[label] = prediction.score
         if wanted.category:
             row[_of(entries, label, "category")] = prediction.category
@@ -145,7 +150,7 @@ def _row(
         if wanted.save_map is not None:
             row[_of(entries, label, "map")] = wanted.save_map(predictor, seen, path).name
     if wanted.spread:
-        scores = [prediction.score for prediction, _ in said]
+        scores = [prediction.score for prediction, _ in predicted]
         row |= {"mean": statistics.fmean(scores), "spread": statistics.stdev(scores) if len(scores) > 1 else math.nan}
     return row | {"image": str(path)}
 

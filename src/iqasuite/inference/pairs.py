@@ -1,6 +1,6 @@
-"""What trained full-reference networks say of pairs: the same pair always gets the same score, whatever beside it.
+"""Predictions of full-reference networks for pairs: the same pair always gets the same score, whatever beside it.
 
-Scores are averaged over test-time views and over the models of an ensemble; their spread says how sure they are.
+Scores are averaged over test-time views and over the networks of an ensemble; their spread tells how sure they are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +21,13 @@ from iqasuite.images.crops import normalise
 from iqasuite.images.lightness import scaled_lightness
 from iqasuite.models.network import Network
 from iqasuite.models.siamese_fr import SMALLEST
+from iqasuite.training.machine import default_device
+from iqasuite.training.outputs import outputs
 from iqasuite.weights.card import Card
 from iqasuite.weights.catalogue import PAIRS
 from iqasuite.weights.files import load_weights, read_card, save_weights
 
+Images = Sequence[np.ndarray] | np.ndarray
 SCALES = ("ACR", "Elo", "MOS", "pseudo-label")
 _AT_ONCE = 16  # tiles
 
@@ -45,31 +48,22 @@ class View:
 
 
 ONE = (View(),)
-# Four rotations times {as is, left to right, upside down, both} are 16 combinations and only 8 different pictures, the
+# Four rotations times {as is, left to right, upside down, both} are 16 combinations and only 8 different images, the
 # symmetries of the square: upside down is mirrored and turned by 180°, both is turned by 180°.
 EIGHT = tuple(View(turns, mirrored) for mirrored in (False, True) for turns in range(4))
 # The study's 22 were 4 rotations, 3 mirrorings and 15 factors of lightness, one after another. Two of these repeat:
-# lightness 1.0 is the original (rotation 0) again, and mirroring both ways is the rotation by 180° again. 20 are left.
+# lightness 1.0 is the image itself (rotation 0) again, and mirroring both ways is the rotation by 180°. 20 are left.
 _DARKER_AND_LIGHTER = tuple(View(lightness=tenths / 10) for tenths in range(1, 16) if tenths != 10)
 STUDY = (*(View(turns) for turns in range(4)), View(0, True), View(2, True), *_DARKER_AND_LIGHTER)
 VIEWS: Mapping[str, tuple[View, ...]] = {"one": ONE, "eight": EIGHT, "study": STUDY}
 
 
-def predict_pairs(
-    models: nn.Module | Sequence[nn.Module],
-    reference: Sequence[np.ndarray] | np.ndarray,
-    distorted: Sequence[np.ndarray] | np.ndarray,
-    views: Sequence[View] = ONE,
-    tile: int | None = None,
-    reduce_to: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of pairs, averaged over views and models, and how much these differ.
+class PairPredictor:
+    """Full-reference networks of one scale, ready to compare distorted images with their references.
 
     Args:
-        models: one network, or an ensemble of several on one scale.
-        reference, distorted: uint8 (n, H, W, 3), or n arrays (H, W, 3) whose sizes may differ from pair to pair; 128
-            pixels a side or more.
-        views: for each model all of them.
+        networks: one, or an ensemble of several.
+        views: for each network all of them.
         tile: side of square tiles, from border to border and with as little overlap as that needs, whose scores are
             averaged: networks trained on crops then see what they saw in training, and memory does not grow with the
             image. Where a side is shorter than it, tiles have that side. None = whole images.
@@ -77,57 +71,110 @@ def predict_pairs(
             side over this one, rounded, at least 1. It is the shorter side of the photographs that training crops were
             cut from, so that things have the size that they had in training. None = every pixel counts.
 
-    Returns:
-        Scores (n,), and their standard deviation (n,) over views and models (n − 1); nan where there is but one. The
-        spread is of the opinions of these networks, not of people.
-
     Raises:
-        InputError: as `view_scores`.
+        InputError: no network, networks of different scales, no or repeated views, tile or reduce_to below 128.
 
     Reference: whole factors are SSIM's (Z. Wang et al., IEEE Trans. Image Processing 13, 2004), whose authors bring
         every image near to 256 pixels.
     """
-    values = view_scores(models, reference, distorted, views, tile, reduce_to)
-    values = values.reshape(len(values), values.shape[1] * values.shape[2])
-    spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)
-    return values.mean(axis=1), spread
+
+    def __init__(
+        self,
+        networks: nn.Module | Sequence[nn.Module],
+        views: Sequence[View] = ONE,
+        tile: int | None = None,
+        reduce_to: int | None = None,
+    ):
+        self.networks = [networks] if isinstance(networks, nn.Module) else list(networks)
+        self.views, self.tile, self.reduce_to = views, tile, reduce_to
+        if not self.networks:
+            raise InputError("predict_pairs: no model, expected one or more")
+        cards = [network.card if isinstance(network, Network) else None for network in self.networks]
+        scales = sorted({card.scale.name if card and card.scale.name else "not noted" for card in cards})
+        self.scale = scales[0]
+        if len(scales) > 1:
+            raise InputError(f"predict_pairs: models on scales {', '.join(scales)}; expected an ensemble on one scale")
+        if not views or len(set(views)) < len(views):
+            raise InputError(f"predict_pairs: {len(views)} views, {len(set(views))} different; expected each once")
+        for name, side in (("tile", tile), ("reduce_to", reduce_to)):
+            if side is not None and side < SMALLEST:
+                raise InputError(f"predict_pairs: {name} is {side}, expected {SMALLEST} or more")
+
+    def predict(self, reference: Images, distorted: Images) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (n,) of pairs, and their standard deviation (n,) over views and networks (n − 1).
+
+        The deviation is nan where there is but one view and network. It is of the predictions of these networks, not of
+        observers. Arguments and errors as of `view_scores`.
+        """
+        values = self.view_scores(reference, distorted)
+        values = values.reshape(len(values), values.shape[1] * values.shape[2])
+        spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)
+        return values.mean(axis=1), spread
+
+    def view_scores(self, reference: Images, distorted: Images) -> np.ndarray:
+        """Scores of each pair, network and view, float64 (n, networks, views).
+
+        Each view of each pair is a batch of its own, so that no score depends on what it is computed together with.
+
+        Args:
+            reference, distorted: uint8 (n, H, W, 3), or n arrays (H, W, 3) whose sizes may differ from pair to pair;
+                128 pixels a side or more.
+
+        Raises:
+            InputError: not as many references as distorted images, a pair of different or too small sizes, images that
+                are not uint8 (H, W, 3).
+        """
+        _check(reference, distorted)
+        values = np.empty((len(reference), len(self.networks), len(self.views)))
+        for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):
+            pair = _reduced(torch.from_numpy(np.stack([r, d])).permute(0, 3, 1, 2), self.reduce_to)
+            for j, view in enumerate(self.views):
+                seen = _viewed(pair, view)
+                for k, network in enumerate(self.networks):
+                    values[i, k, j] = _score(network, seen, self.tile)
+        return values
 
 
-@torch.inference_mode()
-def view_scores(
+def predict_pairs(
     models: nn.Module | Sequence[nn.Module],
-    reference: Sequence[np.ndarray] | np.ndarray,
-    distorted: Sequence[np.ndarray] | np.ndarray,
+    reference: Images,
+    distorted: Images,
     views: Sequence[View] = ONE,
     tile: int | None = None,
     reduce_to: int | None = None,
-) -> np.ndarray:
-    """Scores of each pair, model and view, float64 (n, models, views); arguments as of `predict_pairs`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of pairs, averaged over views and models, and how much these differ.
 
-    Each view of each pair is a batch of its own, so that no score depends on what it is computed together with.
+    Args:
+        models, views, tile, reduce_to: of `PairPredictor`.
+        reference, distorted: of `PairPredictor.view_scores`.
+
+    Returns:
+        As `PairPredictor.predict`: scores (n,) and their standard deviations (n,).
 
     Raises:
-        InputError: no model, models of different scales, no or repeated views, tile or reduce_to below 128, not as many
-            references as distorted images, a pair of different or too small sizes, images that are not uint8 (H, W, 3).
+        InputError: as there.
     """
-    models = [models] if isinstance(models, nn.Module) else list(models)
-    _check(models, reference, distorted, views, tile, reduce_to)
-    training = [model.training for model in models]
-    values = np.empty((len(reference), len(models), len(views)))
-    for model in models:
-        model.eval()
-    for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):
-        pair = _reduced(torch.from_numpy(np.stack([r, d])).permute(0, 3, 1, 2), reduce_to)
-        for j, view in enumerate(views):
-            seen = _viewed(pair, view)
-            for k, model in enumerate(models):
-                values[i, k, j] = _score(model, seen, tile)
-    for model, was in zip(models, training, strict=True):
-        model.train(was)
-    return values
+    return PairPredictor(models, views, tile, reduce_to).predict(reference, distorted)
 
 
-@torch.inference_mode()
+def load_pair_predictor(paths: Sequence[Path | str], views: Sequence[View] = ONE) -> PairPredictor:
+    """Networks of `save_full_reference`, shown pairs as their cards say, on the GPU where there is one.
+
+    Raises:
+        InputError: as `load_full_reference` and `PairPredictor`; cards with different scales, tiles or sizes.
+    """
+    loaded = [load_full_reference(path) for path in paths]
+    scales, shown = [card.scale.name for _, card in loaded], [card.preprocessing for _, card in loaded]
+    tiles, reductions = [each.tile for each in shown], [each.reduce_to for each in shown]
+    for key, values in (("scale", scales), ("tile", tiles), ("reduce_to", reductions)):
+        if len(set(values)) > 1:
+            several = ", ".join(sorted(map(str, set(values))))
+            raise InputError(f"score: models with {key} {several}; expected an ensemble with one")
+    networks = [network.to(default_device(None)) for network, _ in loaded]
+    return PairPredictor(networks, views, *tiles[:1], *reductions[:1])
+
+
 def error_maps(model: nn.Module, reference: np.ndarray, distorted: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Where a network's encoder sees that images differ from their reference.
 
@@ -139,11 +186,13 @@ def error_maps(model: nn.Module, reference: np.ndarray, distorted: Sequence[np.n
     Returns:
         n maps float32 (H, W), 0 or more.
     """
-    device = next(model.parameters()).device
-    stacked = torch.from_numpy(np.stack([reference, *distorted])).permute(0, 3, 1, 2).to(device)
-    network = cast("Any", model)  # of `models.siamese_fr`
-    stacked = normalise(stacked, network.mean, network.std)
-    maps = network.error_map(stacked[:1].expand(len(distorted), -1, -1, -1), stacked[1:])
+    images = torch.from_numpy(np.stack([reference, *distorted])).permute(0, 3, 1, 2)
+
+    def difference(network: Any, x: Tensor) -> Tensor:
+        x = normalise(x, network.mean, network.std)
+        return network.error_map(x[:1].expand(len(distorted), -1, -1, -1), x[1:])
+
+    (maps,) = outputs(model, [images], difference)
     return list(maps.float().cpu().numpy())
 
 
@@ -189,11 +238,11 @@ def load_full_reference(path: Path | str) -> tuple[Network, Card]:
     """
     card = read_card(path)
     if card.architecture not in PAIRS:
-        found = f"weights of {card.architecture}"
-        raise InputError(f"{path}: {found}; expected a full-reference network ({', '.join(PAIRS)})")
+        known = ", ".join(PAIRS)
+        raise InputError(f"{path}: weights of {card.architecture}; expected a full-reference network ({known})")
     if card.scale.name not in SCALES:
-        found = f"scale {card.scale.name!r}"
-        raise InputError(f"{Path(path).with_suffix('.json')}: {found}; expected one of {', '.join(SCALES)}")
+        scale = f"scale {card.scale.name!r}"
+        raise InputError(f"{Path(path).with_suffix('.json')}: {scale}; expected one of {', '.join(SCALES)}")
     return load_weights(path)
 
 
@@ -210,12 +259,15 @@ def _viewed(pair: Tensor, view: View) -> Tensor:
     return (pair.flip(-1) if view.mirrored else pair).rot90(view.turns, (-2, -1))
 
 
-def _score(model: nn.Module, pair: Tensor, tile: int | None) -> float:
+def _score(network: nn.Module, pair: Tensor, tile: int | None) -> float:
     """Mean score of a pair's tiles."""
-    device, total, count = next(model.parameters()).device, 0.0, 0
-    for tiles in _batches(pair, tile):
-        x = normalise(tiles.to(device), model.get_buffer("mean"), model.get_buffer("std"))
-        total, count = total + model(x[0], x[1]).double().sum().item(), count + x.shape[1]
+
+    def compared(_: nn.Module, tiles: Tensor) -> Tensor:
+        return network(*normalise(tiles, network.get_buffer("mean"), network.get_buffer("std")))
+
+    total, count = 0.0, 0
+    for scores in outputs(network, _batches(pair, tile), compared):
+        total, count = total + scores.double().sum().item(), count + len(scores)
     return total / count
 
 
@@ -237,32 +289,14 @@ def _places(side: int, tile: int) -> list[int]:
     return np.linspace(0, side - tile, math.ceil(side / tile)).round().astype(int).tolist()
 
 
-def _check(
-    models: Sequence[nn.Module],
-    reference: Sequence[np.ndarray] | np.ndarray,
-    distorted: Sequence[np.ndarray] | np.ndarray,
-    views: Sequence[View],
-    tile: int | None,
-    reduce_to: int | None,
-) -> None:
-    if not models:
-        raise InputError("predict_pairs: no model, expected one or more")
-    cards = [model.card if isinstance(model, Network) else None for model in models]
-    scales = sorted({card.scale.name if card and card.scale.name else "not noted" for card in cards})
-    if len(scales) > 1:
-        raise InputError(f"predict_pairs: models on scales {', '.join(scales)}; expected an ensemble on one scale")
-    if not views or len(set(views)) < len(views):
-        raise InputError(f"predict_pairs: {len(views)} views, {len(set(views))} different; expected each once")
-    for name, side in (("tile", tile), ("reduce_to", reduce_to)):
-        if side is not None and side < SMALLEST:
-            raise InputError(f"predict_pairs: {name} is {side}, expected {SMALLEST} or more")
+def _check(reference: Images, distorted: Images) -> None:
     if len(reference) != len(distorted):
         raise InputError(f"predict_pairs: {len(reference)} references, {len(distorted)} distorted; expected as many")
     for i, (r, d) in enumerate(zip(reference, distorted, strict=True)):
         for what, image in (("reference", r), ("distorted", d)):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                found = f"{image.dtype} {image.shape}"
-                raise InputError(f"pair {i}: {what} is {found}; expected 8-bit RGB, uint8 (H, W, 3)")
+                form = f"{image.dtype} {image.shape}"
+                raise InputError(f"pair {i}: {what} is {form}; expected 8-bit RGB, uint8 (H, W, 3)")
         if r.shape != d.shape or min(r.shape[:2]) < SMALLEST:
-            found = f"reference {r.shape[1]}×{r.shape[0]}, distorted {d.shape[1]}×{d.shape[0]} pixels"
-            raise InputError(f"pair {i}: {found}; expected one size, {SMALLEST} or more on each side")
+            sizes = f"reference {r.shape[1]}×{r.shape[0]}, distorted {d.shape[1]}×{d.shape[0]} pixels"
+            raise InputError(f"pair {i}: {sizes}; expected one size, {SMALLEST} or more on each side")

@@ -1,4 +1,4 @@
-"""The predictions frame: made from what a model says, and read as whole votes."""
+"""The predictions frame: made from what a model predicts, and read as whole votes."""
 
 from __future__ import annotations
 
@@ -28,26 +28,24 @@ def predictions_frame(
     observer: str,
     images: Sequence[str],
     targets: Sequence[float] | np.ndarray,
-    probabilities: np.ndarray | None = None,
-    scores: Sequence[float] | np.ndarray | None = None,
+    predicted: Sequence[float] | np.ndarray,
 ) -> pd.DataFrame:
     """A predictions frame of one model and part, one row an image.
 
     Args:
-        dataset, model, protocol, seed, fold, part: as in the columns; `model` names the method, not the person.
+        dataset, model, protocol, seed, fold, part: as in the columns; `model` names the method, not the observer.
         observer: whose artificial observer this is; "" for a model of MOS.
-        images, targets: names and that person's votes (or MOS), length n.
-        probabilities: (n, 5); `prediction` is then the expected vote. None: give `scores`, and p1–p5 are nan.
-        scores: predictions without a distribution, length n.
+        images, targets: names and that observer's votes (or MOS), length n.
+        predicted: distributions of votes (n, 5), whose expected vote is the `prediction`; or scores (n,), and p1–p5 are
+            nan.
 
     Raises:
-        ValueError: neither or both of `probabilities` and `scores`, or lengths that differ.
+        ValueError: lengths that differ.
     """
-    if (probabilities is None) == (scores is None):
-        raise ValueError("predictions_frame: expected either probabilities or scores")
-    p = np.full((len(images), 5), np.nan) if probabilities is None else np.asarray(probabilities, float)
-    expected = np.asarray(scores, float) if probabilities is None else p @ VOTES
-    if not len(images) == len(targets) == len(p) == len(expected):
+    given = np.asarray(predicted, float)
+    p = np.full((len(given), 5), np.nan) if given.ndim == 1 else given
+    expected = given if given.ndim == 1 else p @ VOTES
+    if not len(images) == len(targets) == len(given):
         raise ValueError(f"{len(images)} images, {len(targets)} targets, {len(p)} predictions: expected as many")
     of_images = (list(images), np.asarray(targets, float), expected, *p.T)
     values = (dataset, model, protocol, seed, fold, part, observer, *of_images)
@@ -127,7 +125,7 @@ def check_split(predictions: pd.DataFrame, split: pd.DataFrame, source: str = "p
         row = predictions[strange].iloc[0]
         raise InputError(
             f"{source}: model {row['model']!r} has image {row['image']!r} as part {row['part']} of fold {row['fold']}, "
-            "which the split does not say; expected predictions made with this split (run them again)"
+            "which the split has not; expected predictions made with this split (run them again)"
         )
     return predictions
 

@@ -1,4 +1,4 @@
-"""A trained no-reference network as people use it: scores of images on its own scale, and maps of why.
+"""A trained no-reference network in use: scores of images on its own scale, and maps of why.
 
 A predictor takes 8-bit RGB arrays of any size, shows them to its network as the card of the weights says, and gives
 scores, categories, distributions of votes and maps. On a processor the same image always gets the same score, alone or
@@ -15,22 +15,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
 from iqasuite.models.heads import distribution, expected_vote
-from iqasuite.training.machine import computes_in_bf16
+from iqasuite.training.machine import computes_in_bf16, default_device
+from iqasuite.training.outputs import outputs
 from iqasuite.weights.catalogue import Entry, find
 from iqasuite.weights.files import load_weights
 
 SMALLEST = 32  # pixels of the shorter side
-LONGEST = 4.0  # longest side in shorter ones: beyond, a picture shown at the network's size would fill the memory
+LONGEST = 4.0  # longest side in shorter ones: beyond, an image shown at the network's size would fill the memory
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one picture.
+    """What a model predicts for one image.
 
     Attributes:
         score: on the model's own scale, higher = better.
@@ -47,11 +48,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Map:
-    """What a model says of the places of one picture.
+    """What a model predicts for the places of one image.
 
     Attributes:
         kind: "quality" (votes from 1 to 5, of each neighbourhood alone) or "attention" (shares that sum to 1).
-        values: float32 (rows, columns), over the whole picture.
+        values: float32 (rows, columns), over the whole image.
     """
 
     kind: str
@@ -79,7 +80,7 @@ class Predictor:
         if not abs(entry.high - entry.low) > 0:
             raise InputError(f"model {entry.name!r}: scale {entry.scale!r} has no ends; expected low and high")
         self.entry = entry
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = default_device(device)
         network, _ = load_weights(entry.path)
         network.fold()  # nothing is trained here
         self.network = network.to(self.device)
@@ -88,15 +89,15 @@ class Predictor:
         self.shorter_side, self.crop, self.views = shown.shown_at, shown.crop, shown.views
 
     def shown(self, image: np.ndarray) -> np.ndarray:
-        """A picture uint8 (H, W, 3) at the size at which this network sees it (bicubic, anti-aliased).
+        """An image uint8 (H, W, 3) at the size at which this network sees it (bicubic, anti-aliased).
 
         Raises:
-            InputError: a picture that is too small or too elongated.
+            InputError: an image that is too small or too elongated.
         """
         height, width = image.shape[:2]
         if min(height, width) < SMALLEST or max(height, width) > LONGEST * min(height, width):
             wanted = f"{SMALLEST} or more a side, at most {LONGEST:g} times as long as wide"
-            raise InputError(f"a picture of {width}×{height} pixels; expected {wanted}")
+            raise InputError(f"an image of {width}×{height} pixels; expected {wanted}")
         if min(height, width) == self.shorter_side:
             return image
         factor = self.shorter_side / min(height, width)
@@ -108,37 +109,32 @@ class Predictor:
 
         On a GPU, those of one size go through the network together, `batch_size` at most, and a score's last digits
         depend on which others go along (1e-4 of a scale to 100). On a CPU each goes alone, so that its score is the
-        same bit for bit; a batch would be no quicker for the networks that are slow (500 × 500 pixels: 20 ms a picture
+        same bit for bit; a batch would be no quicker for the networks that are slow (500 × 500 pixels: 20 ms an image
         together, 17 alone).
         """
         shown = [self.shown(image) for image in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(shown):
             by_shape.setdefault(image.shape, []).append(i)
-        found: dict[int, Prediction] = {}
+        predictions: dict[int, Prediction] = {}
         n = 1 if self.device.type == "cpu" else batch_size
         for rows in by_shape.values():
             for start in range(0, len(rows), n):
                 chosen = rows[start : start + n]
-                found |= dict(zip(chosen, self._predicted(np.stack([shown[i] for i in chosen])), strict=True))
-        return [found[i] for i in range(len(images))]
+                predicted = self._predicted(np.stack([shown[i] for i in chosen]))
+                predictions |= dict(zip(chosen, predicted, strict=True))
+        return [predictions[i] for i in range(len(images))]
 
-    @torch.inference_mode()
     def _predicted(self, images: np.ndarray) -> list[Prediction]:
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
         views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            out = self.network(self._normalised(views.flatten(0, 1)))
-        out = out.float().cpu()
-        if out.ndim == 1:
-            votes, shares = out.view(len(images), -1).double().mean(1).clamp(1, 5), None
-        else:
-            shares = distribution(out).double().view(len(images), -1, out.shape[-1]).mean(1)
-            votes = shares @ torch.arange(1, 6, dtype=shares.dtype)
-        return [
-            self._prediction(vote, None if shares is None else shares[i].numpy())
-            for i, vote in enumerate(votes.tolist())
-        ]
+        (predicted,) = outputs(self.network, [self._normalised(views)], votes_or_distributions, self.half)
+        predicted = predicted.cpu()
+        if predicted.ndim == 1:
+            return [self._prediction(vote, None) for vote in predicted.tolist()]
+        votes = predicted @ torch.arange(1, 6, dtype=predicted.dtype)
+        shares = predicted.numpy()
+        return [self._prediction(vote, share) for vote, share in zip(votes.tolist(), shares, strict=True)]
 
     def _prediction(self, vote: float, shares: np.ndarray | None) -> Prediction:
         score = self.entry.score_of(vote)
@@ -154,7 +150,7 @@ class Predictor:
 
     @torch.inference_mode()
     def map(self, image: np.ndarray) -> Map:
-        """Where in a picture uint8 (H, W, 3) the network finds its quality, or what it attends to.
+        """Where in an image uint8 (H, W, 3) the network finds its quality, or what it attends to.
 
         A mobile network gives a quality map, the others an attention map (last layer, mean over heads).
         """
@@ -172,12 +168,20 @@ class Predictor:
         return Map("attention", (attention / attention.sum()).float().cpu().numpy())
 
 
+def votes_or_distributions(network: nn.Module, views: Tensor) -> Tensor:
+    """Votes (B,), or distributions of them (B, 5), that a network predicts, float64, averaged over views (B, n, …)."""
+    out = network(views.flatten(0, 1)).float()
+    predicted = (out if out.ndim == 1 else distribution(out)).double().unflatten(0, views.shape[:2]).mean(1)
+    return predicted.clamp(1, 5) if out.ndim == 1 else predicted
+
+
 def load_predictor(name: Path | str, precision: str = "auto") -> Predictor:
     """The predictor of a model by name or file, see `catalogue.find` and `Predictor`."""
     return Predictor(find(name), precision)
 
 
-def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map (rows, columns) brought to `size` (height, width) by bilinear interpolation, float32."""
-    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
+def enlarged(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps (…, rows, columns) brought to `size` (height, width) by bilinear interpolation, float32."""
+    x = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32)).reshape(-1, 1, *np.shape(maps)[-2:])
+    large = F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    return large.reshape(*np.shape(maps)[:-2], *size).numpy()

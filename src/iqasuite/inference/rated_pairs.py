@@ -14,18 +14,19 @@ from iqasuite.datasets.pairs import rated_pairs
 from iqasuite.datasets.pseudo_labelled import PseudoLabelled
 from iqasuite.inference.predictions import UNTRAINED, P
 from iqasuite.models.metrics.piq_metrics import quality
+from iqasuite.training.machine import default_device
 
 _AT_ONCE = 64  # pairs
-Predictor = Callable[[str, np.ndarray, np.ndarray], float]
+OfPair = Callable[[str, np.ndarray, np.ndarray], float]
 
 
-def metric_predictor(metric: str) -> Predictor:
+def metric_predictor(metric: str) -> OfPair:
     """A full-reference metric as a predictor of pairs, higher = better.
 
     Args:
         metric: one of `models.metrics.piq_metrics.METRICS`.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device(None)
 
     def predict(_: str, reference: np.ndarray, distorted: np.ndarray) -> float:
         pair = [torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (reference, distorted)]
@@ -34,7 +35,7 @@ def metric_predictor(metric: str) -> Predictor:
     return predict
 
 
-def predict_rated_pairs(dataset: Dataset, predictors: Mapping[str, Predictor], side: int = 0) -> pd.DataFrame:
+def predict_rated_pairs(dataset: Dataset, predictors: Mapping[str, OfPair], side: int = 0) -> pd.DataFrame:
     """Predictions for every pair of a rated set; one pair is in memory at a time.
 
     Args:
@@ -92,7 +93,7 @@ def metric_values(pairs: PseudoLabelled, images: Sequence[str], metrics: Sequenc
     Returns:
         Index image, one column a metric.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device(None)
     rows, values = pd.Index(pairs.images["image"]).get_indexer(list(images)), {}
     for metric in metrics:
         if metric in pairs.metrics:

@@ -1,8 +1,8 @@
-"""Scores of pictures beside their originals, the program behind `iqasuite score --reference`: pairs, scorers, lines.
+"""Scores of images beside their references, the program behind `iqasuite score --reference`: pairs, scorers, lines.
 
 Tasks (an image, with its reference where there is one) go through a scorer and come back with a score or an error, one
-by one; a broken file stops its own task only. What is heavy is imported by the functions that need it. Pictures without
-an original go through the rest of `iqasuite.inference`, whose `predicted` is here as well.
+by one; a broken file stops its own task only. What is heavy is imported by the functions that need it. Images without a
+reference go through the rest of `iqasuite.inference`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from iqasuite.csv_texts import csv_line, no_formula
 from iqasuite.errors import InputError
-from iqasuite.inference.image_files import pictures
-from iqasuite.inference.stream import predicted as predicted  # noqa: PLC0414 (the same for pictures alone)
+from iqasuite.inference.image_files import images_in
 from iqasuite.inference.tables import Row, printable
 
 if TYPE_CHECKING:
@@ -104,33 +103,23 @@ def _metric(name: str) -> Scorer:
 
 
 def _networks(paths: Sequence[Path], views: str) -> Scorer:
-    import torch
-
-    from iqasuite.inference.pairs import VIEWS, load_full_reference, predict_pairs
+    from iqasuite.inference.pairs import VIEWS, load_pair_predictor
 
     if views not in VIEWS:
         raise InputError(f"score: views {views!r}, expected one of {', '.join(VIEWS)}")
-    loaded = [load_full_reference(path) for path in paths]
-    scales, shown = [card.scale.name for _, card in loaded], [card.preprocessing for _, card in loaded]
-    tiles, reductions = [each.tile for each in shown], [each.reduce_to for each in shown]
-    for key, values in (("scale", scales), ("tile", tiles), ("reduce_to", reductions)):
-        if len(set(values)) > 1:
-            found = ", ".join(sorted(map(str, set(values))))
-            raise InputError(f"score: models with {key} {found}; expected an ensemble with one")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    networks = [model.to(device) for model, _ in loaded]
+    predictor = load_pair_predictor(paths, VIEWS[views])
 
     def measure(task: Task) -> tuple[float, float]:
         reference, image = read_pair(task)
         try:
-            score, spread = predict_pairs(networks, [reference], [image], VIEWS[views], tiles[0], reductions[0])
+            score, spread = predictor.predict([reference], [image])
         except InputError as error:
             raise InputError(f"{task.image}: {error}") from None
         return float(score[0]), float(spread[0])
 
-    n, m = len(networks), len(VIEWS[views])
+    n, m = len(paths), len(VIEWS[views])
     how = f"{n} network{'s' * (n > 1)}, {m} view{'s' * (m > 1)}"
-    return Scorer(scales[0], f"higher = better; {how}", True, measure)
+    return Scorer(predictor.scale, f"higher = better; {how}", True, measure)
 
 
 def _weights(name: str) -> Path:
@@ -140,8 +129,8 @@ def _weights(name: str) -> Path:
         return find_weights(name)
     except InputError:
         known = ", ".join(_metrics())
-        found = "no such file, here or in the weights folders"
-        raise InputError(f"model {name!r}: {found}, and no metric ({known})") from None
+        nowhere = "no such file, here or in the weights folders"
+        raise InputError(f"model {name!r}: {nowhere}, and no metric ({known})") from None
 
 
 def _metrics() -> Iterable[str]:
@@ -167,26 +156,26 @@ def challenge_tasks(folder: Path, references: Path | None = None) -> tuple[list[
     Raises:
         InputError: no such folder, or no image of such a name.
     """
-    images = pictures(folder)
-    originals = _originals(images if references is None else pictures(references), apart=references is not None)
-    versions = {path: stem for path in images if (stem := _original_of(path, originals, references is not None))}
+    images = images_in(folder)
+    by_name = _references(images if references is None else images_in(references), apart=references is not None)
+    versions = {path: stem for path in images if (stem := _reference_of(path, by_name, references is not None))}
     if not versions:
         raise InputError(f"{folder}: {len(images)} images, none named like A0001_00_00.bmp; expected such pairs")
     tasks, problems, seen = [], [], dict[str, Path]()
     for path, stem in sorted(versions.items(), key=lambda item: (item[0].name, item[0])):
-        found = originals.get(stem.lower(), [])
-        if len(found) != 1:
-            where = f"{len(found)} references" if found else "no reference"
+        matches = by_name.get(stem.lower(), [])
+        if len(matches) != 1:
+            where = f"{len(matches)} references" if matches else "no reference"
             problems.append(f"{path}: {where} {stem} in {references or folder}; expected one")
         elif path.name in seen:
             problems.append(f"{path}: a second image of this name, after {seen[path.name]}; expected each name once")
         else:
             seen[path.name] = path
-            tasks.append(Task(path, found[0]))
+            tasks.append(Task(path, matches[0]))
     if references is not None:
         problems += [f"{path}: expected a name like A0001_00_00.bmp" for path in images if path not in versions]
     with_versions = {stem.lower() for stem in versions.values()}
-    alone = [path for stem, paths in originals.items() if stem not in with_versions for path in paths]
+    alone = [path for stem, paths in by_name.items() if stem not in with_versions for path in paths]
     problems += [f"{path}: no distorted image {path.stem}_00_00; expected one or more" for path in alone]
     return tasks, problems
 
@@ -194,7 +183,7 @@ def challenge_tasks(folder: Path, references: Path | None = None) -> tuple[list[
 def paired(images: Iterable[Path | str], reference: Path) -> Iterator[Task]:
     """Each image with its reference: one file for all, or the one of its name (as in `challenge_tasks`) in a folder.
 
-    An image that has none there, or several, comes without: `scored` says so.
+    An image that has none there, or several, comes without, for which `scored` gives an error.
 
     Raises:
         InputError: the reference is neither file nor folder.
@@ -203,27 +192,27 @@ def paired(images: Iterable[Path | str], reference: Path) -> Iterator[Task]:
         raise InputError(f"{reference}: no such file or folder; expected a reference")
     if not reference.is_dir():
         return (Task(Path(image), reference) for image in images)
-    originals = _originals(pictures(reference), apart=True)
+    by_name = _references(images_in(reference), apart=True)
 
     def task(image: Path) -> Task:
-        found = originals.get((_original_of(image, originals, True) or "").lower(), [])
-        return Task(image, found[0] if len(found) == 1 else None)
+        matches = by_name.get((_reference_of(image, by_name, True) or "").lower(), [])
+        return Task(image, matches[0] if len(matches) == 1 else None)
 
     return map(task, map(Path, images))
 
 
-def _originals(paths: Iterable[Path], apart: bool) -> dict[str, list[Path]]:
+def _references(paths: Iterable[Path], apart: bool) -> dict[str, list[Path]]:
     """Stem in lower case -> references of that name; beside their versions, none of these."""
-    found: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
     for path in paths:
         if apart or not _DISTORTED.fullmatch(path.stem):
-            found.setdefault(path.stem.lower(), []).append(path)
-    return found
+            by_name.setdefault(path.stem.lower(), []).append(path)
+    return by_name
 
 
-def _original_of(path: Path, originals: dict[str, list[Path]], apart: bool) -> str | None:
+def _reference_of(path: Path, by_name: dict[str, list[Path]], apart: bool) -> str | None:
     """Stem of the reference that an image's name asks for; None where it asks for none."""
-    if apart and path.stem.lower() in originals:
+    if apart and path.stem.lower() in by_name:
         return path.stem
     match = _DISTORTED.fullmatch(path.stem)
     return match["reference"] if match else None
@@ -247,7 +236,7 @@ def row(result: Scored) -> Row:
 
 
 def line(scorer: Scorer, result: Scored) -> str:
-    """One score for people to read."""
+    """One score to read."""
     spread = "" if math.isnan(result.spread) else f" ± {result.spread:.2g}"
     return f"{printable(result.task.image.name)}: {result.score:.6g}{spread} {scorer.scale} ({scorer.meaning})"
 
@@ -286,7 +275,7 @@ def finite(scorer: Scorer, task: Task) -> tuple[float, float]:
         InputError: files that are no pair, no reference where the scorer needs one, a score that is no number.
     """
     if scorer.needs_reference and task.reference is None:
-        raise InputError(f"{task.image}: no reference; expected --reference with the picture that it is a copy of")
+        raise InputError(f"{task.image}: no reference; expected --reference with the image that it is a version of")
     score, spread = scorer.measure(task)
     if not math.isfinite(score):
         raise InputError(f"{task.image}: the score is {score}; expected a number")

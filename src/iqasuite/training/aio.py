@@ -1,6 +1,6 @@
-"""Artificial observers (AIOs): one network for everybody, then one for each person.
+"""Artificial observers (AIOs): one network for all observers, then one for each.
 
-An AIO is trained on the votes of one person. It can start from nothing (`scratch`), from a network that has learnt
+An AIO is trained on the votes of one observer. It can start from nothing (`scratch`), from a network that has learnt
 something before (`finetune`: AIO0, or the AIO of everybody), or go session by session, each from the best of the one
 before (`iterative`, as in the individual-observer study).
 """
@@ -28,7 +28,7 @@ from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.loop import Followed, Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
 from iqasuite.training.losses import soft_labels
 from iqasuite.weights.files import load_weights
@@ -36,8 +36,8 @@ from iqasuite.weights.files import load_weights
 logger = logging.getLogger(__name__)
 EVERYBODY = "everybody"
 STRATEGIES, PROTOCOLS = ("scratch", "finetune", "iterative"), ("corrected", "faithful")
-# Votes of a person on the parts of a fold below which no AIO is trained where everybody has one trained: fewer do not
-# tell a person from the population, nor an AIO from a guess.
+# Votes on the parts of a fold below which an observer has no AIO where all are trained: fewer do not tell an observer
+# from the population, nor an AIO from a guess.
 LEAST_VOTES = {"train": 20, "val": LEAST_IMAGES, "test": LEAST_IMAGES}
 
 
@@ -164,8 +164,8 @@ def chosen_file(path: Path) -> Path:
 def set_dropout(model: nn.Module, p: float) -> None:
     """Let all dropout of a model have probability p, 0 to 1, from now on.
 
-    People differ most in their cut points on the score. With dropout these would be fitted to noisier scores than those
-    that the network gives at test time: AIOs that start from everybody's network are tuned without.
+    Observers differ most in their cut points on the score. With dropout these would be fitted to noisier scores than
+    the network gives at test time: AIOs that start from everybody's network are tuned without.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -173,7 +173,7 @@ def set_dropout(model: nn.Module, p: float) -> None:
 
 
 def first_votes(dataset: Dataset, observer: str) -> pd.DataFrame:
-    """Votes frame of one person (or of everybody), each image's first vote of each person only.
+    """Votes frame of one observer (or of `EVERYBODY`), each image's first vote of each observer only.
 
     A session that repeats another is for measuring self-agreement: nothing is trained on it.
 
@@ -185,10 +185,10 @@ def first_votes(dataset: Dataset, observer: str) -> pd.DataFrame:
 
 
 def votes_by_part(dataset: Dataset, split: pd.DataFrame, fold: int) -> pd.DataFrame:
-    """How many images of each part of a fold every person has rated, and whether these are enough for an AIO.
+    """How many images of each part of a fold every observer has rated, and whether these are enough for an AIO.
 
     Args:
-        dataset: whose votes; people may have rated some images only.
+        dataset: whose votes; observers may have rated some images only.
         split, fold: which images are of which part.
 
     Returns:
@@ -296,8 +296,7 @@ class _Chain:
             create_loss(self.plan.loss),
             schedule,
             self.seed,
-            self.checkpoints / f"{safe_name(name)}.pt" if self.checkpoints else None,
-            log=self.log,
+            followed=Followed(self.checkpoints / f"{safe_name(name)}.pt" if self.checkpoints else None, self.log),
         )
         return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
 

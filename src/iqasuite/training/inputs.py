@@ -1,7 +1,7 @@
 """How a data set's images reach a network: as cached pixels, or as what its frozen part makes of them, stored.
 
 Three ways, told apart by what is trained: all of the network (`PixelInputs`), the trunk behind a frozen stem, or the
-head behind a frozen trunk (`StoredInputs`). Each gives batches for the training loop and says which module they go to.
+head behind a frozen trunk (`StoredInputs`). Each gives batches for the training loop and tells which module they go to.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.images.cache import open_cache, shown_as
-from iqasuite.images.crops import grid_crops, normalise
+from iqasuite.images.crops import normalise
 from iqasuite.paths import cache_root, file_hash, locked, replacing
-from iqasuite.training.batches import ArrayBatches, ImageBatches
-from iqasuite.training.machine import computes_in_bf16, progress
+from iqasuite.training.batches import ArrayBatches, ImageBatches, Viewing
+from iqasuite.training.machine import progress
+from iqasuite.training.outputs import Step, outputs
 
 if TYPE_CHECKING:
     from iqasuite.models.vit_iqa import ViTIQA
@@ -62,14 +63,21 @@ class PixelInputs:
         """What is trained: all of the model."""
         return model
 
+    def given(self, model: nn.Module, images: Sequence[str]) -> Tensor:
+        """What the model is given of these images (n, views, 3, h, w), always the same, on its device."""
+        pixels = self.cache[[self.images[image] for image in images]]
+        return self._viewing(model).fixed(pixels, model.get_buffer("mean").device)
+
     def batches(
         self, model: nn.Module, images: Sequence[str], targets: Tensor, batch_size: int, seed: int, train: bool
     ) -> ImageBatches:
         """Batches of these images with these targets (n, 5)."""
         indices = [self.images[image] for image in images]
-        return ImageBatches(
-            self.cache, indices, targets, batch_size, seed, self.crop, train, model.mean, model.std, views=self.views
-        )
+        viewing = self._viewing(model)
+        return ImageBatches(self.cache, indices, targets, viewing, batch_size, seed, train, self.cache.key)
+
+    def _viewing(self, model: nn.Module) -> Viewing:
+        return Viewing(self.crop, self.views, model.get_buffer("mean"), model.get_buffer("std"))
 
 
 class StoredInputs:
@@ -165,17 +173,18 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
         raise InputError("stem_tokens: the stem is trained; freeze it (stem={'freeze': True}) or train on pixels")
     images = dataset.images["image"].tolist()
 
-    def tokens_of(image: str) -> np.ndarray:
-        pixels = torch.from_numpy(dataset.read(image, size)).permute(2, 0, 1)[None]
-        x = normalise(pixels.to(vit.mean.device), vit.mean, vit.std)
-        return vit.stem(x).float().cpu().numpy()
+    def pixels(image: str) -> Tensor:
+        return torch.from_numpy(dataset.read(image, size)).permute(2, 0, 1)[None]
+
+    def tokens(stem: nn.Module, x: Tensor) -> Tensor:
+        return stem(normalise(x, vit.mean, vit.std))
 
     def described(image: str) -> str:
         part = list(dataset.regions[image][1]) if image in dataset.regions else ""
         return f"{shown_as(file_hash(dataset.path(image)), dataset.shape(image), size, dataset.fit)}{part}"
 
     key = _key("stem", vit.stem, [size, *map(described, images)])
-    return StoredInputs(_stored(key, vit.stem, images, tokens_of), images, "trunk", drop, key)
+    return StoredInputs(_stored(key, vit.stem, images, pixels, tokens), images, "trunk", drop, key)
 
 
 def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
@@ -184,14 +193,14 @@ def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
     network = nn.ModuleList([vit.stem, vit.reduce, vit.trunk])
     images = list(inputs.images)
 
-    def features_of(image: str) -> np.ndarray:
-        pixels = torch.from_numpy(inputs.cache[[inputs.images[image]]]).permute(0, 3, 1, 2)
-        views = grid_crops(pixels, inputs.crop, inputs.views)[0] if inputs.crop else pixels
-        x = normalise(views.to(vit.mean.device), vit.mean, vit.std)
-        return vit.trunk.features(vit.reduce(vit.stem(x)), vit.grid(x)).float().cpu().numpy()
+    def views(image: str) -> Tensor:
+        return inputs.given(model, [image])[0]
+
+    def features(_: nn.Module, x: Tensor) -> Tensor:
+        return vit.trunk.features(vit.reduce(vit.stem(x)), vit.grid(x))
 
     key = _key("trunk", network, [str(inputs.cache.path.name), inputs.crop, inputs.views])
-    return StoredInputs(_stored(key, network, images, features_of), images, "head", key=key)
+    return StoredInputs(_stored(key, network, images, views, features), images, "head", key=key)
 
 
 def _key(kind: str, network: nn.Module, described: list) -> str:
@@ -208,8 +217,10 @@ def _key(kind: str, network: nn.Module, described: list) -> str:
     return digest.hexdigest()[:32]
 
 
-def _stored(key: str, network: nn.Module, images: Sequence[str], compute) -> np.ndarray:
-    """float16 array (n, views, …) of what `compute(image)` gives for each image, from disk or made now."""
+def _stored(
+    key: str, network: nn.Module, images: Sequence[str], shown: Callable[[str], Tensor], step: Step
+) -> np.ndarray:
+    """float16 array (n, views, …) of what `step` makes of each image as it is `shown`, from disk or made now."""
     path = cache_root() / "tokens" / f"{key}.npy"
     arrays = _opened(path, len(images))
     if arrays is None:
@@ -217,7 +228,8 @@ def _stored(key: str, network: nn.Module, images: Sequence[str], compute) -> np.
             arrays = _opened(path, len(images))
             if arrays is None:
                 logger.info("computing what the frozen network makes of %d images", len(images))
-                _compute(path, network, images, compute)
+                batches = map(shown, progress(images, "tokens"))
+                _compute(path, len(images), outputs(network, batches, step, half=True))
                 arrays = _opened(path, len(images))
     assert arrays is not None  # it was just written, whole
     return arrays
@@ -237,19 +249,11 @@ def _opened(path: Path, n: int) -> np.ndarray | None:
     return arrays
 
 
-def _compute(path: Path, network: nn.Module, images: Sequence[str], compute) -> None:
-    modes = [module.training for module in network.modules()]
-    network.eval()
-    try:
-        device = next(network.parameters()).device
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))
-        with replacing(path) as file, torch.inference_mode(), precision:
-            for i, image in enumerate(progress(images, "tokens")):
-                row = np.clip(compute(image), -6e4, 6e4).astype(np.float16)
-                if i == 0:
-                    header = {"descr": "<f2", "fortran_order": False, "shape": (len(images), *row.shape)}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(row.tobytes())  # written, not mapped: a full disk is then an error, not a crash
-    finally:
-        for module, training in zip(network.modules(), modes, strict=True):
-            module.training = training
+def _compute(path: Path, n: int, rows: Iterable[Tensor]) -> None:
+    with replacing(path) as file:
+        for i, values in enumerate(rows):
+            row = np.clip(values.float().cpu().numpy(), -6e4, 6e4).astype(np.float16)
+            if i == 0:
+                header = {"descr": "<f2", "fortran_order": False, "shape": (n, *row.shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(row.tobytes())  # written, not mapped: a full disk is then an error, not a crash

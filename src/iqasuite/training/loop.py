@@ -18,12 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
+from iqasuite.training.batches import Batches, unzipped
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
 from iqasuite.training.machine import accelerator_for, own_randomness, prepared, progress
+from iqasuite.training.outputs import Step, forward, on_device, outputs
 from iqasuite.training.schedule import Schedule, learning_rate
 
-__all__ = ["Result", "Schedule", "TrainingError", "fit"]
+__all__ = ["Followed", "Result", "Schedule", "TrainingError", "fit"]
 logger = logging.getLogger(__name__)
+Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], float]
 _OTHER = {
     "train": "other train: its images, their scores, order or how they are shown",
     "val": "other val: its images, their scores or how they are shown",
@@ -54,35 +58,51 @@ class Result:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Followed:
+    """How a training is kept and followed.
+
+    Attributes:
+        checkpoint: file written after each epoch. Where it exists, training goes on from it, or, where it is finished,
+            only the best weights are read.
+        log: takes one line an epoch, the first with an estimate of the longest time that the training can take on this
+            machine; in a terminal or a live notebook, a progress bar is shown besides.
+        observe: called after each epoch with the model, in evaluation mode; its numbers go into the history, and decide
+            nothing.
+    """
+
+    checkpoint: Path | str | None = None
+    log: Callable[[str], None] = logger.info
+    observe: Callable[[Any], dict[str, float]] | None = None
+
+
+LOGGED, QUIET = Followed(), Followed(log=logger.debug)  # the latter for many small trainings
+
+
 def fit(
     model: nn.Module,
-    train,
-    val,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    train: Batches,
+    val: Batches | None,
+    loss: Loss,
     schedule: Schedule,
     seed: int = 0,
-    checkpoint: Path | str | None = None,
-    metric: Callable[[Tensor, Tensor], float] | None = None,
-    log: Callable[[str], None] = logger.info,
-    observe: Callable[[], dict[str, float]] | None = None,
+    metric: Metric | None = None,
+    step: Step = forward,
+    followed: Followed = LOGGED,
 ) -> Result:
     """Train `model` and leave it with the weights that were best on `val`, or with the last ones (`schedule.keep`).
 
     The same seed gives the same weights, also after an interruption: the model's randomness is seeded by (seed, epoch).
 
     Args:
-        model: inputs -> outputs; parameters without `requires_grad` stay as they are.
+        model: parameters without `requires_grad` stay as they are. It is in evaluation mode afterwards.
         train, val: see `iqasuite.training.batches`; val None = train all epochs, keep the last weights.
         loss: (outputs, targets) -> scalar batch mean, lowered.
         schedule: how long and how fast.
         seed: of dropout and the like.
-        checkpoint: file written after each epoch. Where it exists, training goes on from it, or, where it is finished,
-            only the best weights are read.
         metric: (outputs, targets) of all of val -> number, raised: picks the best epoch instead of the loss.
-        log: takes one line an epoch, the first with an estimate of the longest time that the training can take on this
-            machine; where somebody is watching, a progress bar is shown besides.
-        observe: called after each epoch, the model in evaluation mode; its numbers go into the history, and decide
-            nothing.
+        step: (model, *inputs of a batch) -> outputs.
+        followed: how the training is kept and followed.
 
     Raises:
         InputError: the checkpoint is of another training.
@@ -92,103 +112,99 @@ def fit(
     accelerator = accelerator_for(schedule.precision)
     model.to(accelerator.device)
     optimizer = _optimizer(model, schedule, accelerator.device)
-    state: dict[str, Any] = {
-        "epoch": 0,
-        "history": [],
-        "best": None,
-        "best_epoch": 0,
-        "best_value": math.nan,
-        "finished": False,
-    }
-    if checkpoint is not None and Path(checkpoint).exists():
-        state = _resume(Path(checkpoint), identity, model, optimizer)
-    name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
-
+    state = _begun(followed.checkpoint, identity, model, optimizer)
     with own_randomness(accelerator), prepared(accelerator, model, optimizer) as (wrapped, stepper):
+        training = _Training(accelerator, wrapped, stepper, loss, schedule, step)
         while not state["finished"]:
             epoch, began = state["epoch"], time.perf_counter()
             torch.manual_seed((seed * 1_000_003 + epoch) * 1009 + accelerator.process_index)
-            watched_losses = [row["train_loss" if val is None else "val_loss"] for row in state["history"]]
-            row = {"epoch": epoch}
-            row |= _train(accelerator, wrapped, stepper, train, loss, schedule, epoch, watched_losses)
+            watched_losses = [past["train_loss" if val is None else "val_loss"] for past in state["history"]]
+            row = {"epoch": epoch} | training.epoch(train, epoch, watched_losses)
             if val is not None:
-                row |= _validate(accelerator, wrapped, val, loss, metric, f"validation after epoch {epoch + 1}")
+                row |= training.validation(val, metric, epoch)
             row["seconds"] = time.perf_counter() - began
-            if observe is not None:
-                model.eval()
-                row |= observe()
-
-            value = row.get(name, math.nan)
-            if val is None:
-                state |= {"best": model.state_dict(), "best_epoch": epoch}
-            elif (
-                state["best"] is None
-                or schedule.keep == "last"
-                or sign * (value - state["best_value"]) > schedule.min_delta
-            ):
-                best = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
-                state |= {"best": best, "best_epoch": epoch, "best_value": value}
-            waited = epoch - state["best_epoch"]
-            stop = schedule.patience is not None and val is not None and waited >= schedule.patience
-            finished = stop or epoch + 1 == schedule.epochs
-            state |= {"history": [*state["history"], row], "epoch": epoch + 1, "finished": finished}
-
+            if followed.observe is not None:
+                row |= followed.observe(model.eval())
+            state |= _after(state, row, model, schedule, metric)
             if accelerator.is_main_process:
-                if checkpoint is not None:
+                if followed.checkpoint is not None:
                     weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                    save_checkpoint(checkpoint, {"identity": identity, **weights, **state})
-                chosen = val is not None and schedule.keep == "best"
-                best_so_far = f" (best: epoch {state['best_epoch'] + 1})" if chosen else ""
-                duration = _whole_training(time.perf_counter() - began, schedule.epochs) if epoch == 0 else ""
-                log(f"epoch {epoch + 1}/{schedule.epochs}: {_line(row)}{best_so_far}{duration}")
-
+                    save_checkpoint(followed.checkpoint, {"identity": identity, **weights, **state})
+                followed.log(_line(row, state["best_epoch"], schedule, time.perf_counter() - began))
     model.load_state_dict(state["best"])
+    model.eval()
     history = pd.DataFrame(state["history"])
     return Result(history, state["best_epoch"], state["best_value"], len(history), float(history["seconds"].sum()))
 
 
-def _train(accelerator, model, optimizer, batches, loss, schedule, epoch, watched_losses) -> dict[str, float]:
-    """One epoch: mean training loss, last learning rate, images/s."""
-    model.train()
-    began, total, n_images, n = time.perf_counter(), 0.0, 0, accelerator.num_processes
-    steps = len(batches) // n
-    if steps == 0:
-        raise InputError(f"fit: {len(batches)} training batches for {n} processes, expected at least one each")
-    mine = islice(batches.epoch(epoch), accelerator.process_index, steps * n, n)  # every n-th batch
-    bar = progress(mine, f"epoch {epoch + 1}/{schedule.epochs}", steps, shown=accelerator.is_main_process)
-    for step, (inputs, targets) in enumerate(bar):
-        lr = learning_rate(schedule, epoch + (step + 0.5) / steps, watched_losses)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        update = (step + 1) % schedule.accumulate == 0 or step + 1 == steps
-        with nullcontext() if update else accelerator.no_sync(model):
-            value = loss(model(inputs.to(accelerator.device)), targets.to(accelerator.device))
-            total += len(inputs) * _finite(value.item(), f"epoch {epoch + 1}, step {step + 1}, lr {lr:.3g}")
-            accelerator.backward(value / schedule.accumulate)
-        if update:
-            if schedule.grad_clip:
-                accelerator.clip_grad_norm_(model.parameters(), schedule.grad_clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        n_images += len(inputs)
-    speed = n_images * n / (time.perf_counter() - began)
-    return {"train_loss": total / n_images, "lr": lr, "images_per_s": speed}
+@dataclass
+class _Training:
+    """What the epochs of a training share."""
+
+    accelerator: Any
+    model: nn.Module
+    optimizer: Any
+    loss: Loss
+    schedule: Schedule
+    step: Step
+
+    def epoch(self, batches: Batches, epoch: int, watched_losses: list[float]) -> dict[str, float]:
+        """One epoch: mean training loss, last learning rate, images/s."""
+        self.model.train()
+        accelerator, schedule = self.accelerator, self.schedule
+        began, total, n_images, n = time.perf_counter(), 0.0, 0, accelerator.num_processes
+        steps = len(batches) // n
+        if steps == 0:
+            raise InputError(f"fit: {len(batches)} training batches for {n} processes, expected at least one each")
+        mine = islice(batches.epoch(epoch), accelerator.process_index, steps * n, n)  # every n-th batch
+        bar = progress(mine, f"epoch {epoch + 1}/{schedule.epochs}", steps, shown=accelerator.is_main_process)
+        for number, (inputs, targets) in enumerate(bar, 1):
+            lr = learning_rate(schedule, epoch + (number - 0.5) / steps, watched_losses)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            update = number % schedule.accumulate == 0 or number == steps
+            with nullcontext() if update else accelerator.no_sync(self.model):
+                output = self.step(self.model, *on_device(inputs, accelerator.device))
+                value = self.loss(output, targets.to(accelerator.device))
+                total += len(targets) * _finite(value.item(), f"epoch {epoch + 1}, step {number}, lr {lr:.3g}")
+                accelerator.backward(value / schedule.accumulate)
+            if update:
+                if schedule.grad_clip:
+                    accelerator.clip_grad_norm_(self.model.parameters(), schedule.grad_clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+            n_images += len(targets)
+        speed = n_images * n / (time.perf_counter() - began)
+        return {"train_loss": total / n_images, "lr": lr, "images_per_s": speed}
+
+    @torch.no_grad()
+    def validation(self, batches: Batches, metric: Metric | None, epoch: int) -> dict[str, float]:
+        """Mean loss and metric over all of val, whole on each process."""
+        predicted, wanted, total = [], [], 0.0
+        inputs, targets = unzipped(batches.epoch(0))
+        for target, output in zip(targets, outputs(self.model, inputs, self.step), strict=True):
+            total += len(target) * self.loss(output, target.to(output.device)).item()
+            predicted.append(output.float().cpu())
+            wanted.append(target.cpu())
+        output, target = torch.cat(predicted), torch.cat(wanted)
+        row = {"val_loss": _finite(total / len(target), f"validation after epoch {epoch + 1}")}
+        return row | ({f"val_{metric.__name__}": float(metric(output, target))} if metric else {})
 
 
-@torch.no_grad()
-def _validate(accelerator, model, batches, loss, metric, where) -> dict[str, float]:
-    """Mean loss and metric over all of val, whole on each process."""
-    model.eval()
-    outputs, targets, total = [], [], 0.0
-    for inputs, target in batches.epoch(0):
-        target = target.to(accelerator.device)
-        output = model(inputs.to(accelerator.device))
-        total += len(target) * loss(output, target).item()
-        outputs.append(output.float().cpu())
-        targets.append(target.cpu())
-    output, target = torch.cat(outputs), torch.cat(targets)
-    row = {"val_loss": _finite(total / len(target), where)}
-    return row | ({f"val_{metric.__name__}": float(metric(output, target))} if metric else {})
+def _after(state: dict[str, Any], row: dict, model: nn.Module, schedule: Schedule, metric: Metric | None) -> dict:
+    """What an epoch changes in the state of a training: its row, whether it is the best and whether it is the last."""
+    epoch, best = row["epoch"], {}
+    name, sign = (f"val_{metric.__name__}", 1) if metric else ("val_loss", -1)
+    validated, value = "val_loss" in row, row.get(name, math.nan)
+    if not validated:
+        best = {"best": model.state_dict(), "best_epoch": epoch}
+    elif state["best"] is None or schedule.keep == "last" or sign * (value - state["best_value"]) > schedule.min_delta:
+        weights = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
+        best = {"best": weights, "best_epoch": epoch, "best_value": value}
+    waited = epoch - best.get("best_epoch", state["best_epoch"])
+    stop = schedule.patience is not None and validated and waited >= schedule.patience
+    finished = stop or epoch + 1 == schedule.epochs
+    return {**best, "history": [*state["history"], row], "epoch": epoch + 1, "finished": finished}
 
 
 def _finite(value: float, where: str) -> float:
@@ -210,34 +226,38 @@ def _optimizer(model: nn.Module, schedule: Schedule, device: torch.device) -> to
 def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, object]:
     """What two trainings must share for one to go on where the other stopped."""
     shapes = [f"{name} {tuple(p.shape)} {p.requires_grad}" for name, p in model.named_parameters()]
-    signatures = {
-        part: batches.signature() if hasattr(batches, "signature") else None
-        for part, batches in (("train", train), ("val", val))
-    }
-    names = {"loss": getattr(loss, "__name__", str(loss)), "metric": getattr(metric, "__name__", None)}
+    signatures = {"train": train.signature(), "val": None if val is None else val.signature()}
+    names = {"loss": loss.__name__, "metric": metric.__name__ if metric else None}
     start = hashlib.sha256()
     for tensor in model.state_dict().values():
         start.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
     return {**asdict(schedule), "seed": seed, **names, **signatures, "parameters": shapes, "start": start.hexdigest()}
 
 
-def _resume(path: Path, identity: dict, model: nn.Module, optimizer) -> dict:
-    state = load_checkpoint(path)
-    found = state.get("identity", {})
+def _begun(path: Path | str | None, identity: dict, model: nn.Module, optimizer) -> dict[str, Any]:
+    """The state of a training as its checkpoint has it, whose weights model and optimiser take; else of a new one."""
+    state = {"epoch": 0, "history": [], "best": None, "best_epoch": 0, "best_value": math.nan, "finished": False}
+    if path is None or not Path(path).exists():
+        return state
+    saved = load_checkpoint(path)
+    before = saved.get("identity", {})
     for key, value in identity.items():
-        if found.get(key) != value:
+        if before.get(key) != value:
             shown = key in asdict(Schedule()) or key in ("seed", "loss", "metric")
-            what = f"{key} {found.get(key)!r}, expected {value!r}" if shown else _OTHER.get(key, f"other {key}")
+            what = f"{key} {before.get(key)!r}, expected {value!r}" if shown else _OTHER.get(key, f"other {key}")
             raise InputError(f"{path}: checkpoint of another training ({what}); remove it to start anew")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    logger.info("%s: %s after epoch %d", path, "finished" if state["finished"] else "resumed", state["epoch"])
-    return {key: state[key] for key in ("epoch", "history", "best", "best_epoch", "best_value", "finished")}
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    logger.info("%s: %s after epoch %d", path, "finished" if saved["finished"] else "resumed", saved["epoch"])
+    return {key: saved[key] for key in state}
 
 
-def _line(row: dict[str, float]) -> str:
+def _line(row: dict[str, float], best_epoch: int, schedule: Schedule, seconds: float) -> str:
+    """One epoch in words; of the first, which took so many seconds, how long all of them take."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "images_per_s"))
-    return f"{values}, {row['images_per_s']:.1f} images/s"
+    best = f" (best: epoch {best_epoch + 1})" if "val_loss" in row and schedule.keep == "best" else ""
+    duration = _whole_training(seconds, schedule.epochs) if row["epoch"] == 0 else ""
+    return f"epoch {row['epoch'] + 1}/{schedule.epochs}: {values}, {row['images_per_s']:.1f} images/s{best}{duration}"
 
 
 def _whole_training(seconds: float, epochs: int) -> str:

@@ -32,6 +32,11 @@ def accelerator_for(precision: str) -> Accelerator:
     return Accelerator(mixed_precision=precision)
 
 
+def default_device(device: torch.device | str | None) -> torch.device:
+    """The device; None = the GPU where there is one."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def computes_in_bf16(device: torch.device | str) -> bool:
     """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32.
 
@@ -41,7 +46,7 @@ def computes_in_bf16(device: torch.device | str) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() != "AVX2":
-        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        capabilities = torch.cpu.get_capabilities()
         return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return False
 

@@ -1,19 +1,15 @@
 """Full-reference training: on scored pairs (reference, distorted), and on preferences between two distorted images.
 
-Images of a pair are seen alike: the same crop, the same mirroring, the same change of lightness. The training loop
-hands a model one tensor, so the images of a pair travel stacked, reference first: (B, 2, 3, H, W).
+Images of a pair are seen alike: the same crop, the same mirroring, the same change of lightness.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,19 +18,16 @@ from torch import Tensor, nn
 from iqasuite import models
 from iqasuite.datasets.pairs import Preferences
 from iqasuite.errors import InputError
-from iqasuite.images.cache import ImageCache
 from iqasuite.images.crops import grid_crops, normalise, random_crops
 from iqasuite.images.lightness import scaled_lightness
 from iqasuite.training import ranking_losses
 from iqasuite.training.batches import ArrayBatches
-from iqasuite.training.loop import Schedule, fit
-
-logger = logging.getLogger(__name__)
+from iqasuite.training.loop import QUIET, Followed, Metric, Result, Schedule, fit
+from iqasuite.training.machine import default_device
+from iqasuite.training.outputs import in_deviations
 
 Read = Callable[[np.ndarray], Sequence[np.ndarray]]
 Rows = Sequence[int] | np.ndarray
-Metric = Callable[[Tensor, Tensor], float]
-Observe = Callable[["FullReference"], dict[str, float]]
 SCHEDULE = Schedule(epochs=20, lr=1e-3, scheduler="cosine", weight_decay=0.0, patience=6, warmup=0.5)
 LOSSES = {"mse": 0.1, "plcc": 0.9}  # the study's weights of "simple", with the sign of the correlation mended
 LIGHTNESS = (0.3, 1.5)  # the study's range of factors
@@ -64,8 +57,18 @@ class Shown:
             raise InputError(f"lightness is {self.lightness}, expected a range of factors such as {LIGHTNESS}")
 
 
-class PairBatches(ArrayBatches):
-    """Batches of pairs (B, 2, 3, H, W), or of reference, A and B (B, 3, 3, H, W), seen alike and normalised.
+def pair_batches(
+    read: Read,
+    rows: Rows,
+    targets: Tensor | np.ndarray | Sequence[float],
+    shown: Shown,
+    seed: int = 0,
+    train: bool = True,
+    mean: Sequence[float] | Tensor = (0.5, 0.5, 0.5),
+    std: Sequence[float] | Tensor = (0.5, 0.5, 0.5),
+    source: str = "",
+) -> ArrayBatches:
+    """Batches of references and distorted images, or of references, A and B, each (B, 3, H, W), seen alike, normalised.
 
     Args:
         read: rows -> that many images of one size, uint8 (B, H, W, 3) each: the method `pairs` of `PseudoLabelled` or
@@ -76,117 +79,75 @@ class PairBatches(ArrayBatches):
         seed: of order, places and lightness.
         train: shuffled and augmented; otherwise in order and always the same, `val_crop` in place of `crop`.
         mean, std: per channel, of inputs in [0, 1], as the model has them.
-        device: where batches are made; None = the GPU where there is one.
+        source: what `read` reads, in any words: part of the signature.
 
     Raises:
         InputError: not as many targets as rows, none, a batch size below 1.
     """
-
-    def __init__(
-        self,
-        read: Read,
-        rows: Rows,
-        targets: Tensor | np.ndarray,
-        shown: Shown,
-        seed: int = 0,
-        train: bool = True,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        device: torch.device | str | None = None,
-    ):
-        self.settings = (shown.crop if train else shown.val_crop, train, shown.lightness)
-        seen = partial(_seen, settings=self.settings, mean=mean, std=std, device=device)
-        inputs = _Read(read, np.asarray(rows, np.int64))
-        targets = torch.as_tensor(np.asarray(targets, np.float32))
-        at_once = shown.batch_size if train else _AT_ONCE
-        super().__init__(inputs, targets, at_once, shuffle=train, seed=seed, transform=seen)
-
-    def signature(self) -> str:
-        """As of `ArrayBatches`, with how pairs are seen."""
-        seen = self.inputs[np.array([0])].shape  # pairs of another size are another training
-        of = getattr(self.inputs.read, "__self__", None)  # and so are those whose files are fitted otherwise
-        keys = [value.key for value in getattr(of, "__dict__", {}).values() if isinstance(value, ImageCache)]
-        return f"{super().signature()} {self.settings} {seen} {keys} {self.inputs.rows.tolist()}"
+    rows, crop = np.asarray(rows, np.int64), shown.crop if train else shown.val_crop
+    targets = torch.as_tensor(np.asarray(targets, np.float32))
+    if len(rows) != len(targets) or not len(rows):
+        raise InputError(f"pair_batches: {len(rows)} rows, {len(targets)} targets; expected as many, at least one")
+    lightness = shown.lightness if train else None
+    return ArrayBatches(
+        lambda chosen: read(rows[chosen]),
+        targets,
+        shown.batch_size if train else _AT_ONCE,
+        shuffle=train,
+        seed=seed,
+        transform=partial(_seen, crop=crop, lightness=lightness, train=train, mean=mean, std=std),
+        source=f"{(crop, train, lightness)} {read(rows[:1])[0].shape} {source} {rows.tolist()}",
+    )
 
 
-class _Read:
-    """An array of stacked pairs that are read when asked for."""
-
-    def __init__(self, read: Read, rows: np.ndarray):
-        self.read, self.rows, self.shape = read, rows, rows.shape
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
-        return np.stack(self.read(self.rows[chosen]), axis=1)
-
-
-def _seen(stacked: Tensor, generator: torch.Generator, settings: tuple, mean, std, device) -> Tensor:
-    """Stacked images uint8 (B, k, H, W, 3) as a network sees them: float32 (B, k, 3, h, w)."""
-    crop, train, lightness = settings
-    x = stacked.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), non_blocking=True)
-    x = x.permute(0, 1, 4, 2, 3)
-    if crop:
-        state, cut = generator.get_state(), []
-        for images in x.unbind(1):
+def _seen(
+    images: Sequence[np.ndarray],
+    generator: torch.Generator,
+    crop: int | None,
+    lightness: tuple[float, float] | None,
+    train: bool,
+    mean: Sequence[float] | Tensor,
+    std: Sequence[float] | Tensor,
+) -> list[Tensor]:
+    """Images uint8 (B, H, W, 3) of pairs as a network sees them: float32 (B, 3, h, w)."""
+    device, state, seen = default_device(None), generator.get_state(), []
+    for pixels in images:
+        x = torch.as_tensor(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+        if crop:
             generator.set_state(state)  # the same places for all images of a pair
-            cut.append(random_crops(images, crop, generator) if train else grid_crops(images, crop, 1)[:, 0])
-        x = torch.stack(cut, dim=1)
-    if train and lightness is not None:
+            x = random_crops(x, crop, generator) if train else grid_crops(x, crop, 1)[:, 0]
+        seen.append(x)
+    x = torch.stack(seen, dim=1)
+    if lightness is not None:
         factors = torch.empty(len(x)).uniform_(*lightness, generator=generator)
         changed = torch.rand(len(x), generator=generator) < 0.5
-        x = x.contiguous()
         x[changed] = scaled_lightness(x[changed], factors[changed])
-    return normalise(x, mean, std)
+    # channels last: in bf16 on a CPU a step then takes 40 % of the time
+    return [y.contiguous(memory_format=torch.channels_last) for y in normalise(x, mean, std).unbind(1)]
 
 
-class _InDeviations(nn.Module):
-    """What the loop trains: stacked pairs -> scores in standard deviations from the training targets' mean."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, pairs: Tensor) -> Tensor:
-        return (self.model(*_apart(pairs)) - self.model.dense.mean) / self.model.dense.std
+def preferred(network: nn.Module, reference: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Score of A − score of B, (B,), in one pass, so that a batch norm's statistics are of both."""
+    of_a, of_b = network(torch.cat([reference, reference]), torch.cat([a, b])).chunk(2)
+    return of_a - of_b
 
 
-class _Preferred(nn.Module):
-    """What the loop trains on comparisons: stacked reference, A and B -> score of A − score of B."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, triples: Tensor) -> Tensor:
-        reference, a, b = _apart(triples)
-        # One pass, so that a batch norm's statistics are of both.
-        of_a, of_b = self.model(torch.cat([reference, reference]), torch.cat([a, b])).chunk(2)
-        return of_a - of_b
-
-
-def _apart(stacked: Tensor) -> list[Tensor]:
-    """The images of stacked pairs, channels last: in bf16 on a CPU a step then takes 40 % of the time."""
-    return [images.contiguous(memory_format=torch.channels_last) for images in stacked.unbind(1)]
-
-
-@dataclass
+@dataclass(frozen=True)
 class FullReference:
     """A trained network and how it was trained.
 
     Attributes:
         model: reference and distorted (B, 3, H, W), normalised -> scores (B,), on the scale of the targets; for
             `inference.pairs.save_full_reference`.
-        result: the `Result` of the training loop; None while it runs.
+        result: of the training loop.
     """
 
     model: nn.Module
-    result: Any
+    result: Result
 
 
 def srocc(scores: Tensor, targets: Tensor) -> float:
-    """Spearman's correlation of (n,) with (n,), by which an epoch is chosen; 0 where the network says one thing."""
+    """Spearman's correlation of (n,) with (n,), by which an epoch is chosen; 0 where the scores are constant."""
     value = ranking_losses.spearman(scores, targets)
     return 0.0 if math.isnan(value) else value
 
@@ -196,30 +157,18 @@ class ScoredPairs:
     """What a full-reference network learns from.
 
     Attributes:
-        read: see `PairBatches`.
+        read: see `pair_batches`.
         targets: score of each row that `read` knows, on any scale, higher = better.
         train: rows that are learnt from, mean and standard deviation of the targets included. Split by reference.
         val: rows that choose the epoch. None of them: all epochs, the last weights.
+        source: what `read` reads, for checkpoints.
     """
 
     read: Read
     targets: Sequence[float] | np.ndarray
     train: Rows
     val: Rows
-
-
-@dataclass(frozen=True)
-class Followed:
-    """How a training is kept and followed.
-
-    Attributes:
-        checkpoint, log: of `loop.fit`.
-        observe: called after each epoch with the network as it then is; its numbers go into the history.
-    """
-
-    checkpoint: Path | str | None = None
-    log: Callable[[str], None] = logger.debug
-    observe: Observe | None = None
+    source: str = ""
 
 
 def train_full_reference(
@@ -230,7 +179,7 @@ def train_full_reference(
     seed: int = 0,
     shown: Shown = Shown(),
     metric: Metric | None = srocc,
-    followed: Followed = Followed(),
+    followed: Followed = QUIET,
 ) -> FullReference:
     """Train a Siamese network on pairs with scores, higher = better.
 
@@ -243,8 +192,7 @@ def train_full_reference(
         schedule: how long and how fast.
         seed: of the first weights, order, places, lightness and dropout.
         shown: batches and crops.
-        metric: of `loop.fit`.
-        followed: checkpoint and log.
+        metric, followed: of `loop.fit`.
 
     Raises:
         InputError: unknown variant or argument; no training rows; a row without a score.
@@ -257,8 +205,9 @@ def train_full_reference(
         model.get_buffer("dense.mean").fill_(float(y[train].mean()))
         model.get_buffer("dense.std").fill_(float(y[train].std()))
     y = (y - model.get_buffer("dense.mean").item()) / model.get_buffer("dense.std").item()
-    training, validation = _batches(model, pairs.read, y, train, val, shown, seed)
-    return _fitted(_InDeviations(model), training, validation, loss, schedule, seed, metric, followed)
+    batches = _batches(model, replace(pairs, targets=y, train=train, val=val), shown, seed)
+    step = in_deviations(model.get_submodule("dense"))
+    return FullReference(model, fit(model, *batches, loss, schedule, seed, metric, step, followed))
 
 
 def pretrain_on_preferences(
@@ -270,7 +219,7 @@ def pretrain_on_preferences(
     seed: int = 0,
     shown: Shown = Shown(),
     metric: Metric | None = None,
-    followed: Followed = Followed(),
+    followed: Followed = QUIET,
 ) -> FullReference:
     """Train a Siamese network on which of two distorted images observers prefer; arguments as of
     `train_full_reference`.
@@ -292,9 +241,9 @@ def pretrain_on_preferences(
     train, val = np.asarray(train, np.int64), np.asarray(val, np.int64)
     _check_rows("pretrain_on_preferences", y, train, val)
     model = _network(network, seed)
-    training, validation = _batches(model, preferences.triples, y, train, val, shown, seed)
+    batches = _batches(model, ScoredPairs(preferences.triples, y, train, val, preferences.source), shown, seed)
     loss = ranking_losses.bradley_terry_loss
-    return _fitted(_Preferred(model), training, validation, loss, schedule, seed, metric, followed)
+    return FullReference(model, fit(model, *batches, loss, schedule, seed, metric, preferred, followed))
 
 
 def preference_accuracy(differences: Tensor, preferences: Tensor) -> float:
@@ -316,31 +265,15 @@ def _network(network: nn.Module | Mapping[str, object], seed: int) -> nn.Module:
     return created.to(memory_format=torch.channels_last)
 
 
-def _batches(
-    model: nn.Module, read: Read, y: np.ndarray, train: np.ndarray, val: np.ndarray, shown: Shown, seed: int
-) -> tuple[PairBatches, PairBatches | None]:
+def _batches(model: nn.Module, pairs: ScoredPairs, shown: Shown, seed: int) -> tuple[ArrayBatches, ArrayBatches | None]:
     """Of the training and of the validation rows."""
-    batches = partial(PairBatches, read, shown=shown, seed=seed, mean=model.mean, std=model.std)
-    return batches(train, y[train]), batches(val, y[val], train=False) if len(val) else None
+    y, seen = np.asarray(pairs.targets), (model.get_buffer("mean"), model.get_buffer("std"), pairs.source)
 
+    def batches(rows: np.ndarray, train: bool) -> ArrayBatches:
+        return pair_batches(pairs.read, rows, y[rows], shown, seed, train, *seen)
 
-def _fitted(
-    wrapped: nn.Module,
-    training: PairBatches,
-    validation: PairBatches | None,
-    loss,
-    schedule: Schedule,
-    seed: int,
-    metric: Metric | None,
-    followed: Followed,
-) -> FullReference:
-    fitted = FullReference(cast("nn.Module", wrapped.model), None)
-    seen = followed.observe and partial(followed.observe, fitted)
-    fitted.result = fit(
-        wrapped, training, validation, loss, schedule, seed, followed.checkpoint, metric, followed.log, seen
-    )
-    fitted.model.eval()
-    return fitted
+    train, val = np.asarray(pairs.train), np.asarray(pairs.val)
+    return batches(train, True), batches(val, False) if len(val) else None
 
 
 def _check_rows(where: str, y: np.ndarray, train_rows: np.ndarray, val_rows: np.ndarray) -> None:

@@ -1,21 +1,12 @@
-"""Features that a frozen backbone gives of patches or of whole images, computed once and stored in half precision.
-
-A store is a folder named after the settings, the weights and the files' contents, so it is never stale. It holds the
-rows (float16) and an index (JSON). Rows are written block by block: after a kill the next call goes on where this one
-was, at most two batches before. Rows of files that another store of the same settings has are copied, not computed.
-"""
+"""Features that a frozen backbone gives of patches or of whole images, computed once and stored in half precision."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-import os
-import shutil
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +22,47 @@ from iqasuite.images.loading import image_size, read_image, resized
 from iqasuite.images.patches import padded, patch_boxes, patch_grid, scan_order
 from iqasuite.images.read_ahead import read_ahead
 from iqasuite.models.backbones import Backbone, average, backbone, folded, moments
-from iqasuite.paths import cache_root, file_hash, locked, remove_unfinished, replacing, writable, write_atomic
-from iqasuite.training.machine import computes_in_bf16, progress
+from iqasuite.paths import cache_root, file_hash
+from iqasuite.training.feature_store import opened, store
+from iqasuite.training.machine import computes_in_bf16, default_device
+from iqasuite.training.outputs import outputs
 
-logger = logging.getLogger(__name__)
 POOLINGS = {"average": average, "moments": moments}
 _LAYOUT = 1  # raise it when other features come out of the same files and weights
-_SAMPLES = 8  # images whose checksums are compared at opening
-_AHEAD = 4  # images decoded before they are needed
-_LARGEST = 6e4  # float16 ends soon after
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which features of which patches.
+
+    Attributes:
+        size: sides of the patches in pixels, (height, width) or one for both.
+        overlap: of neighbours, as in `images.patches.patch_boxes`.
+        taps: layers whose maps are pooled, side by side (-1 = the last).
+        pooling: "average" (global average pooling) or "moments" (mean and standard deviation of each map).
+    """
+
+    size: int | tuple[int, int] = 224
+    overlap: float = 0.5
+    taps: tuple[int, ...] = (-1,)
+    pooling: str = "average"
+
+    def __post_init__(self):
+        if self.pooling not in POOLINGS:
+            raise InputError(f"pooling={self.pooling!r}: expected one of {', '.join(POOLINGS)}")
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def boxes(self, pixels: np.ndarray) -> np.ndarray:
+        """Places of the patches of an image (H, W, 3): top, left, bottom, right, int64 (n, 4)."""
+        return patch_boxes(pixels.shape[0], pixels.shape[1], self.sides, self.overlap)
+
+    def features(self, network: Any, x: Tensor) -> Tensor:
+        """Pooled maps (B, dim) that a backbone gives of patches (B, H, W, 3)."""
+        return POOLINGS[self.pooling](network.maps(x.permute(0, 3, 1, 2), self.taps))
 
 
 class PatchFeatures:
@@ -56,11 +79,10 @@ class PatchFeatures:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        index = json.loads((self.path / "index.json").read_text(encoding="utf-8"))
+        index, self._rows = opened(self.path)
         self.images, self.dim, self.settings = list(index["images"]), index["dim"], index["settings"]
         self._place = {image: i for i, image in enumerate(self.images)}
         self._sizes, self._grids, self._first = index["sizes"], index["grids"], index["first_rows"]
-        self._rows = np.memmap(self.path / "rows.f16", np.float16, "r", shape=(self._first[-1], self.dim))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -85,8 +107,6 @@ class PatchFeatures:
     def boxes(self, image: str) -> np.ndarray:
         """Places of the patches, int64 (n_patches, 4): top, left, bottom, right in pixels of the image as shown."""
         height, width = self._sizes[self._number(image)]
-        if "size" not in self.settings:
-            return np.array([[0, 0, height, width]])
         return patch_boxes(height, width, tuple(self.settings["size"]), self.settings["overlap"])
 
     def sequence(self, image: str, order: str = "raster") -> np.ndarray:
@@ -139,14 +159,10 @@ class PatchFeatures:
 def extract(
     source: Dataset | Mapping[str, Path] | Sequence[Path | str],
     network: str | Backbone = "resnet50",
-    size: int | tuple[int, int] = 224,
-    overlap: float = 0.5,
-    taps: tuple[int, ...] = (-1,),
-    pooling: str = "average",
+    patches: Patches = Patches(),
     *,
     images: Sequence[str] | None = None,
     shown_at: tuple[int, int] | None = None,
-    pretrained: bool = True,
     precision: str = "auto",
     device: torch.device | str | None = None,
     batch_size: int = 64,
@@ -157,13 +173,10 @@ def extract(
     Args:
         source: a data set, image -> file, or files (named by their paths as given).
         network: name of a torchvision classifier, "spectrum" (which needs no weights), or a backbone.
-        size, overlap: of the patches, as in `images.patches.patch_boxes`.
-        taps: layers whose maps are pooled, side by side (-1 = the last).
-        pooling: "average" (global average pooling) or "moments" (mean and standard deviation of each map).
+        patches: which features of which patches.
         images: some of the source's images, or references of a data set; None = its images.
         shown_at: (height, width) to which every image is brought first (`loading.resized`, by the set's `fit`); None =
             its own size.
-        pretrained: ImageNet weights, not random ones; where `network` is a name.
         precision: "bf16", "float32", or "auto": bf16 where the machine has it.
         device: None = the GPU where there is one.
         batch_size: patches a step, also of several images.
@@ -175,35 +188,30 @@ def extract(
 
     Reference: patches of 224 × 224 with global average pooling, as before recurrent regression on patch sequences.
     """
-    pool, chosen, shown = _pooling(pooling), _backbone(network, pretrained), _Images(source, images, shown_at)
-    height, width = (size, size) if isinstance(size, int) else size
-    sides = (height, width)
-    dim = _dim(chosen, taps, pool, sides)
-    grids = [patch_grid(*shown.size(image), sides, overlap) for image in shown.names]
-    device = _device(device)
-    dtype = _dtype(precision, device, chosen)
-    settings = _settings("patches", network, chosen, taps, pooling, shown_at, dtype)
-    settings |= {"size": sides, "overlap": overlap}
+    chosen = network if isinstance(network, Backbone) else backbone(network)
+    shown, where = _Images(source, images, shown_at), default_device(device)
+    dim, dtype = _dim(chosen, patches), _dtype(precision, where, chosen)
+    sizes = [shown.size(image) for image in shown.names]
+    grids = [patch_grid(*size, patches.sides, patches.overlap) for size in sizes]
+    counts = {image: rows * columns for image, (rows, columns) in zip(shown.names, grids, strict=True)}
 
     def compute(wanted: list[str], first: int) -> Iterator[np.ndarray]:
-        extractor, waiting, passed = folded(chosen).to(device, dtype), [], 0
-        counts = {image: rows * columns for image, (rows, columns) in zip(shown.names, grids, strict=True)}
-        while wanted and passed + counts[wanted[0]] <= first:  # stored already: not decoded again
-            passed += counts[wanted[0]]
+        while wanted and counts[wanted[0]] <= first:  # stored already: not decoded again
+            first -= counts[wanted[0]]
             wanted = wanted[1:]
-        for pixels in shown.read_ahead(wanted):
-            x = _normalised(padded(pixels, sides), chosen, device).to(dtype)
-            boxes = patch_boxes(pixels.shape[0], pixels.shape[1], sides, overlap)
-            corners = boxes[max(0, first - passed) :, :2].tolist()
-            passed += len(boxes)
-            waiting += [x[top : top + sides[0], left : left + sides[1]] for top, left in corners]
-            while len(waiting) >= batch_size:
-                yield _rows(extractor, torch.stack(waiting[:batch_size]), taps, pool)
-                waiting = waiting[batch_size:]
-        if waiting:
-            yield _rows(extractor, torch.stack(waiting), taps, pool)
+        cut = _patches(shown.pixels, wanted, first, patches, chosen, (where, dtype))
+        network = folded(chosen).to(where, dtype)
+        return (rows.cpu().numpy() for rows in outputs(network, _stacked(cut, batch_size), patches.features))
 
-    return _store(root, settings, shown, grids, dim, batch_size, compute)
+    index = {
+        "settings": _settings(network, chosen, patches, shown_at, dtype),
+        "dim": dim,
+        "images": shown.names,
+        "contents": shown.contents(),
+        "grids": grids,
+        "sizes": sizes,
+    }
+    return PatchFeatures(store(Path(root) if root else cache_root() / "features", index, batch_size, compute))
 
 
 class _Images:
@@ -263,46 +271,44 @@ class _Images:
             raise InputError(f"{self._paths[name]}: {image.shape[:2]} pixels, but its header says {self.size(name)}")
         return image
 
-    def read_ahead(self, names: Sequence[str]) -> Iterator[np.ndarray]:
-        """Pixels of the images, in order; a few are decoded in the background while the network computes."""
-        return read_ahead(self.pixels, names, 2, _AHEAD)
+
+def _patches(
+    pixels: Callable[[str], np.ndarray],
+    images: Sequence[str],
+    first: int,
+    patches: Patches,
+    network: Backbone,
+    where: tuple[torch.device, torch.dtype],
+) -> Iterator[Tensor]:
+    """Patches (h, w, 3) of images as the network takes them, from number `first` on.
+
+    The channels are last: patches are then cut by rows. A few images are decoded ahead while the network computes.
+    """
+    height, width = patches.sides
+    for image in read_ahead(pixels, images, workers=2, ahead=4):
+        x = torch.from_numpy(np.ascontiguousarray(padded(image, patches.sides))).to(where[0]).permute(2, 0, 1)
+        x = normalise(x, network.mean, network.std).permute(1, 2, 0).to(where[1])
+        boxes = patches.boxes(image)
+        for top, left in boxes[first:, :2].tolist():
+            yield x[top : top + height, left : left + width]
+        first = max(0, first - len(boxes))
 
 
-def _normalised(pixels: np.ndarray, network: Backbone, device: torch.device) -> Tensor:
-    """Pixels (H, W, 3) as the network takes them, the channels last: patches are then cut by rows."""
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)
-    return normalise(x, network.mean, network.std).permute(1, 2, 0)
+def _stacked(patches: Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+    patches = iter(patches)
+    while some := list(islice(patches, batch_size)):
+        yield torch.stack(some)
 
 
-@torch.inference_mode()
-def _rows(network: Any, x: Tensor, taps: tuple[int, ...], pool: Callable) -> np.ndarray:
-    """Pooled maps of a batch (B, H, W, 3), float32 (B, dim)."""
-    return pool(network.maps(x.permute(0, 3, 1, 2), taps)).cpu().numpy()
-
-
-def _backbone(network: str | Backbone, pretrained: bool) -> Backbone:
-    return network if isinstance(network, Backbone) else backbone(network, pretrained)
-
-
-def _pooling(name: str) -> Callable[[list[Tensor]], Tensor]:
-    if name not in POOLINGS:
-        raise InputError(f"pooling={name!r}: expected one of {', '.join(POOLINGS)}")
-    return POOLINGS[name]
-
-
-def _dim(network: Backbone, taps: tuple[int, ...], pool: Callable, size: tuple[int, int]) -> int:
-    widths = network.widths(taps)
+def _dim(network: Backbone, patches: Patches) -> int:
+    """Features of a patch."""
+    height, width = patches.sides
+    widths = network.widths(patches.taps)
     try:
-        network.shapes(size, taps)
+        network.shapes((height, width), patches.taps)
     except RuntimeError as error:
-        raise InputError(
-            f"images or patches of {size[0]}×{size[1]} pixels: too small for the network ({error})"
-        ) from None
-    return pool([torch.zeros(1, width, 1, 1) for width in widths]).shape[1]
-
-
-def _device(device: torch.device | str | None) -> torch.device:
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        raise InputError(f"images or patches of {height}×{width} pixels: too small for the network ({error})") from None
+    return POOLINGS[patches.pooling]([torch.zeros(1, width, 1, 1) for width in widths]).shape[1]
 
 
 def _dtype(precision: str, device: torch.device, network: Backbone) -> torch.dtype:
@@ -314,13 +320,7 @@ def _dtype(precision: str, device: torch.device, network: Backbone) -> torch.dty
 
 
 def _settings(
-    kind: str,
-    network: str | Backbone,
-    chosen: Backbone,
-    taps: tuple[int, ...],
-    pooling: str,
-    shown_at: tuple[int, int] | None,
-    dtype: torch.dtype,
+    network: str | Backbone, chosen: Backbone, patches: Patches, shown_at: tuple[int, int] | None, dtype: torch.dtype
 ) -> dict:
     digest = hashlib.sha256(repr(chosen).encode())
     for name, tensor in chosen.state_dict().items():
@@ -328,155 +328,15 @@ def _settings(
         digest.update(tensor.detach().cpu().contiguous().numpy())
     return {
         "layout": _LAYOUT,
-        "kind": kind,
+        "kind": "patches",
         "backbone": network if isinstance(network, str) else "given",
         "weights": digest.hexdigest(),
         "mean": chosen.mean,
         "std": chosen.std,
-        "pooling": pooling,
-        "taps": sorted({tap % len(chosen.layers) for tap in taps}),
+        "pooling": patches.pooling,
+        "taps": sorted({tap % len(chosen.layers) for tap in patches.taps}),
         "shown_at": shown_at,
         "precision": str(dtype).removeprefix("torch."),
+        "size": patches.sides,
+        "overlap": patches.overlap,
     }
-
-
-def _digest(described: object) -> str:
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
-
-
-def _store(
-    root: Path | str | None,
-    settings: dict,
-    shown: _Images,
-    grids: list[tuple[int, int]],
-    dim: int,
-    batch_size: int,
-    compute: Callable[[list[str], int], Iterator[np.ndarray]],
-) -> PatchFeatures:
-    """The store of these images with these settings, made or completed first where it is not whole.
-
-    `compute(images, first)` gives the rows of the images from row `first` on, in blocks of `batch_size`.
-    """
-    root = Path(root) if root is not None else cache_root() / "features"
-    if batch_size < 1:
-        raise InputError(f"batch_size={batch_size}: expected 1 or more")
-    contents = shown.contents()
-    folder = root / f"{_digest(settings)}-{_digest([shown.names, contents])}"
-    if _is_whole(folder):
-        return PatchFeatures(folder)
-    with locked(folder), writable(folder):  # a batch's jobs want the same features at the same time: one computes
-        if not _is_whole(folder):
-            folder.mkdir(exist_ok=True)
-            first_rows = [0, *np.cumsum([rows * columns for rows, columns in grids]).tolist()]
-            index = {
-                "settings": settings,
-                "dim": dim,
-                "images": shown.names,
-                "contents": contents,
-                "grids": grids,
-                "sizes": [shown.size(name) for name in shown.names],
-                "first_rows": first_rows,
-            }
-            _make(folder, index, batch_size, compute)
-    return PatchFeatures(folder)
-
-
-def _make(
-    folder: Path, index: dict, batch_size: int, compute: Callable[[list[str], int], Iterator[np.ndarray]]
-) -> None:
-    """Compute what no other store has, put all rows together, then write the index: it means that they are there."""
-    images, contents, first_rows, dim = index["images"], index["contents"], index["first_rows"], index["dim"]
-    known = _known(folder, set(contents))
-    missing = [i for i, content in enumerate(contents) if content not in known]
-    n_rows = sum(first_rows[i + 1] - first_rows[i] for i in missing)
-    plan, part, rows = folder / "plan.json", folder / "rows.part", folder / "rows.f16"
-    (folder / "index.json").unlink(missing_ok=True)  # of a damaged store
-    remove_unfinished(rows)
-    planned = json.dumps([contents[i] for i in missing])
-    if not (plan.is_file() and plan.read_text(encoding="utf-8") == planned):
-        part.unlink(missing_ok=True)
-        write_atomic(plan, planned)
-    done = part.stat().st_size // (2 * dim) // batch_size * batch_size if part.is_file() else 0
-    done = max(0, done - batch_size)  # the last block may be torn
-    needed = 2 * dim * (n_rows - done + (first_rows[-1] if known else 0))
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder}: features need {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
-            "expected room (IQASUITE_CACHE names another folder)"
-        )
-    logger.info("features of %d of %d images, %d rows of %d in %s", len(missing), len(images), n_rows, done, folder)
-    if missing:
-        _append(part, compute([images[i] for i in missing], done), done, n_rows, dim)
-    if known:
-        _merge(rows, part, [known.get(content) for content in contents], first_rows, dim)
-        part.unlink(missing_ok=True)
-    else:
-        part.replace(rows)
-    found = np.memmap(rows, np.float16, "r", shape=(first_rows[-1], dim))
-    sums = [zlib.crc32(found[a:b].data) for a, b in pairwise(first_rows)]
-    write_atomic(folder / "index.json", json.dumps(index | {"crc32": sums}))
-    plan.unlink()
-
-
-def _append(part: Path, blocks: Iterator[np.ndarray], done: int, n_rows: int, dim: int) -> None:
-    """Write blocks of rows behind the first `done`, each on disk before the next is computed."""
-    part.touch()
-    bar = progress(None, "features", n_rows, done)
-    with open(part, "r+b") as file, bar:
-        file.truncate(2 * dim * done)
-        file.seek(0, os.SEEK_END)
-        for block in blocks:
-            file.write(np.clip(block, -_LARGEST, _LARGEST).astype(np.float16))
-            file.flush()
-            os.fsync(file.fileno())
-            bar.update(len(block))
-    if part.stat().st_size != 2 * dim * n_rows:
-        raise RuntimeError(f"{part}: {part.stat().st_size} bytes, expected {n_rows} rows of {dim}")
-
-
-def _merge(rows: Path, part: Path, known: list[np.ndarray | None], first_rows: list[int], dim: int) -> None:
-    """Rows of all images in order: those known elsewhere, and the computed ones one after another."""
-    computed = np.memmap(part, np.float16, "r").reshape(-1, dim) if any(k is None for k in known) else None
-    used = 0
-    with replacing(rows) as file:
-        for i, elsewhere in enumerate(known):
-            count = first_rows[i + 1] - first_rows[i]
-            if elsewhere is None:
-                assert computed is not None  # what is not known elsewhere was computed
-                elsewhere, used = computed[used : used + count], used + count
-            file.write(np.ascontiguousarray(elsewhere))
-
-
-def _known(folder: Path, contents: set[str]) -> dict[str, np.ndarray]:
-    """Content -> its rows, where a whole store of the same settings has them."""
-    known: dict[str, np.ndarray] = {}
-    for path in sorted(folder.parent.glob(f"{folder.name.partition('-')[0]}-*/index.json")):
-        if path.parent == folder or not _is_whole(path.parent):
-            continue
-        index = json.loads(path.read_text(encoding="utf-8"))
-        first = index["first_rows"]
-        rows = np.memmap(path.parent / "rows.f16", np.float16, "r", shape=(first[-1], index["dim"]))
-        for i, content in enumerate(index["contents"]):
-            if content in contents:
-                known.setdefault(content, rows[first[i] : first[i + 1]])
-    return known
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether the rows are all there and a sample of the images' rows has its checksums."""
-    try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        first, dim, expected = index["first_rows"], index["dim"], index["crc32"]
-        if (folder / "rows.f16").stat().st_size != 2 * dim * first[-1]:
-            raise ValueError("of another length")
-        rows = np.memmap(folder / "rows.f16", np.float16, "r", shape=(first[-1], dim))
-        for i in np.unique(np.linspace(0, len(expected) - 1, _SAMPLES).astype(int)):
-            if zlib.crc32(rows[first[i] : first[i + 1]].data) != expected[i]:
-                raise ValueError(f"image {i} has another checksum")
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        logger.warning("%s: damaged (%s), made again", folder, error)
-        return False
-    return True

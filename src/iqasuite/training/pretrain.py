@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -22,13 +22,21 @@ from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.models.mobile_nr import MobileNR
 from iqasuite.models.shifted_patches import ShiftedPatchTokens
 from iqasuite.models.spectrum import PatchSpectrum, SharpnessEncoder, SpectrumTokens
-from iqasuite.training.batches import ArrayBatches, ImageBatches, StagedBatches, StreamBatches
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.models.vit_iqa import ViTIQA
+from iqasuite.training.batches import (
+    ArrayBatches,
+    Batches,
+    ImageBatches,
+    StagedBatches,
+    StreamBatches,
+    Viewing,
+    unzipped,
+)
+from iqasuite.training.loop import LOGGED, Followed, Loss, Result, Schedule, fit
+from iqasuite.training.losses import FAITHFUL_SIGMA, soft_cross_entropy
 from iqasuite.training.losses import create as create_loss
-from iqasuite.training.losses import soft_cross_entropy
+from iqasuite.training.outputs import outputs
 from iqasuite.training.quality import quality_loss, srocc, vote_distributions
-
-logger = logging.getLogger(__name__)
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
@@ -36,22 +44,36 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.argmax(dim=1) == targets.argmax(dim=1)).float().mean().item()
 
 
+@dataclass(frozen=True)
+class JPEGPlan:
+    """How JPEG classes are learnt.
+
+    Attributes:
+        batch_size: crops a step.
+        steps: batches an epoch.
+        native: see `JPEGStream`; False is the authors' way.
+        small_crops: share of the epochs, from the first, in which crops have half the side and batches hold twice as
+            many: a step costs half as much, and what a patch tells is learnt from more photographs.
+        loss: see `losses.create`.
+        sigma: softness of the labels in classes.
+    """
+
+    batch_size: int = 32
+    steps: int = 100
+    native: bool = True
+    small_crops: float = 0.0
+    loss: str = "soft_cross_entropy"
+    sigma: float = FAITHFUL_SIGMA
+
+
 def pretrain_on_jpeg(
-    model: nn.Module,
+    model: ViTIQA,
     photographs: list[Path],
     held_out: list[Path],
     schedule: Schedule,
-    *,
-    crop: int = 256,
-    batch_size: int = 32,
-    steps: int = 100,
-    native: bool = True,
-    small_crops: float = 0.0,
-    loss: str = "soft_cross_entropy",
-    sigma: float = 0.49,
+    plan: JPEGPlan = JPEGPlan(),
     seed: int = 0,
-    checkpoint: Path | None = None,
-    log: Callable[[str], None] = logger.info,
+    followed: Followed = LOGGED,
 ) -> Result:
     """The objective observer AIO0: the five JPEG classes, from an endless stream of compressed crops.
 
@@ -59,31 +81,25 @@ def pretrain_on_jpeg(
     it. Photographs are varied, see `JPEGStream`, where crops are native.
 
     Args:
-        model: images -> (B, 5) logits.
-        crop: side of the crops in pixels.
+        model: crops are as large as the images that it was made for.
         photographs, held_out: to learn from, and to pick the best epoch on (none in common).
-        schedule, batch_size, steps: `steps` batches make an epoch.
-        native: see `JPEGStream`; False is the authors' way.
-        small_crops: share of the epochs, from the first, in which crops have half the side and batches hold twice as
-            many: a step costs half as much, and what a patch tells is learnt from more photographs.
-        loss, sigma: `losses.create`, and the softness of the labels in classes.
-        seed, checkpoint, log: as of `fit`.
+        plan: batches, crops and labels.
+        schedule, seed, followed: as of `fit`.
     """
-    stream = JPEGStream(photographs, crop, seed, native, varied=native)
-    check = JPEGStream(held_out, crop, seed + 1, native)
+    crop, n = model.image_size, plan.batch_size
+    stream = JPEGStream(photographs, crop, seed, plan.native, varied=plan.native)
+    check = JPEGStream(held_out, crop, seed + 1, plan.native)
+    shown = (model.get_buffer("mean"), model.get_buffer("std"), plan.sigma)
     if isinstance(model.stem, SpectrumTokens):
-        mean, std = model.get_buffer("mean"), model.get_buffer("std")
-        model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], mean, std))
+        model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], *shown[:2]))
     if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0 and model.card is None:
         model.stem.start_from_dct()
-    whole = StreamBatches(stream, batch_size, steps, model.mean, model.std, sigma)
-    train: StreamBatches | StagedBatches = whole
-    if n_small := round(small_crops * schedule.epochs):
-        half = JPEGStream(photographs, crop // 2, seed, native, varied=native)
-        small = StreamBatches(half, 2 * batch_size, steps, model.mean, model.std, sigma)
-        train = StagedBatches(small, whole, n_small)
-    val = StreamBatches(check, batch_size, max(1, 256 // batch_size), model.mean, model.std, sigma, fixed=True)
-    return fit(model, train, val, create_loss(loss), schedule, seed, checkpoint, accuracy, log)
+    train: Batches = StreamBatches(stream, n, plan.steps, *shown)
+    if n_small := round(plan.small_crops * schedule.epochs):
+        half = JPEGStream(photographs, crop // 2, seed, plan.native, varied=plan.native)
+        train = StagedBatches(StreamBatches(half, 2 * n, plan.steps, *shown), train, n_small)
+    val = StreamBatches(check, n, max(1, 256 // n), *shown, fixed=True)
+    return fit(model, train, val, create_loss(plan.loss), schedule, seed, accuracy, followed=followed)
 
 
 def gaussian_nll(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -113,8 +129,7 @@ def pretrain_on_encodings(
     samples: int = 8000,
     batch_size: int = 256,
     seed: int = 0,
-    checkpoint: Path | None = None,
-    log: Callable[[str], None] = logger.info,
+    followed: Followed = LOGGED,
 ) -> tuple[Result, Tensor, Tensor]:
     """Teach the spectrum stem how photographs were encoded: upscaling factor and loss of coding.
 
@@ -122,7 +137,8 @@ def pretrain_on_encodings(
         stem: its encoder is trained in place and frozen again.
         photographs, held_out: to learn from, and to pick the best epoch on (none in common).
         samples: encoded parts to learn from, four patches each; a tenth as many to validate on.
-        schedule, batch_size, seed, checkpoint, log: as of `fit`.
+        schedule, seed, followed: as of `fit`.
+        batch_size: parts a step.
 
     Returns:
         What the training did; estimates and truth (n, 2) of `encoding_stream.TARGETS` on the held-out photographs.
@@ -144,32 +160,30 @@ def pretrain_on_encodings(
     train = ArrayBatches(spectra, standardised(targets), batch_size, True, seed, blurred)
     val = ArrayBatches(spectra_val, standardised(targets_val), batch_size, False, seed)
     reader = _Reader(encoder.requires_grad_(True))
-    result = fit(reader, train, val, gaussian_nll, schedule, seed, checkpoint, log=log)
-    encoder.requires_grad_(False).eval()
-    with torch.inference_mode():
-        return result, encoder.read(spectra_val.to(encoder.channel_mean.device)).cpu(), targets_val
+    result = fit(reader, train, val, gaussian_nll, schedule, seed, followed=followed)
+    encoder.requires_grad_(False)
+    (estimates,) = outputs(encoder, [spectra_val], SharpnessEncoder.read)
+    return result, estimates.cpu(), targets_val
 
 
 def _spectra(stream: EncodingStream, spectrum: PatchSpectrum, samples: int, batch: int = 64) -> tuple[Tensor, Tensor]:
-    def steps() -> Iterator[tuple[Tensor, Tensor]]:
-        for step in range(-(-samples // batch)):
-            patches, targets = stream.batch(batch, step)
-            x = patches.flatten(0, 1).float().div(255).to(spectrum.window.device)
-            yield spectrum(x).cpu().unflatten(0, patches.shape[:2]), targets
+    def of_patches(_: nn.Module, patches: Tensor) -> Tensor:
+        return spectrum(patches.flatten(0, 1).float().div(255)).unflatten(0, patches.shape[:2])
 
-    with torch.inference_mode():
-        spectra, targets = zip(*steps(), strict=True)
-    return torch.cat(spectra)[:samples].clone(), torch.cat(targets)[:samples].clone()
+    patches, truth = unzipped(stream.batch(batch, step) for step in range(-(-samples // batch)))
+    parts = [(x.cpu(), y) for y, x in zip(truth, outputs(spectrum, patches, of_patches), strict=True)]
+    spectra, targets = (torch.cat(values)[:samples] for values in zip(*parts, strict=True))
+    return spectra, targets
 
 
-class _WithKinds(nn.Module):
-    """What `fit` trains on spoiled photographs: images -> vote logits, logits of the kinds, logits of the levels."""
+class _WithDistortions(nn.Module):
+    """What `fit` trains on distorted photographs: images -> logits of votes, distortions and levels."""
 
-    def __init__(self, model: nn.Module, n_kinds: int, n_levels: int):
+    def __init__(self, model: nn.Module, n_distortions: int, n_levels: int):
         super().__init__()
         self.model = cast(MobileNR, model)
         pooled = next(layer.in_features for layer in self.model.head if isinstance(layer, nn.Linear))
-        self.beside = nn.Linear(pooled, n_kinds + n_levels)
+        self.beside = nn.Linear(pooled, n_distortions + n_levels)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.model.pooled(self.model.features(x.contiguous(memory_format=torch.channels_last)))
@@ -178,7 +192,7 @@ class _WithKinds(nn.Module):
 
 def pretrain_on_pseudo_labels(
     model: nn.Module,
-    spoiled: PseudoLabelled,
+    pairs: PseudoLabelled,
     train_images: Sequence[str],
     val_images: Sequence[str],
     schedule: Schedule,
@@ -186,55 +200,54 @@ def pretrain_on_pseudo_labels(
     crop: int = 192,
     batch_size: int = 32,
     seed: int = 0,
-    checkpoint: Path | None = None,
-    log: Callable[[str], None] = logger.info,
+    followed: Followed = LOGGED,
 ) -> Result:
-    """A mobile network learns what metrics agree on, and at the same time which kind of distortion it sees, how strong.
+    """A mobile network learns what metrics agree on, and at the same time which distortion it sees and at what level.
 
     Nobody's votes are in it. Pseudo-labels become votes by their normal distribution function, so that each fifth of
-    the scale has as many pictures; the spread of these "votes" is half a vote. The kinds and levels are asked for by a
+    the scale has as many images; the spread of these "votes" is half a vote. Distortions and levels are asked for by a
     layer of their own, which is thrown away: they keep the features from forgetting what quality alone does not ask.
 
     Args:
         model: `models.mobile_nr.MobileNR` with five outputs.
-        spoiled: photographs spoiled in many kinds at five levels, with labels.
+        pairs: photographs distorted in many ways at five levels, with labels.
         train_images, val_images: which of them to learn from, and to choose the epoch on (other photographs).
-        crop: side of the random crops in pixels; whole pictures are validated on.
-        schedule, batch_size, seed, checkpoint, log: as in `loop.fit`.
+        crop: side of the random crops in pixels; whole images are validated on.
+        batch_size: images a step.
+        schedule, seed, followed: as in `loop.fit`.
     """
-    images = spoiled.images
-    kinds, levels = (pd.factorize(images[name], sort=True) for name in ("distortion", "level"))
+    images = pairs.images
     votes = vote_distributions(1 + 4 * norm.cdf(images["mos"].to_numpy()), np.full(len(images), 0.5))
     wanted = [torch.from_numpy(votes)]
-    wanted += [F.one_hot(torch.from_numpy(codes), len(names)).float() for codes, names in (kinds, levels)]
+    for name in ("distortion", "level"):
+        codes, known = pd.factorize(images[name], sort=True)
+        wanted.append(F.one_hot(torch.from_numpy(codes), len(known)).float())
     targets, rows = torch.cat(wanted, dim=1), pd.Series(range(len(images)), index=images["image"])
-    ends = np.cumsum([5, len(kinds[1]), len(levels[1])]).tolist()
-    of_votes = quality_loss("plcc")
+    viewing = Viewing(crop, 0, model.get_buffer("mean"), model.get_buffer("std"))
+
+    def batches(names: Sequence[str], train: bool) -> ImageBatches:
+        chosen = rows[list(names)].to_numpy(copy=True)
+        return ImageBatches(pairs.distorted, chosen, targets[chosen], viewing, batch_size, seed, train, pairs.source)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wrapped = _WithDistortions(model, *(one_hot.shape[1] for one_hot in wanted[1:]))
+    parts = batches(train_images, True), batches(val_images, False)
+    loss = _labels_loss([part.shape[1] for part in wanted])
+    return fit(wrapped, *parts, loss, schedule, seed, srocc_of_labels, followed=followed)
+
+
+def _labels_loss(widths: Sequence[int]) -> Loss:
+    """Loss of votes, and the mean cross-entropy of what stands beside them, in outputs and targets (B, Σ widths)."""
+    ends, of_votes = np.cumsum(widths).tolist(), quality_loss("plcc")
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         beside = [soft_cross_entropy(outputs[:, a:b], targets[:, a:b]) for a, b in pairwise(ends)]
         return of_votes(outputs[:, :5], targets[:, :5]) + sum(beside) / len(beside)
 
-    def srocc_of_labels(outputs: Tensor, targets: Tensor) -> float:
-        return srocc(outputs[:, :5], targets[:, :5])
+    return loss
 
-    def batches(names: Sequence[str], train: bool) -> ImageBatches:
-        chosen = rows[list(names)].to_numpy(copy=True)
-        return ImageBatches(
-            spoiled.distorted, chosen, targets[chosen], batch_size, seed, crop, train, model.mean, model.std, views=0
-        )
 
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        wrapped = _WithKinds(model, len(kinds[1]), len(levels[1]))
-    return fit(
-        wrapped,
-        batches(train_images, True),
-        batches(val_images, False),
-        loss,
-        schedule,
-        seed,
-        checkpoint,
-        srocc_of_labels,
-        log,
-    )
+def srocc_of_labels(outputs: Tensor, targets: Tensor) -> float:
+    """Rank correlation of predicted votes with those made of pseudo-labels, the first five columns of both."""
+    return srocc(outputs[:, :5], targets[:, :5])

@@ -1,4 +1,4 @@
-"""No-reference networks trained end to end on mean opinions: images to a distribution over five steps of quality.
+"""No-reference networks trained end to end on mean opinion scores: images to a distribution over five steps of quality.
 
 Whatever a set's scale is, its low end is the vote 1 and its high end the vote 5; networks with five outputs learn how
 the votes on an image are spread, those with one output learn their mean.
@@ -6,7 +6,6 @@ the votes on an image are spread, those with one output learn their mean.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
 from iqasuite.models.heads import expected_vote
 from iqasuite.training.inputs import PixelInputs
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.loop import LOGGED, Followed, Loss, Result, Schedule, fit
 from iqasuite.training.losses import mse_loss, plcc_loss, soft_cross_entropy
 from iqasuite.training.ranking_losses import hinge_loss, soft_spearman_loss, spearman
 from iqasuite.weights.files import save_weights
 
-logger = logging.getLogger(__name__)
 VOTES = np.arange(1.0, 6.0)
 SPREAD = 0.8  # standard deviation in votes where a set does not say how its votes are spread
 RANKING = {"plcc": plcc_loss, "soft_spearman": soft_spearman_loss, "hinge": hinge_loss, "none": None}
@@ -78,8 +76,8 @@ def targets_of(dataset: Dataset) -> dict[str, np.ndarray]:
     images = dataset.images.dropna(subset="mos")
     extent = (dataset.scale.high - dataset.scale.low) / 4
     spread = (images["mos_std"] / extent).to_numpy(float)
-    found = vote_distributions(votes_of(images["mos"].to_numpy(), dataset.scale), spread)
-    return dict(zip(images["image"], found, strict=True))
+    distributions = vote_distributions(votes_of(images["mos"].to_numpy(), dataset.scale), spread)
+    return dict(zip(images["image"], distributions, strict=True))
 
 
 def mean_vote(outputs: Tensor) -> Tensor:
@@ -87,7 +85,7 @@ def mean_vote(outputs: Tensor) -> Tensor:
     return expected_vote(outputs) if outputs.ndim == 2 else outputs.float()
 
 
-def quality_loss(ranking: str = "plcc", weight: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+def quality_loss(ranking: str = "plcc", weight: float = 1.0) -> Loss:
     """Loss between outputs, logits (B, 5) or scores (B,), and distributions of votes (B, 5).
 
     Cross-entropy with the distribution for logits, squared error with its mean for scores; and `weight` times a term
@@ -132,11 +130,9 @@ def train_quality(
     val_images: Sequence[str],
     schedule: Schedule,
     seed: int = 0,
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    loss: Loss | None = None,
     batch_size: int = 16,
-    checkpoint: Path | None = None,
-    log: Callable[[str], None] = logger.info,
-    observe: Callable[[], dict[str, float]] | None = None,
+    followed: Followed = LOGGED,
 ) -> Result:
     """Train a no-reference network; its weights change in place.
 
@@ -146,7 +142,7 @@ def train_quality(
         targets: image -> distribution of votes (5,), `targets_of`.
         train_images: what it learns from.
         val_images: what chooses the epoch, by rank correlation; empty = all epochs are trained, the last weights kept.
-        schedule, seed, checkpoint, log, observe: as in `loop.fit`.
+        schedule, seed, followed: as in `loop.fit`.
         loss: `quality_loss`; None = with its defaults.
         batch_size: images a step.
 
@@ -163,19 +159,9 @@ def train_quality(
 
     if not len(train_images):
         raise InputError("train_quality: no training images, expected one or more")
-    validation = batches(val_images, False) if len(val_images) else None
-    return fit(
-        model,
-        batches(train_images, True),
-        validation,
-        loss or quality_loss(),
-        schedule,
-        seed,
-        checkpoint,
-        metric=srocc if validation else None,
-        log=log,
-        observe=observe,
-    )
+    training, validation = batches(train_images, True), batches(val_images, False) if len(val_images) else None
+    metric = srocc if validation else None
+    return fit(model, training, validation, loss or quality_loss(), schedule, seed, metric, followed=followed)
 
 
 def train_on_fold(
@@ -196,7 +182,7 @@ def train_on_fold(
         inputs, targets, schedule, seed: as of `train_quality`.
         split, fold: whose training part is learnt from, and whose validation part chooses the epoch.
         refit: learn from the validation part as well; all of `schedule.epochs` are trained then, and nothing is chosen.
-        how: `loss`, `batch_size`, `checkpoint`, `log` and `observe` of `train_quality`.
+        how: `loss`, `batch_size` and `followed` of `train_quality`.
 
     Raises:
         InputError: as in `train_quality`; no such fold.
@@ -220,7 +206,7 @@ def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_s
         path: ends in .safetensors.
         dataset: what it was trained on.
         shorter_side: pixels to which an image's shorter side is brought before it is seen whole.
-        card: what else the card says: title, trained_on, scores, limits, licence, split_hash, seed.
+        card: what else is on the card: title, trained_on, scores, limits, licence, split_hash, seed.
     """
     scale = {"name": dataset.scale.name, "low": dataset.scale.low, "high": dataset.scale.high}
     about = {"observer": "", "dataset": dataset.name, "scale": scale, "preprocessing": {"shorter_side": shorter_side}}

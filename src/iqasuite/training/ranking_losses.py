@@ -143,7 +143,7 @@ def bradley_terry_loss(differences: Tensor, preferences: Tensor) -> Tensor:
 
     Args:
         differences: score of A − score of B, shape (B,), higher score = better image.
-        preferences: share of people who prefer A, shape (B,), in [0, 1].
+        preferences: share of observers who prefer A, shape (B,), in [0, 1].
 
     Raises:
         InputError: a preference outside of [0, 1].
@@ -204,7 +204,7 @@ def chunks(n: int, width: int, device: torch.device | str | None = None) -> Tens
 
 
 def combined(weights: Mapping[Loss, float]) -> Loss:
-    """The weighted sum of losses, {loss: weight}; its name says what it is made of.
+    """The weighted sum of losses, {loss: weight}; its name tells what it is made of.
 
     A loss with other settings than its own is `functools.partial(soft_spearman_loss, temperature=0.5)`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from iqasuite.errors import InputError
-from iqasuite.training.loop import Result, Schedule, fit
+from iqasuite.training.loop import LOGGED, Followed, Result, Schedule, fit
+from iqasuite.training.outputs import outputs
 from iqasuite.training.ranking_losses import Loss, correlations, ranks, spearman
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def uniform(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def scores(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """What a quality network says of a batch, in standard deviations of its training set.
+    """Predictions of a quality network for a batch, in standard deviations of its training set.
 
     Five levels of distortion of some weight, contents and noise, squashed at both ends by strength and place that
     differ from vector to vector, and their own scale (.2–2) and level.
@@ -83,8 +83,8 @@ def vectors(count: int, width: int, seed: int, step: int = 0, distributions: Seq
     """
     unknown = [name for name in distributions if name not in DISTRIBUTIONS]
     if unknown or not distributions:
-        found = ", ".join(unknown) or "none"
-        raise InputError(f"vectors: distribution {found}, expected some of {', '.join(DISTRIBUTIONS)}")
+        wrong = ", ".join(unknown) or "none"
+        raise InputError(f"vectors: distribution {wrong}, expected some of {', '.join(DISTRIBUTIONS)}")
     rng = np.random.default_rng((seed, step, width))
     parts = np.array_split(np.arange(count), len(distributions))
     made = [DISTRIBUTIONS[name](rng, (len(part), width)) for name, part in zip(distributions, parts, strict=True)]
@@ -142,8 +142,7 @@ def train_sorter(
     steps: int = 100,
     distributions: Sequence[str] = ROBUST,
     seed: int = 0,
-    checkpoint: Path | str | None = None,
-    log: Callable[[str], None] = logger.info,
+    followed: Followed = LOGGED,
 ) -> Result:
     """Train a sorter on generated vectors by the mean absolute error of its ranks; the best epoch's weights are kept.
 
@@ -156,12 +155,12 @@ def train_sorter(
         batch_size, steps: `steps` batches of new vectors make an epoch; validation has 8,192 vectors that stay.
         distributions: what is trained on, `FAITHFUL` or `ROBUST`, say.
         seed: of the vectors: 2 · seed for training, 2 · seed + 1 for validation.
-        checkpoint, log: see `fit`.
+        followed: see `fit`.
     """
     width = cast("int | None", model.width) or width
     train = VectorBatches(width, batch_size, steps, 2 * seed, distributions)
     val = VectorBatches(width, 1024, 8, 2 * seed + 1, distributions, fixed=True)
-    return fit(model, train, val, rank_error, schedule, seed, checkpoint, log=log)
+    return fit(model, train, val, rank_error, schedule, seed, followed=followed)
 
 
 HELD_OUT = 1_000_003  # a seed that no training comes near
@@ -183,9 +182,8 @@ def true_spearman(x: Tensor, y: Tensor) -> Tensor:
 
 
 def surrogate_spearman(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The same by a sorter's word: Pearson's correlations (B,) of the ranks it gives. It is put in evaluation mode."""
-    outputs_x, outputs_y = _outputs(model, x), _outputs(model, y)
-    return correlations(outputs_x, outputs_y)
+    """The same by a sorter: Pearson's correlations (B,) of the ranks it gives."""
+    return correlations(_outputs(model, x), _outputs(model, y))
 
 
 def surrogate_table(
@@ -363,8 +361,5 @@ def spread_of_vectors(width: int, distributions: Sequence[str], count: int = 200
     return pd.DataFrame(rows, columns=columns)
 
 
-@torch.no_grad()
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
-    model.eval()
-    device = next(model.parameters()).device
-    return torch.cat([model(part.to(device)).cpu() for part in x.split(1024)])
+    return torch.cat([ranked.cpu() for ranked in outputs(model, x.split(1024))])

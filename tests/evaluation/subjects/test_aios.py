@@ -54,7 +54,7 @@ def test_what_is_individual_may_be_no_more_than_how_strict_somebody_is(data, pre
     shared = data.quality
     biases = {"user1": -0.8, "user2": 0.0, "user3": 0.8}
     rules = [
-        predictions_frame("d", "shared, own bias", "c", 0, 0, "test", name, shared.index, own, scores=shared + b)
+        predictions_frame("d", "shared, own bias", "c", 0, 0, "test", name, shared.index, own, predicted=shared + b)
         for name, b in biases.items()
         for own in [data.votes[data.votes["observer"] == name].set_index("image")["vote"].reindex(shared.index)]
     ]
@@ -116,7 +116,5 @@ def test_several_models_or_doubled_images_are_refused(data, predictions):
 
 
 def test_predictions_frame_checks_what_it_is_given():
-    with pytest.raises(ValueError, match="either probabilities or scores"):
-        predictions_frame("d", "m", "corrected", 0, 0, "test", "", ["a"], [1.0])
     with pytest.raises(ValueError, match="as many"):
-        predictions_frame("d", "m", "corrected", 0, 0, "test", "", ["a"], [1.0, 2.0], scores=[1.0])
+        predictions_frame("d", "m", "corrected", 0, 0, "test", "", ["a"], [1.0, 2.0], predicted=[1.0])

@@ -69,7 +69,7 @@ def run(parts=("val", "test"), n=80):
         names = [f"{part}{k}" for k in range(n)]
         # the validation part follows another curve than the test part: the drawn curve must be its own
         score = np.log(mos) + rng.normal(0, 0.02, n) if part == "val" else mos
-        frames.append(predictions_frame("d", "vit", "c", 0, 0, part, "", names, mos, scores=score))
+        frames.append(predictions_frame("d", "vit", "c", 0, 0, part, "", names, mos, predicted=score))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
-from iqasuite.explain.attention import upsample
 from iqasuite.explain.regions import REGIONS
 from iqasuite.inference.predictions import VOTES
+from iqasuite.inference.predictor import enlarged
 from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
@@ -51,7 +51,7 @@ def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> An
         drawn = ax.imshow(heat, interpolation="bilinear", **colours)
     else:
         ax.imshow(gray(image), cmap="gray", vmin=0, vmax=255)
-        drawn = ax.imshow(upsample(heat, image.shape[:2]), alpha=0.6, **colours)
+        drawn = ax.imshow(enlarged(heat, image.shape[:2]), alpha=0.6, **colours)
     blank(ax)
     return drawn
 
