@@ -47,7 +47,10 @@ def writers(tmp_path_factory):
         return load_checkpoint(save_checkpoint(folder / "a.pt", {"a": torch.arange(30_000)}))["a"].numpy()
 
     def tokens(folder):
-        return inputs._stored("a", linear, list("abc"), lambda image: np.full((1, 10_000), ord(image)))
+        def number(image):
+            return torch.full((1, 10_000), float(ord(image)))
+
+        return inputs._stored("a", linear, list("abc"), number, lambda network, x: x)
 
     def photographs(folder):
         return np.stack(jpeg_stream.decode_once(files, 16))
