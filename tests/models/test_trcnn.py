@@ -6,7 +6,7 @@ from torch import nn
 
 from iqasuite import models
 from iqasuite.errors import InputError
-from iqasuite.models import backbones
+from iqasuite.models import classifiers
 from iqasuite.models.trcnn import TRCNN, Block, FaithfulTRCNN, grid_sinusoids, sinusoids
 from iqasuite.weights.files import load_weights, save_weights
 
@@ -186,7 +186,7 @@ def test_roundtrip_needs_no_download(tmp_path, monkeypatch, name, arguments):
     def download(name):
         raise AssertionError(f"download of {name}")
 
-    monkeypatch.setattr(backbones, "_download", download)
+    monkeypatch.setattr(classifiers, "_download", download)
     monkeypatch.setenv("IQASUITE_WEIGHTS", str(tmp_path / "none"))
     loaded, card = load_weights(path)
     assert torch.equal(loaded(pictures()), network(pictures()))
