@@ -127,3 +127,11 @@ def test_a_header_that_lies_is_no_safetensors_file(tmp_path, head):
     path.write_bytes(head + path.read_bytes()[8:])
     with pytest.raises(InputError, match=r"a\.safetensors: not a safetensors file"):
         load_weights(path)
+
+
+def test_what_could_not_be_computed_is_null_on_a_card_and_what_none_may_say_is_refused(tmp_path):
+    path = tiny(tmp_path, held_out=[{"low": float("nan"), "high": -float("inf")}])
+    assert load_weights(path)[1].held_out == [{"low": None, "high": None}]
+    with pytest.raises(InputError, match=r"a\.json: scale is \[1, 5\]; expected a mapping of name, low and high"):
+        tiny(tmp_path, scale=[1, 5])
+    assert load_weights(path)[1].held_out  # nothing was written

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from iqasuite.errors import InputError
 
@@ -151,8 +151,8 @@ def read_model_card(file: Path) -> Card:
 
 
 def made_card(facts: Mapping[str, Any], file: Path) -> Card:
-    """The card of these facts, in today's form, checked as `read_model_card` checks that of a file."""
-    return _card(json.dumps({"schema": SCHEMA} | dict(facts)).encode(), file)
+    """The card of these facts, checked as that of a file is; numbers that are not finite are null."""
+    return _card(to_json({"schema": SCHEMA} | dict(facts), inf_nan_mode="null"), file)
 
 
 def _card(content: bytes, file: Path) -> Card:
