@@ -53,6 +53,18 @@ def undocumented(function):
     return [each.arg for each in every if rest and each.arg not in {*named, "self", "cls"}]
 
 
+def test_modules_and_functions_are_short(repository):
+    long = []
+    for file in (repository / "src").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        parts = [(file.name, len(text.splitlines()), 400)]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                parts.append((f"{file.name}, {node.name}", node.end_lineno - node.lineno + 1, 60))
+        long += [f"{name}: {lines} lines, expected at most {most}" for name, lines, most in parts if lines > most]
+    assert not long
+
+
 def test_a_section_of_parameters_names_all_of_them(house):
     section = ["Args:", "    a, b: two.", "    c: one.", "", "Returns:", "    d: a number."]
     text = "\n    ".join(["def f(a, b, *, c, d):", '"""F.', "", *section, '"""'])
