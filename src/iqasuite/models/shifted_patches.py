@@ -55,7 +55,7 @@ class ShiftedPatchTokens(nn.Module):
         """Let the projection begin with the basis of JPEG's transform (8 × 8, luma) beside its random weights.
 
         Token dimension d starts with basis function d mod 64 of one of the patch's blocks. From random weights alone
-        the five JPEG classes are learnt to the same accuracy in a third more steps.
+        the accuracy on JPEG classes after 1,000 steps took 1,500 (one seed).
         """
         side = self.patch_size // 8
         basis = dct(torch.eye(8).double().numpy(), axis=0, norm="ortho")
