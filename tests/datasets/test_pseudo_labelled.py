@@ -133,7 +133,7 @@ def test_a_damaged_set_is_made_again(photographs, tmp_path):
         ({"photographs": []}, "pseudo-labels of 0 photographs"),
         ({"metrics": {}}, "0 metrics"),
         ({"distortions": ("blur", "fog")}, "distortion 'fog': expected some of jpeg"),
-        ({"size": 8}, "size=8, places=1: expected 16 and 1 or more"),
+        ({"size": 8}, "size=8, places=1, share=1: expected 16 or more"),
         ({"places": 0}, "places=0"),
         ({"size": 5000}, "china.jpg: 640×427 pixels; expected 5000 or more"),
         ({"metrics": {"broken": lambda r, d: torch.full((len(r),), torch.nan)}}, "metric 'broken' gives nan"),
@@ -229,3 +229,11 @@ def test_metrics_and_people_agree_on_the_rated_pairs_seen_small(lab_folder):
 @pytest.mark.slow
 def test_psnr_agrees_with_people_on_the_rated_pairs_as_measured_before(lab_folder):
     assert correlations(lab_folder, 1080, ("psnr",))["psnr"] == pytest.approx(0.908, abs=0.001)
+
+
+def test_a_share_of_the_pairs_is_the_same_part_of_the_whole(pairs, photographs, tmp_path):
+    some = make(photographs, METRICS, **SETTINGS, share=0.5, root=tmp_path)
+    assert 0 < len(some) < len(pairs) and len(some) % 5 == 0
+    rows = pairs.images.set_index("image").index.get_indexer(some.images["image"])
+    assert (rows >= 0).all()
+    np.testing.assert_array_equal(some.distorted[range(len(some))], pairs.distorted[rows.tolist()])

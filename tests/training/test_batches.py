@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from iqasuite.errors import InputError
-from iqasuite.training.batches import ArrayBatches, ImageBatches, StreamBatches, Viewing
+from iqasuite.training.batches import ArrayBatches, FirstBatches, ImageBatches, StreamBatches, Viewing
 
 
 def gathered(batches, epoch):
@@ -83,3 +83,14 @@ def test_wrong_lengths_are_refused():
         ArrayBatches(torch.zeros(4, 1), torch.zeros(3))
     with pytest.raises(InputError, match="batch_size is 0"):
         ArrayBatches(torch.zeros(4, 1), torch.zeros(4), batch_size=0)
+
+
+def test_the_first_batches_of_each_epoch_are_others_in_each():
+    every = ArrayBatches(torch.arange(40.0)[:, None], torch.arange(40.0), 4, seed=1)
+    first = FirstBatches(every, 3)
+    assert len(first) == 3 and first.signature() != every.signature()
+    epochs = [torch.cat([targets for _, targets in first.epoch(number)]) for number in (0, 1)]
+    assert all(len(targets) == 12 == len(targets.unique()) for targets in epochs)
+    assert set(epochs[0].tolist()) != set(epochs[1].tolist())
+    with pytest.raises(InputError, match="steps is 11, expected 1 to 10"):
+        FirstBatches(every, 11)

@@ -12,7 +12,7 @@ from iqasuite.datasets.dataset import Dataset, Scale
 from iqasuite.datasets.frames import empty
 from iqasuite.errors import InputError
 from iqasuite.training.inputs import PixelInputs
-from iqasuite.training.pretrain import pretrain_on_pseudo_labels
+from iqasuite.training.pretrain import LabelsPlan, labels_of, pretrain_on_pseudo_labels
 from iqasuite.training.quality import (
     mean_vote,
     quality_loss,
@@ -168,10 +168,37 @@ def test_pseudo_labels_are_learnt_and_the_network_alone_is_left(tmp_path):
     network = models.create("mobile_nr", **SMALL)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     schedule = Schedule(epochs=2, lr=1e-3, precision="no")
-    result = pretrain_on_pseudo_labels(network, spoiled, training, choosing, schedule, crop=96, batch_size=8)
+    plan = LabelsPlan(crop=96, batch_size=8)
+    result, logits = pretrain_on_pseudo_labels(network, spoiled, training, choosing, schedule, plan)
+    assert logits.shape == (len(choosing), 5 + 2 + 5)  # votes, two distortions, five levels
     assert result.epochs_run == 2 and "val_srocc_of_labels" in result.history
     assert set(network.state_dict()) == set(before)
     assert not torch.equal(network.state_dict()["head.1.weight"], before["head.1.weight"])
+
+
+def test_a_transformer_learns_pseudo_labels_too_and_what_metrics_say(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    files, closeness = [tmp_path / f"{name}.png" for name in "abc"], lambda r, d: -(r - d).square().mean((1, 2, 3))
+    pairs = pseudo_labelled.make(files, {"mse": closeness}, ("blur", "noise"), 80, 1, 0, tmp_path / "sets")
+    labels = labels_of(pairs, ("distortion", "mse"))
+    assert {name: label.shape for name, label in labels.items()} == {
+        "votes": (30, 5),
+        "distortion": (30, 2),
+        "mse": (30, 5),
+    }
+    assert all(torch.allclose(label.sum(1), torch.ones(30)) for label in labels.values())
+    worst = pairs.metrics["mse"].argmin()
+    assert labels["mse"][worst].argmax() == 0 and labels["votes"][worst].argmax() == 0
+    network = models.create("vit_iqa", image_size=64, trunk={"size": "tiny", "depth": 1})
+    names = pairs.images.set_index("image")["content"]
+    plan = LabelsPlan(64, 4, steps=3, small_crops=0.5, beside=("distortion", "mse"))
+    parts = [list(names.index[names.isin(which)]) for which in (["a", "b"], ["c"])]
+    result, logits = pretrain_on_pseudo_labels(network, pairs, *parts, Schedule(epochs=2, precision="no"), plan)
+    assert result.epochs_run == 2 and logits.shape == (10, 12) and logits.isfinite().all()
 
 
 def test_a_notice_that_has_to_go_along_is_on_the_card(blurred, tmp_path):

@@ -30,8 +30,9 @@ from iqasuite.datasets.pairs import ImagePairs
 from iqasuite.errors import InputError
 from iqasuite.images.cache import ImageCache
 from iqasuite.images.distortions.pixels import SMALLEST
-from iqasuite.images.distortions.registry import DISTORTIONS, LEVELS, N_LEVELS
+from iqasuite.images.distortions.registry import ALL, DISTORTIONS, LEVELS, N_LEVELS, STILLS
 from iqasuite.images.loading import read_image
+from iqasuite.images.read_ahead import read_ahead
 from iqasuite.paths import cache_root, file_hash, locked, replacing_folder, writable
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def make(
     places: int = 1,
     seed: int = 0,
     root: Path | str | None = None,
+    share: float = 1.0,
 ) -> PseudoLabelled:
     """Every photograph with every distortion at five levels, with pseudo-labels; from disk where it was made before.
 
@@ -80,19 +82,22 @@ def make(
         photographs: undistorted image files, `size` pixels or more a side, with different names.
         metrics: name -> function of reference and distorted, float32 (B, 3, H, W) in [0, 1], to (B,), higher = better:
             `models.metrics.piq_metrics.qualities(CONSENSUS)`. What is on disk is found again by their names.
-        distortions: some of `DISTORTIONS`.
+        distortions: some of `registry.ALL`.
         size: side of the crops in pixels.
         places: crops of each photograph and distortion.
         seed: of places and distortions.
         root: folder of such sets; None = `pseudo_labelled` in the cache folder.
+        share: of the pairs of photograph and distortion that are made, drawn one by one: many photographs and many
+            distortions need not meet each other.
 
     Raises:
         InputError: no photographs, two of one name, one that cannot be read or is too small, an unknown distortion, no
             metrics, a metric that gives nan, too little disk space. Nothing half-written is left then.
     """
     paths = [Path(path) for path in photographs]
-    _check(paths, metrics, distortions, size, places)
-    settings = {
+    _check(paths, metrics, distortions, size, places, share)
+    packages = ("piq", "pillow", "av") if set(distortions) & set(STILLS) else ("piq", "pillow")
+    settings: dict[str, Any] = {
         "layout": _LAYOUT,
         "photographs": [(path.stem, file_hash(path)) for path in paths],
         "size": size,
@@ -100,14 +105,14 @@ def make(
         "places": places,
         "seed": seed,
         "metrics": list(metrics),
-        "versions": {name: version(name) for name in ("piq", "pillow")},
-    }
+        "versions": {name: version(name) for name in packages},
+    } | ({"share": share} if share < 1 else {})
     folder = Path(root) if root is not None else cache_root() / "pseudo_labelled"
     path = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     if not _is_whole(path, size):
         with locked(path), writable(path):  # runs of a batch want the same set at the same time: one of them makes it
             if not _is_whole(path, size):
-                _build(path, paths, metrics, distortions, size, places, seed)
+                _build(path, paths, metrics, _plan(paths, distortions, places, seed, share), size, seed)
     return _opened(path, size)
 
 
@@ -169,51 +174,72 @@ def _mean_normal_score(values: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     return scores.mean(axis=1)
 
 
-def _check(paths: list[Path], metrics: Mapping[str, Any], distortions: Sequence[str], size: int, places: int) -> None:
+def _check(
+    paths: list[Path], metrics: Mapping[str, Any], distortions: Sequence[str], size: int, places: int, share: float
+) -> None:
     if not paths or not metrics or not distortions:
         request = f"{len(paths)} photographs, {len(metrics)} metrics, {len(distortions)} distortions"
         raise InputError(f"pseudo-labels of {request}: expected one or more of each")
-    unknown = [name for name in distortions if name not in DISTORTIONS]
+    unknown = [name for name in distortions if name not in ALL]
     if unknown:
-        raise InputError(f"distortion {unknown[0]!r}: expected some of {', '.join(DISTORTIONS)}")
-    if size < SMALLEST or places < 1:
-        raise InputError(f"size={size}, places={places}: expected {SMALLEST} and 1 or more")
+        raise InputError(f"distortion {unknown[0]!r}: expected some of {', '.join(ALL)}")
+    if size < SMALLEST or places < 1 or not 0 < share <= 1:
+        found = f"size={size}, places={places}, share={share:g}"
+        raise InputError(f"{found}: expected {SMALLEST} or more, 1 or more, above 0 and up to 1")
     stems = [path.stem for path in paths]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise InputError(f"photographs: two are named {twice[0]!r}; expected different names, which splits go by")
 
 
+def _plan(
+    paths: list[Path], distortions: Sequence[str], places: int, seed: int, share: float
+) -> dict[Path, list[tuple[str, int]]]:
+    """For each photograph the distortions that it gets, each with its place."""
+
+    def drawn(path: Path, kind: str, place: int) -> bool:
+        return share >= 1 or np.random.default_rng([seed, _key(path.stem, kind, place), 2]).random() < share
+
+    each = [(kind, place) for kind in distortions for place in range(places)]
+    plan = {path: [(kind, place) for kind, place in each if drawn(path, kind, place)] for path in paths}
+    return {path: chosen for path, chosen in plan.items() if chosen} or {paths[0]: each[:1]}
+
+
 def _build(
     path: Path,
     paths: list[Path],
     metrics: Mapping[str, Callable[..., Any]],
-    distortions: Sequence[str],
+    plan: dict[Path, list[tuple[str, int]]],
     size: int,
-    places: int,
     seed: int,
 ) -> None:
     """Write crops and table, all of it or nothing."""
-    n = len(paths) * len(distortions) * places
+    n = sum(map(len, plan.values()))
     needed, free = n * (1 + N_LEVELS) * 3 * size**2, shutil.disk_usage(path.parent).free
     if needed > free:
         room = f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB are free"
         raise InputError(f"{path.parent}: {room}; expected room (IQASUITE_CACHE names another folder)")
     _log.info("making %d pseudo-labelled pairs in %s", n * N_LEVELS, path)
+
+    def made(photograph: Path) -> list[tuple[np.ndarray, np.ndarray, list[tuple[Any, ...]]]]:
+        pixels, name = _large_enough(photograph, size), photograph.stem
+        parts = []
+        for distortion, place in plan.get(photograph, []):
+            crop, levels = _distorted(pixels, name, distortion, place, size, seed)
+            parts.append((crop, levels, _rows(name, distortion, place, _measured(metrics, crop, levels))))
+        return parts
+
     rows = []
     with (
         replacing_folder(path) as folder,
         open(folder / "references.u8", "wb") as references,
         open(folder / "distorted.u8", "wb") as distorted,
     ):
-        for photograph in paths:
-            pixels, name = _large_enough(photograph, size), photograph.stem
-            for distortion in distortions:
-                for place in range(places):
-                    crop, levels = _distorted(pixels, name, distortion, place, size, seed)
-                    references.write(crop.data)
-                    distorted.write(levels.data)
-                    rows += _rows(name, distortion, place, _measured(metrics, crop, levels))
+        for parts in read_ahead(made, paths, ahead=4):
+            for crop, levels, described in parts:
+                references.write(crop.data)
+                distorted.write(levels.data)
+                rows += described
         table = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", *metrics])
         table.to_csv(folder / "table.csv", index=False)
 
@@ -229,14 +255,18 @@ def _distorted(
     pixels: np.ndarray, name: str, distortion: str, place: int, size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """A crop (size, size, 3) and its five levels (5, size, size, 3); the same whatever else is made."""
-    key = int.from_bytes(hashlib.sha256(f"{name}|{distortion}|{place}".encode()).digest()[:8])
+    key = _key(name, distortion, place)
     rng = np.random.default_rng([seed, key])
     top, left = (int(rng.integers(side - size + 1)) for side in pixels.shape[:2])
     crop = pixels[top : top + size, left : left + size]
     crop = np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
     of_levels = [np.random.default_rng([seed, key, 1]) for _ in range(N_LEVELS)]  # the same for all
-    make_level = DISTORTIONS[distortion]
+    make_level = ALL[distortion]
     return crop, np.stack([make_level(crop, level, rng) for level, rng in enumerate(of_levels, start=1)])
+
+
+def _key(name: str, distortion: str, place: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{name}|{distortion}|{place}".encode()).digest()[:8])
 
 
 @torch.inference_mode()

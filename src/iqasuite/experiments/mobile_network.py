@@ -26,9 +26,10 @@ from iqasuite.inference.predictions import P
 from iqasuite.inference.predictor import Predictor
 from iqasuite.models import create
 from iqasuite.models.metrics.piq_metrics import qualities
+from iqasuite.models.network import Network
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import Followed
-from iqasuite.training.pretrain import pretrain_on_pseudo_labels
+from iqasuite.training.pretrain import LabelsPlan, pretrain_on_pseudo_labels
 from iqasuite.training.schedule import Schedule
 from iqasuite.weights.catalogue import CATEGORIES, Entry
 from iqasuite.weights.export import quantised, run_onnx
@@ -62,7 +63,7 @@ def compared_networks(arguments: Mapping) -> dict[str, nn.Module]:
 
 def learn_pseudo_labels(
     run: Run,
-    network: Callable[[], nn.Module],
+    network: Callable[[], Network],
     pretraining: Mapping,
     crop: int,
     seed: int,
@@ -86,14 +87,14 @@ def learn_pseudo_labels(
     kept = kept_by_photograph(run.results / "tables" / "split" / f"pseudo_{name}.csv", distorted.images, 3, seed)
     torch.manual_seed(seed)  # of its first weights
     untrained = network()
-    result = pretrain_on_pseudo_labels(
+    result, _ = pretrain_on_pseudo_labels(
         untrained,
         distorted,
         [*part(kept, 0, "train"), *part(kept, 0, "test")],  # nothing is reported on the test part
         part(kept, 0, "val"),
         Schedule(epochs=pretraining["epochs"], lr=2e-3, warmup=1.0, weight_decay=0.02),
-        crop=min(crop, LARGEST_CROP),
-        seed=seed,
+        LabelsPlan(min(crop, LARGEST_CROP)),
+        seed,
         followed=Followed(run.checkpoints / "pseudo.pt", log),
     )
     n_photographs = distorted.images["content"].nunique()

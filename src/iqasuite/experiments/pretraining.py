@@ -17,10 +17,13 @@ from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.evaluation import metrics, resampled
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.experiments import distorted_photographs
 from iqasuite.images.crops import normalise
 from iqasuite.images.distortions.compression import jpeg_class
+from iqasuite.images.distortions.registry import ALL, N_LEVELS
 from iqasuite.images.encoding_stream import TARGETS, EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
+from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
 from iqasuite.models import create
 from iqasuite.models.vit_iqa import ViTIQA
@@ -32,7 +35,8 @@ from iqasuite.training.schedule import Schedule
 from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights
 
-OBJECTIVES = ("jpeg", "encodings")
+OBJECTIVES = ("jpeg", "encodings", "distortions")
+_SHOWN = ("jpeg", "h265_quarter", "blur", "noise", "contrast_loss")  # distortions that the examples show
 _CHECKED, _BATCH = 2048, 64  # crops on which a network of JPEG classes is tested, a batch of them
 KEPT, SHIFTED, RESIZED = "block grid kept", "block grid shifted", "resized, as in the study"
 
@@ -146,7 +150,8 @@ def examples(
 
     Args:
         model: which will be trained.
-        objective: "jpeg" gives five crops of each class, "encodings" five samples from slightly to strongly enlarged.
+        objective: "jpeg" gives five crops of each class, "encodings" five samples from slightly to strongly enlarged,
+            "distortions" the levels of five distortions.
         paths: photographs.
         protocol: "corrected" or "faithful", see `JPEGStream`.
         seed: of what is drawn.
@@ -162,6 +167,10 @@ def examples(
         order = classes.argsort(stable=True).view(5, 5)
         rows = [[pixels[i].permute(1, 2, 0).numpy() for i in row] for row in order]
         return rows, [f"example {i}" for i in range(1, 6)], [f"class {k}" for k in range(1, 6)]
+    if objective == "distortions":
+        levels, part = range(1, N_LEVELS + 1), read_image(paths[0])[: model.image_size, : model.image_size]
+        shown = [[ALL[kind](part, level, np.random.default_rng(seed)) for level in levels] for kind in _SHOWN]
+        return shown, [f"level {level}" for level in levels], list(_SHOWN)
     _check_objective(objective)
     patches, targets = EncodingStream(paths, model.sharpness.spectrum.patch_size, seed=seed).batch(30, 0)
     order = targets[:, 0].argsort()[::6]
@@ -179,11 +188,11 @@ def pretrain(
     checkpoint: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> tuple[Result, dict[str, pd.DataFrame]]:
-    """Train a network on one of the two objectives and test it on the photographs that were held out.
+    """Train a network on one of the objectives and test it on the photographs that were held out.
 
     Args:
-        model: a ViT-IQA; with "jpeg" all of it is trained, with "encodings" its spectrum stem. Changed in place.
-        objective: "jpeg" or "encodings".
+        model: a ViT-IQA; all of it is trained, with "encodings" its spectrum stem alone. Changed in place.
+        objective: one of `OBJECTIVES`.
         found: the photographs.
         training: epochs, lr, batch_size, steps (batches an epoch); small_crops and sigma of `pretrain_on_jpeg`.
         protocol: "corrected" or "faithful", see `JPEGStream`.
@@ -194,7 +203,7 @@ def pretrain(
     Returns:
         What the training did; what the network reads in the held-out photographs: with "jpeg" `jpeg_classes` of each
         way of cutting crops, the one that was learnt first; with "encodings" "estimates" and "truth" of
-        `encoding_stream.TARGETS`.
+        `encoding_stream.TARGETS`; with "distortions" `distorted_photographs.read`.
 
     Raises:
         InputError: unknown objective.
@@ -204,11 +213,14 @@ def pretrain(
         epochs=training["epochs"],
         lr=training["lr"],
         warmup=min(1.0, training["epochs"] / 10),
-        precision="auto" if objective == "jpeg" else "no",  # the small encoder is faster in float32
+        precision="no" if objective == "encodings" else "auto",  # the small encoder is faster in float32
         keep="last",
     )
     parts = found.learnt_from, found.held_out
     followed = Followed(checkpoint, log)
+    if objective == "distortions":
+        result, frame = distorted_photographs.pretrain_on_distortions(model, *parts, training, schedule, seed, followed)
+        return result, {objective: frame}
     common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "followed": followed}
     if objective == "encodings":
         samples = training["steps"] * training["batch_size"]
@@ -231,6 +243,8 @@ def held_out_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> p
         reading: of `pretrain`.
         n_photographs: that were held out.
     """
+    if "distortions" in reading:
+        return distorted_photographs.held_out_table(reading["distortions"])
     return encoding_table(reading, n_photographs) if "truth" in reading else jpeg_table(reading)
 
 
@@ -304,6 +318,9 @@ def headline(table: pd.DataFrame) -> dict[str, float]:
     """The numbers of `held_out_table` that stand for the run."""
     if "target" in table:
         return {f"srocc, {row.target}": round(row.srocc, 4) for row in table.itertuples()}
+    if "what" in table:
+        rows = table[~table["what"].str.startswith("baseline")]
+        return {f"{row.metric}, {row.what}": round(row.value, 4) for row in rows.itertuples()}
     rows = table[table["crops"].isin([KEPT, SHIFTED, RESIZED]) & table["metric"].isin(["accuracy", "qwk"])]
     return {f"{row.metric}, {row.crops}": round(row.value, 4) for row in rows.itertuples()}
 

@@ -120,8 +120,11 @@ class MobileNR(Network):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.predicted(self.pooled(self.features(x.contiguous(memory_format=torch.channels_last))))
+        logits = self.predicted(self.embedded(x))
         return logits.squeeze(-1) if logits.shape[-1] == 1 else logits
+
+    def embedded(self, x: Tensor) -> Tensor:
+        return self.pooled(self.features(x.contiguous(memory_format=torch.channels_last)))
 
     def pooled(self, features: Tensor) -> Tensor:
         """What the head is given of a feature map (B, C, h, w): (B, C), or (B, 2C) with moments."""
@@ -131,10 +134,10 @@ class MobileNR(Network):
         variance = features.float().square().mean((2, 3)) - mean.square()
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1)  # the square root has no gradient at 0
 
-    def predicted(self, given: Tensor) -> Tensor:
+    def predicted(self, embedded: Tensor) -> Tensor:
         """The head's logits (..., n_classes) of what it is given (..., dim), in float32 also where the rest is not."""
-        with torch.autocast(given.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
-            return self.head(given)
+        with torch.autocast(embedded.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
+            return self.head(embedded)
 
     def local(self, x: Tensor, window: int = 3) -> Tensor:
         """Predictions of each neighbourhood alone: logits (B, n_classes, h, w) of a map's positions.

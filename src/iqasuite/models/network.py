@@ -27,6 +27,14 @@ class Network(nn.Module):
     steady: bool = False
     patch_size: int = 1
 
+    def embedded(self, x: Tensor) -> Tensor:
+        """What the head is given of images (B, 3, H, W): (B, dim)."""
+        raise NotImplementedError(f"{self.architecture or type(self).__name__} has no head of its own")
+
+    def predicted(self, embedded: Tensor) -> Tensor:
+        """The head's outputs (B, n_classes) of what it is given (B, dim)."""
+        raise NotImplementedError(f"{self.architecture or type(self).__name__} has no head of its own")
+
     def fold(self) -> None:
         """Take batch norms into the convolutions before them, for a network that is trained no more; here none."""
 

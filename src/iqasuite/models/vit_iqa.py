@@ -256,7 +256,13 @@ class ViTIQA(Network):
         self.trunk = Trunk(channels, self.stem.grid(height, width), self.stem.n_scales, head=head or {}, **of_trunk)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.trunk(self.reduce(self.stem(x)), self.grid(x))
+        return self.predicted(self.embedded(x))
+
+    def embedded(self, x: Tensor) -> Tensor:
+        return self.trunk.features(self.reduce(self.stem(x)), self.grid(x))
+
+    def predicted(self, embedded: Tensor) -> Tensor:
+        return self.trunk.end(embedded)
 
     def attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, 5), and attention weights float32 (B, depth, heads, N + 1, N + 1): row 0 is CLS → tokens."""

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import tee
+from itertools import islice, tee
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -226,6 +226,30 @@ class StreamBatches:
         """See `Batches`."""
         drawn = (self.stream.seed, self.stream.key)
         return _digest(None, *drawn, self.batch_size, self.steps, self.sigma, self.fixed)
+
+
+class FirstBatches:
+    """The first `steps` batches of each epoch of others, which shuffle anew for each.
+
+    Raises:
+        InputError: they have fewer.
+    """
+
+    def __init__(self, batches: Batches, steps: int):
+        if not 1 <= steps <= len(batches):
+            raise InputError(f"FirstBatches: steps is {steps}, expected 1 to {len(batches)}, the batches of an epoch")
+        self.batches, self.steps = batches, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, number: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """See `Batches`."""
+        return islice(self.batches.epoch(number), self.steps)
+
+    def signature(self) -> str:
+        """See `Batches`."""
+        return _digest(None, self.batches.signature(), self.steps)
 
 
 class StagedBatches:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,13 +18,14 @@ from iqasuite.datasets.pseudo_labelled import PseudoLabelled
 from iqasuite.images.crops import normalise
 from iqasuite.images.encoding_stream import EncodingStream
 from iqasuite.images.jpeg_stream import JPEGStream
-from iqasuite.models.mobile_nr import MobileNR
+from iqasuite.models.network import Network
 from iqasuite.models.shifted_patches import ShiftedPatchTokens
 from iqasuite.models.spectrum import PatchSpectrum, SharpnessEncoder, SpectrumTokens
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.batches import (
     ArrayBatches,
     Batches,
+    FirstBatches,
     ImageBatches,
     StagedBatches,
     StreamBatches,
@@ -176,65 +176,107 @@ def _spectra(stream: EncodingStream, spectrum: PatchSpectrum, samples: int, batc
     return spectra, targets
 
 
-class _WithDistortions(nn.Module):
-    """What `fit` trains on distorted photographs: images -> logits of votes, distortions and levels."""
+class _WithLabels(nn.Module):
+    """What `fit` trains on distorted photographs: images -> logits of votes and of the labels beside them."""
 
-    def __init__(self, model: nn.Module, n_distortions: int, n_levels: int):
+    def __init__(self, model: Network, n_beside: int):
         super().__init__()
-        self.model = cast(MobileNR, model)
-        pooled = next(layer.in_features for layer in self.model.head if isinstance(layer, nn.Linear))
-        self.beside = nn.Linear(pooled, n_distortions + n_levels)
+        self.model = model
+        with torch.no_grad():  # how much the head is given, as a small image tells
+            dim = model.embedded(torch.zeros(1, 3, 64, 64, device=model.get_buffer("mean").device)).shape[1]
+        self.beside = nn.Linear(dim, n_beside)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.model.pooled(self.model.features(x.contiguous(memory_format=torch.channels_last)))
-        return torch.cat([self.model.predicted(pooled), self.beside(pooled)], dim=1)
+        embedded = self.model.embedded(x)
+        return torch.cat([self.model.predicted(embedded), self.beside(embedded)], dim=1)
+
+
+@dataclass(frozen=True)
+class LabelsPlan:
+    """How distorted photographs are learnt.
+
+    Attributes:
+        crop: side of the random crops in pixels; whole images are validated on.
+        batch_size: images a step.
+        steps: batches an epoch; None = all images once.
+        small_crops: as of `JPEGPlan`.
+        beside: labels asked for beside the votes: "distortion", "level", and names of the pairs' metrics.
+    """
+
+    crop: int = 192
+    batch_size: int = 32
+    steps: int | None = None
+    small_crops: float = 0.0
+    beside: Sequence[str] = ("distortion", "level")
+
+
+def labels_of(pairs: PseudoLabelled, beside: Sequence[str]) -> dict[str, Tensor]:
+    """What is learnt of distorted photographs, each a distribution (n, k): "votes" and, by name, those beside them.
+
+    Pseudo-labels and metrics become votes by their normal distribution function and their ranks, so that each fifth of
+    the scale has as many images; the spread of these "votes" is half a vote.
+    """
+    images, labels = pairs.images, {}
+    shares = {"votes": norm.cdf(images["mos"].to_numpy())}
+    shares |= {name: pairs.metrics[name].rank(pct=True).to_numpy() for name in beside if name in pairs.metrics}
+    for name in ("votes", *beside):
+        if name in shares:
+            labels[name] = torch.from_numpy(vote_distributions(1 + 4 * shares[name], np.full(len(images), 0.5)))
+        else:
+            codes, known = pd.factorize(images[name], sort=True)
+            labels[name] = F.one_hot(torch.from_numpy(codes), len(known)).float()
+    return labels
 
 
 def pretrain_on_pseudo_labels(
-    model: nn.Module,
+    model: Network,
     pairs: PseudoLabelled,
     train_images: Sequence[str],
     val_images: Sequence[str],
     schedule: Schedule,
-    *,
-    crop: int = 192,
-    batch_size: int = 32,
+    plan: LabelsPlan = LabelsPlan(),
     seed: int = 0,
     followed: Followed = LOGGED,
-) -> Result:
-    """A mobile network learns what metrics agree on, and at the same time which distortion it sees and at what level.
+) -> tuple[Result, Tensor]:
+    """A network learns what metrics agree on, and at the same time which distortion it sees, at what level, and more.
 
-    Nobody's votes are in it. Pseudo-labels become votes by their normal distribution function, so that each fifth of
-    the scale has as many images; the spread of these "votes" is half a vote. Distortions and levels are asked for by a
-    layer of their own, which is thrown away: they keep the features from forgetting what quality alone does not ask.
+    Nobody's votes are in it. What is asked for beside the votes is given by a layer of its own, which is thrown away:
+    it keeps the features from forgetting what quality alone does not ask.
 
     Args:
-        model: `models.mobile_nr.MobileNR` with five outputs.
+        model: any with five outputs and a head of its own.
         pairs: photographs distorted in many ways at five levels, with labels.
         train_images, val_images: which of them to learn from, and to choose the epoch on (other photographs).
-        crop: side of the random crops in pixels; whole images are validated on.
-        batch_size: images a step.
+        plan: crops, batches and labels.
         schedule, seed, followed: as in `loop.fit`.
+
+    Returns:
+        What the training did; the logits of `labels_of`, side by side, that it gives val_images.
     """
     images = pairs.images
-    votes = vote_distributions(1 + 4 * norm.cdf(images["mos"].to_numpy()), np.full(len(images), 0.5))
-    wanted = [torch.from_numpy(votes)]
-    for name in ("distortion", "level"):
-        codes, known = pd.factorize(images[name], sort=True)
-        wanted.append(F.one_hot(torch.from_numpy(codes), len(known)).float())
-    targets, rows = torch.cat(wanted, dim=1), pd.Series(range(len(images)), index=images["image"])
-    viewing = Viewing(crop, 0, model.get_buffer("mean"), model.get_buffer("std"))
+    wanted = labels_of(pairs, plan.beside)
+    targets, rows = torch.cat(list(wanted.values()), dim=1), pd.Series(range(len(images)), index=images["image"])
+    if isinstance(model, ViTIQA) and isinstance(model.stem, ShiftedPatchTokens) and model.card is None:
+        model.stem.start_from_dct()
 
-    def batches(names: Sequence[str], train: bool) -> ImageBatches:
+    def batches(names: Sequence[str], crop: int, batch_size: int, train: bool = True) -> ImageBatches:
         chosen = rows[list(names)].to_numpy(copy=True)
+        viewing = Viewing(crop, 0, model.mean, model.std)
         return ImageBatches(pairs.distorted, chosen, targets[chosen], viewing, batch_size, seed, train, pairs.source)
+
+    def training(crop: int, batch_size: int) -> Batches:
+        every = batches(train_images, crop, batch_size)
+        return every if plan.steps is None else FirstBatches(every, plan.steps)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        wrapped = _WithDistortions(model, *(one_hot.shape[1] for one_hot in wanted[1:]))
-    parts = batches(train_images, True), batches(val_images, False)
-    loss = _labels_loss([part.shape[1] for part in wanted])
-    return fit(wrapped, *parts, loss, schedule, seed, srocc_of_labels, followed=followed)
+        wrapped = _WithLabels(model, targets.shape[1] - 5)
+    train, val = training(plan.crop, plan.batch_size), batches(val_images, plan.crop, plan.batch_size, False)
+    if n_small := round(plan.small_crops * schedule.epochs):
+        train = StagedBatches(training(plan.crop // 2, 2 * plan.batch_size), train, n_small)
+    loss = _labels_loss([label.shape[1] for label in wanted.values()])
+    result = fit(wrapped, train, val, loss, schedule, seed, srocc_of_labels, followed=followed)
+    return result, torch.cat([read.cpu() for read in outputs(wrapped, unzipped(val.epoch(0))[0])])
 
 
 def _labels_loss(widths: Sequence[int]) -> Loss:

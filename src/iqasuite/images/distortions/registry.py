@@ -1,5 +1,7 @@
 """The distortions of the large databases, made anew, and two of today: 36 of them, five levels each, mild to strong.
 
+Beside these stand nine that need the package `av`, stills of video: three codecs, each at three coded sizes.
+
 After the lists of TID2013 and KADID-10k, with resolution loss, ringing, AVIF and what streaming does to images; none of
 their code or images. Images are uint8 RGB arrays (H, W, 3) in and out, 16 pixels or more a side.
 `DISTORTIONS[name](image, level, rng)` makes a level; with generators in the same state the same places are hit at every
@@ -18,7 +20,7 @@ from functools import partial
 import numpy as np
 
 from iqasuite.errors import InputError
-from iqasuite.images.distortions import blur, colour, compression, noise, structure, tone
+from iqasuite.images.distortions import blur, colour, compression, noise, stills, structure, tone
 from iqasuite.images.distortions.pixels import SMALLEST
 
 N_LEVELS = 5
@@ -68,6 +70,12 @@ _STRENGTHS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
     "patch_shift": (structure.patch_shift, (8, 16, 32, 60, 110)),
     "colour_blocks": (structure.colour_blocks, (2, 4, 8, 14, 24)),
 }
+_CRF = {"h264": (23, 29, 35, 41, 47), "h265": (23, 29, 35, 41, 47), "av1": (28, 38, 47, 55, 62)}
+_SIZES = {"": 1, "_half": 2, "_quarter": 4}  # "h265_half" is coded at half the side
+STILLS = tuple(codec + size for codec in stills.CODECS for size in _SIZES)
+for _codec, _crf in _CRF.items():
+    for _size, _factor in _SIZES.items():
+        _STRENGTHS[_codec + _size] = (_fixed(partial(stills.still, codec=_codec, factor=_factor)), _crf)
 LEVELS = {name: strengths for name, (_, strengths) in _STRENGTHS.items()}
 
 
@@ -75,7 +83,7 @@ def distorted(name: str, image: np.ndarray, level: int, rng: np.random.Generator
     """An image after a distortion at a level.
 
     Args:
-        name: one of DISTORTIONS.
+        name: one of DISTORTIONS or STILLS.
         image: uint8 (H, W, 3), 16 pixels or more a side.
         level: 1 (mild) to 5 (strong).
         rng: of whatever is drawn; the same state gives the same image.
@@ -84,7 +92,8 @@ def distorted(name: str, image: np.ndarray, level: int, rng: np.random.Generator
         uint8 array of the same shape.
 
     Raises:
-        InputError: unknown distortion or level, another shape or type, a codec that Pillow was built without.
+        InputError: unknown distortion or level, another shape or type, a codec that Pillow was built without or
+            that comes with a package which is not there.
     """
     if name not in _STRENGTHS:
         raise InputError(f"distortion {name!r}: expected one of {', '.join(_STRENGTHS)}")
@@ -98,6 +107,7 @@ def distorted(name: str, image: np.ndarray, level: int, rng: np.random.Generator
     return function(image, strengths[int(level) - 1], rng)
 
 
-DISTORTIONS: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = {
+ALL: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = {
     name: partial(distorted, name) for name in LEVELS
 }
+DISTORTIONS = {name: make for name, make in ALL.items() if name not in STILLS}
