@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,23 +37,27 @@ from iqasuite.weights.files import save_weights
 LEAST = ", ".join(f"{number} {part}" for part, number in LEAST_VOTES.items())  # images of each part, in words
 
 
-def to_train(dataset: Dataset, rated: pd.DataFrame, observer: str) -> list[str]:
+def to_train(dataset: Dataset, rated: pd.DataFrame, observer: str, via: str = "") -> list[str]:
     """Names of the observers that get an AIO, as they are in the votes.
 
     Args:
         dataset: who voted.
         rated: of `training.aio.votes_by_part`.
         observer: a name; `EVERYBODY`; or "all": each one who rated enough images of every part.
+        via: `EVERYBODY` stands before them, whose network theirs start from; "" = nobody does.
 
     Raises:
-        InputError: no observer of that name; "all", and no observer rated enough.
+        InputError: no observer of that name; "all", and no observer rated enough; another `via`.
     """
+    if via not in ("", EVERYBODY):
+        raise InputError(f"via is {via!r}, expected {EVERYBODY!r} or nothing")
+    first = [EVERYBODY] if via and observer != EVERYBODY else []
     if observer != "all":
-        return [observer if observer == EVERYBODY else dataset.check_observer(observer)]
+        return [*first, observer if observer == EVERYBODY else dataset.check_observer(observer)]
     enough = rated.loc[rated["enough"], "observer"].tolist()
     if not enough:
         raise InputError(f"observer='all': nobody rated {LEAST} images; expected one or more observers who did")
-    return enough
+    return [*first, *enough]
 
 
 def votes_of(fold: Fold, observers: Sequence[str]) -> pd.DataFrame:
@@ -119,7 +124,8 @@ def train(
     """Train one observer's AIO and let it predict the validation part, before the refit, and the test part, after it.
 
     Args:
-        start: where training begins; its model has the AIO's weights afterwards.
+        start: where training begins; its model has the AIO's weights afterwards. The network of `EVERYBODY` becomes the
+            start of those who come next.
         inputs: how images reach the network.
         fold: whose votes, and which images are for what.
         observer: a name, or `EVERYBODY`.
@@ -137,12 +143,17 @@ def train(
     model, predicted = start.model, {}
     model.load_state_dict(start.state)
 
+    before: dict[str, torch.Tensor] = {}
+
     def chosen() -> None:
         predicted["val"] = predict(model, inputs, fold.part("val"))
+        before.update(copy.deepcopy(model.state_dict()))
         if observer == EVERYBODY and plan.refit and before_refit is not None:
             save_weights(model, before_refit, {"dataset": fold.dataset.name, "fold": fold.number})
 
     stages = train_observer(model, inputs, fold, observer, plan, seed, checkpoints, chosen, start.refit_from, log=print)
+    if observer == EVERYBODY:
+        start.state, start.refit_from = before, copy.deepcopy(model.state_dict())
     return stages, predicted | {"test": predict(model, inputs, fold.part("test"))}
 
 
