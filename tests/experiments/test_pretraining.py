@@ -66,7 +66,7 @@ def test_examples_are_sorted_by_what_they_teach():
     rows, columns, names = pretraining.examples(model, "encodings", paths, "corrected", 0)
     factors = [float(column.split()[1].rstrip(",")) for column in columns]
     assert np.shape(rows) == (2, 5, 16, 16, 3) and factors == sorted(factors)
-    with pytest.raises(InputError, match="objective is 'votes', expected one of jpeg, encodings"):
+    with pytest.raises(InputError, match="objective is 'votes', expected one of jpeg, encodings, distortions"):
         pretraining.examples(model, "votes", paths, "corrected", 0)
 
 

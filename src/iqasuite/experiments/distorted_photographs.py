@@ -30,12 +30,15 @@ from iqasuite.training.schedule import Schedule
 
 MEASURED = ("ms_ssim", "gmsd", "mdsi", "haarpsi")  # the quickest of the consensus: 54 ms a pair of 208² on one core
 MARGIN = 16  # pixels by which stored crops are larger than what a network sees of them
-_MADE = 20_000  # distorted images at most; all pairs of photograph and distortion where these are fewer
+_MADE = (
+    100,
+    20_000,
+)  # distorted images at least and at most; all pairs of photograph and distortion where there are fewer
 _CHECKED = 1200  # held-out images that are looked at, evenly spread
 
 
 def distorted(
-    learnt_from: Sequence[Path], held_out: Sequence[Path], side: int, seed: int, enough: int = _MADE
+    learnt_from: Sequence[Path], held_out: Sequence[Path], side: int, seed: int, enough: int = _MADE[1]
 ) -> tuple[PseudoLabelled, list[str], list[str]]:
     """Pseudo-labelled pairs of both kinds of photographs, and the names of the images of each.
 
@@ -77,9 +80,8 @@ def pretrain_on_distortions(
     """
     side = int(model.image_size)  # type: ignore[arg-type]
     how = {name: training[name] for name in ("batch_size", "steps", "small_crops")}
-    pairs, names, others = distorted(
-        learnt_from, held_out, side, seed, min(_MADE, schedule.epochs * training["steps"] * how["batch_size"])
-    )
+    shown = schedule.epochs * training["steps"] * how["batch_size"]
+    pairs, names, others = distorted(learnt_from, held_out, side, seed, int(np.clip(shown, *_MADE)))
     plan = LabelsPlan(side, **how, beside=("distortion", "level", *MEASURED))
     result, logits = pretrain_on_pseudo_labels(model, pairs, names, others, schedule, plan, seed, followed)
     return result, read(pairs, others, logits, plan.beside)
