@@ -37,27 +37,24 @@ from iqasuite.weights.files import save_weights
 LEAST = ", ".join(f"{number} {part}" for part, number in LEAST_VOTES.items())  # images of each part, in words
 
 
-def to_train(dataset: Dataset, rated: pd.DataFrame, observer: str, via: str = "") -> list[str]:
+def to_train(dataset: Dataset, rated: pd.DataFrame, observer: str) -> list[str]:
     """Names of the observers that get an AIO, as they are in the votes.
 
     Args:
         dataset: who voted.
         rated: of `training.aio.votes_by_part`.
-        observer: a name; `EVERYBODY`; or "all": each one who rated enough images of every part.
-        via: `EVERYBODY` stands before them, whose network theirs start from; "" = nobody does.
+        observer: a name; `EVERYBODY`; "all": each one who rated enough images of every part; or "each": `EVERYBODY`,
+            and then all of them.
 
     Raises:
-        InputError: no observer of that name; "all", and no observer rated enough; another `via`.
+        InputError: no observer of that name; "all" or "each", and no observer rated enough.
     """
-    if via not in ("", EVERYBODY):
-        raise InputError(f"via is {via!r}, expected {EVERYBODY!r} or nothing")
-    first = [EVERYBODY] if via and observer != EVERYBODY else []
-    if observer != "all":
-        return [*first, observer if observer == EVERYBODY else dataset.check_observer(observer)]
+    if observer not in ("all", "each"):
+        return [observer if observer == EVERYBODY else dataset.check_observer(observer)]
     enough = rated.loc[rated["enough"], "observer"].tolist()
     if not enough:
-        raise InputError(f"observer='all': nobody rated {LEAST} images; expected one or more observers who did")
-    return [*first, *enough]
+        raise InputError(f"observer={observer!r}: nobody rated {LEAST} images; expected one or more observers who did")
+    return [EVERYBODY, *enough] if observer == "each" else enough
 
 
 def votes_of(fold: Fold, observers: Sequence[str]) -> pd.DataFrame:
