@@ -90,16 +90,22 @@ def pretrain_on_jpeg(
     stream = JPEGStream(photographs, crop, seed, plan.native, varied=plan.native)
     check = JPEGStream(held_out, crop, seed + 1, plan.native)
     shown = (model.get_buffer("mean"), model.get_buffer("std"), plan.sigma)
-    if isinstance(model.stem, SpectrumTokens):
-        model.stem.set_statistics(normalise(stream.batch(256, -1 % 2**32)[0], *shown[:2]))
-    if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0 and model.card is None:
-        model.stem.start_from_dct()
+    if model.card is None:
+        _begin(model, stream.batch(256, -1 % 2**32)[0])
     train: Batches = StreamBatches(stream, n, plan.steps, *shown)
     if n_small := round(plan.small_crops * schedule.epochs):
         half = JPEGStream(photographs, crop // 2, seed, plan.native, varied=plan.native)
         train = StagedBatches(StreamBatches(half, 2 * n, plan.steps, *shown), train, n_small)
     val = StreamBatches(check, n, max(1, 256 // n), *shown, fixed=True)
     return fit(model, train, val, create_loss(plan.loss), schedule, seed, accuracy, followed=followed)
+
+
+def _begin(model: ViTIQA, images: Tensor) -> None:
+    """Let a new network's stem begin with what is known of images, such as these (n, 3, H, W), uint8."""
+    if isinstance(model.stem, SpectrumTokens):
+        model.stem.set_statistics(normalise(images, model.get_buffer("mean"), model.get_buffer("std")))
+    if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0:
+        model.stem.start_from_dct()
 
 
 def gaussian_nll(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -256,8 +262,9 @@ def pretrain_on_pseudo_labels(
     images = pairs.images
     wanted = labels_of(pairs, plan.beside)
     targets, rows = torch.cat(list(wanted.values()), dim=1), pd.Series(range(len(images)), index=images["image"])
-    if isinstance(model, ViTIQA) and isinstance(model.stem, ShiftedPatchTokens) and model.card is None:
-        model.stem.start_from_dct()
+    if isinstance(model, ViTIQA) and model.card is None:
+        some = rows[list(train_images)].to_numpy()[:: max(1, len(train_images) // 256)].tolist()
+        _begin(model, torch.from_numpy(np.array(pairs.distorted[some])).permute(0, 3, 1, 2))
 
     def batches(names: Sequence[str], crop: int, batch_size: int, train: bool = True) -> ImageBatches:
         chosen = rows[list(names)].to_numpy(copy=True)
