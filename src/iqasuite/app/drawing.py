@@ -70,7 +70,12 @@ def map_uri(values: np.ndarray, low: float, high: float, size: tuple[int, int]) 
 def _uri(image: Image.Image, form: str, **options: int) -> str:
     file = io.BytesIO()
     image.save(file, form, **options)
-    return f"data:image/{form};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(file.getvalue(), form)
+
+
+def data_uri(content: bytes, form: str = "png") -> str:
+    """An image file as a data URI."""
+    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
 def colour_bar(low: float, high: float, title: str) -> Markup:

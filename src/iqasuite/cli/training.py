@@ -9,6 +9,7 @@ import typer
 
 from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, check_precision, model_names
 from iqasuite.cli.results import warn
+from iqasuite.errors import InputError
 
 if TYPE_CHECKING:
     from iqasuite.experiments.train_program import Settings
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 _CROP = "Side of random training crops in pixels; 0 = whole images; default: 224, or what images hold."
 _SHOWN_AT = "Shorter side in pixels at which images are shown; default: their own, at most 500."
 _ARCHITECTURES, _RANKING = "mobile_nr|trcnn|trcnn_faithful", "plcc|soft_spearman|hinge|none"
-Weights = Annotated[Path, typer.Option(help="Weights (.safetensors); card and split go beside.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Weights (.safetensors); card and split go beside. Needed but for --observer.")
+]
 Network = Annotated[str | None, typer.Option(metavar=_ARCHITECTURES, help="Network; default mobile_nr.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training part.")]
 Step = Annotated[int, typer.Option(min=1, help="Images a step.")]
@@ -36,7 +39,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoin
 
 def train(
     data: RatedSet,
-    output: Weights,
+    output: Weights = None,
     model: Network = None,
     epochs: Epochs = 20,
     batch_size: Step = 16,
@@ -65,11 +68,23 @@ def train(
     learnt. Nothing is written before the end but a checkpoint after each epoch: after Ctrl-C or a crash the same
     command with --resume goes on.
 
+    With --observer and without --output an observer is learnt from few votes, in seconds: those of iqasuite rate, or
+    of the set. The default model predicts the quality of each image; the votes say how this observer differs. Weights
+    go to weights/SET/OBSERVER.safetensors.
+
     \b
+    Example: iqasuite train --data holiday/ --observer Anna
     Example: iqasuite train --data demo --output w.safetensors --epochs 5 --shown-at 128 --crop 96 --width 0.25
     Example: iqasuite train --data koniq10k --model trcnn --base mobilenet_v2 --output trcnn.safetensors
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     """
+    if output is None:
+        if not observer:
+            raise InputError("--output: missing; expected the file of the weights, or --observer NAME")
+        from iqasuite.cli.rating import train_from_votes
+
+        train_from_votes(data, observer)
+        return
     from iqasuite.experiments.train_program import Settings
 
     settings = Settings(

@@ -12,7 +12,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -89,7 +89,9 @@ class RatingSession:
         self._files = (self.folder / f"{own}_1.csv", self.folder / f"{own}_2_repeats.csv")
         for other in sorted(group.iterdir()) if group.is_dir() else ():
             if other.name != own and other.name.casefold() == own.casefold():
-                raise InputError(f"observer {self.observer!r}: there are votes of {other.name!r}; expected this spelling")
+                raise InputError(
+                    f"observer {self.observer!r}: there are votes of {other.name!r}; expected this spelling"
+                )
         others = {path.name for path in self.folder.glob("*.csv")} - {path.name for path in self._files}
         if others:
             raise InputError(f"{self.folder / min(others)}: not of a rating session; expected another observer's name")
@@ -123,7 +125,15 @@ class RatingSession:
 
     def coming(self, votes: pd.DataFrame) -> Shown | None:
         """The image that is shown after these votes; None = all are rated."""
+        return self._coming(*_by_session(votes))
+
+    def following(self, votes: pd.DataFrame, shown: Shown) -> Shown | None:
+        """The image after that one, which can be loaded while it is looked at."""
         first, again = _by_session(votes)
+        (again if shown.repeat else first).append(shown.image)
+        return self._coming(first, again)
+
+    def _coming(self, first: list[str], again: list[str]) -> Shown | None:
         rated, repeated = set(first), set(again)
         open_ = [image for image in self._in_order("first") if image not in rated]
         asked = len(first) // EVERY if open_ else _repeats(len(first))
@@ -232,7 +242,7 @@ class RatingSession:
     def _in_order(self, purpose: str) -> list[str]:
         return sorted(set(self.images) - set(self.unreadable), key=self._key(purpose))
 
-    def _key(self, purpose: str):
+    def _key(self, purpose: str) -> Callable[[str], bytes]:
         """An order of the images that is this observer's own, in which images that come or go move no other."""
         seed = "\0".join((self.dataset.name, self.observer, purpose))
         return lambda image: hashlib.sha256(f"{seed}\0{image}".encode()).digest()
