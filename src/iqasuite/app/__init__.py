@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqasuite.app.doorkeeper import LOCAL, Doorkeeper, free_port
-from iqasuite.app.style import CSS, MONO, SANS
 from iqasuite.app.uploads import MAX_BYTES, private_folder
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ def serve(
         InputError: no model without a reference in the weights folders, or no free port.
     """
     from iqasuite.app.rating import Rating
+    from iqasuite.app.style import CSS  # takes seconds, and the rating page alone needs none
 
     page = None
     if threading.current_thread() is threading.main_thread():
@@ -102,6 +102,8 @@ def build(folder: Path, rating: bool = False) -> gr.Blocks:
 
 def _theme() -> gr.themes.Base:
     import gradio as gr
+
+    from iqasuite.app.style import MONO, SANS
 
     return gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=list(SANS), font_mono=list(MONO))
 

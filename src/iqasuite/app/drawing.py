@@ -70,12 +70,7 @@ def map_uri(values: np.ndarray, low: float, high: float, size: tuple[int, int]) 
 def _uri(image: Image.Image, form: str, **options: int) -> str:
     file = io.BytesIO()
     image.save(file, form, **options)
-    return data_uri(file.getvalue(), form)
-
-
-def data_uri(content: bytes, form: str = "png") -> str:
-    """An image file as a data URI."""
-    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
+    return f"data:image/{form};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def colour_bar(low: float, high: float, title: str) -> Markup:

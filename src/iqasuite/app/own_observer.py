@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 from markupsafe import Markup
 
-from iqasuite.app.drawing import data_uri, html
+from iqasuite.app.drawing import html
 from iqasuite.datasets.rating_session import RatingSession
-from iqasuite.evaluation.subjects.own_observer import own_observer, save_own, sentences, unseen_errors
+from iqasuite.evaluation.subjects.own_observer import OwnObserver, own_observer, save_own, sentences, unseen_errors
 from iqasuite.evaluation.subjects.trunk_scores import TrunkScores
-from iqasuite.report.figures.own_observer import own_observer_figure
-from iqasuite.report.figures.style import png_of
+from iqasuite.training.few_shot import VOTES
 
 _ROWS = 200  # of the table
+_NAMES = {"bias": "bias (votes)", "slope": "use of the scale", "inconsistency": "inconsistency (votes)"}
 
 
 def answer(session: RatingSession, votes: pd.DataFrame, scores: TrunkScores) -> Markup:
@@ -33,11 +33,20 @@ def answer(session: RatingSession, votes: pd.DataFrame, scores: TrunkScores) -> 
         [
             html.sentence(f"{session.observer}, after {own.observer.n} votes (95 % intervals)"),
             html.bullets(sentences(own, errors)),
-            html.picture(data_uri(png_of(own_observer_figure(own))), "your numbers beside those of people in general"),
+            _drawn(own, rest),
             html.folded(what, html.table(("image", "expected vote", "9 in 10"), rows, (1,))) if rows else Markup(),
-            html.sentence(
-                f"Saved as {path.parent.name}/{path.stem}: iqasuite score FOLDER --observer "
-                f'"{path.parent.name}/{session.observer}"'
-            ),
+            html.sentence(f'Saved as {path}; iqasuite score FOLDER --model "{path.parent.name}/{path.stem}" uses it.'),
         ]
     )
+
+
+def _drawn(own: OwnObserver, rest: pd.DataFrame) -> Markup:
+    """The numbers over those of people in general, and the votes beside those that are predicted."""
+    table = own.parameters()
+    names = [_NAMES.get(str(name), f"sensitivity: {name}") for name in table.index]
+    rows = [(name, *row) for name, row in zip(names, table.to_numpy().tolist(), strict=True)]
+    given = [float((own.votes == vote).mean()) for vote in VOTES]
+    predicted = rest[[f"p{vote}" for vote in VOTES]].mean().tolist() if len(rest) else []
+    low, high = min(-1.0, table.to_numpy().min()), max(2.0, table.to_numpy().max())
+    numbers = html.own_numbers(rows, low, high, "your numbers beside those of people in general")
+    return numbers + html.own_votes(given, predicted, "votes given, and predicted for the other images")

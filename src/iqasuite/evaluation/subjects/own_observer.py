@@ -189,7 +189,9 @@ def unseen_errors(own: OwnObserver, contents: pd.Series | None = None) -> pd.Dat
 def sentences(own: OwnObserver, errors: pd.DataFrame) -> list[str]:
     """What the numbers say, a sentence each, with intervals of 95 %."""
     table = own.parameters()
-    told = {name: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" for name, row in table.iterrows()}
+    told = {
+        name: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]".replace("-", "−") for name, row in table.iterrows()
+    }
     signs = [name for name in OF_PIXELS if table.loc[name, "low"] > 0 or table.loc[name, "high"] < 0]
     more, people = own.worth_of_more(), own.observer.population
     stays = np.hypot(own.observer.inconsistency, own.quality_sd)
