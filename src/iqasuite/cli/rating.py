@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqasuite.cli.options import data_names
+from iqasuite.errors import InputError
 
 if TYPE_CHECKING:
     from iqasuite.datasets.dataset import Dataset
@@ -48,6 +49,8 @@ def set_to_rate(name: str) -> Dataset:
 
 def train_from_votes(data: str, observer: str) -> None:
     """Learn an observer from the votes of `iqasuite rate`, or from those of a rated set, and say what was learnt."""
+    if not observer:
+        raise InputError("--output: missing; expected the file of the weights, or --observer NAME")
     from iqasuite.datasets import load
     from iqasuite.datasets.rating_session import RatingSession
     from iqasuite.evaluation.subjects import own_observer as own

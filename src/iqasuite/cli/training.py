@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, check_precision, model_names
+from iqasuite.cli.rating import train_from_votes
 from iqasuite.cli.results import warn
-from iqasuite.errors import InputError
 
 if TYPE_CHECKING:
     from iqasuite.experiments.train_program import Settings
@@ -68,9 +68,8 @@ def train(
     learnt. Nothing is written before the end but a checkpoint after each epoch: after Ctrl-C or a crash the same
     command with --resume goes on.
 
-    With --observer and without --output an observer is learnt from few votes, in seconds: those of iqasuite rate, or
-    of the set. The default model predicts the quality of each image; the votes say how this observer differs. Weights
-    go to weights/SET/OBSERVER.safetensors.
+    With --observer and without --output an observer is learnt from few votes, those of iqasuite rate or of the set, in
+    seconds: what is personal about them, behind the default model, into weights/SET/OBSERVER.safetensors.
 
     \b
     Example: iqasuite train --data holiday/ --observer Anna
@@ -79,12 +78,7 @@ def train(
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     """
     if output is None:
-        if not observer:
-            raise InputError("--output: missing; expected the file of the weights, or --observer NAME")
-        from iqasuite.cli.rating import train_from_votes
-
-        train_from_votes(data, observer)
-        return
+        return train_from_votes(data, observer)
     from iqasuite.experiments.train_program import Settings
 
     settings = Settings(

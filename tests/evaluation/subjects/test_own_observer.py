@@ -1,4 +1,4 @@
-"""The observer of one session: simulated people are found again, few votes are said to be few, weights score at once."""
+"""The observer of one session: simulated people are found again, few votes are few, weights score at once."""
 
 import json
 
@@ -35,7 +35,7 @@ def votes_of(
     """Votes frame of a person who sees the quality, `bias` better, and likes sharpness."""
     sharp = np.log1p(table["sharpness"])
     z = table["quality"] + bias + taste * (sharp - sharp.mean()) / sharp.std()
-    vote = (z + np.random.default_rng(seed).normal(0, sd, len(table))).round().clip(1, 5).astype(int)
+    vote = (z + np.random.default_rng(seed).normal(0, PEOPLE.inconsistency, len(table))).round().clip(1, 5).astype(int)
     frame = pd.DataFrame(
         {"observer": "Ana", "session": 1, "position": 1, "image": table.index, "vote": vote.to_numpy()}
     )
