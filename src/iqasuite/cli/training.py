@@ -61,20 +61,16 @@ def train(
 ) -> None:
     """Train a network on a rated set.
 
-    The set is split by content in three parts, saved beside the weights: the training part is learnt from, the
-    validation part chooses the epoch, the test part is read once, at the end. Its scores go into the card, with 95 %
-    intervals by content, a rule that looks at no image, and the SROCC of four statistics of the image, such as its
-    sharpness. Where the weights of --start have seen images of the test part, a warning counts them before anything is
-    learnt. Nothing is written before the end but a checkpoint after each epoch: after Ctrl-C or a crash the same
-    command with --resume goes on.
-
+    The set is split by content in three parts, saved beside the weights: one is learnt from, one chooses the epoch,
+    the test part is read once, at the end. Its scores go into the card, with 95 % intervals by content, a rule that
+    looks at no image, and the SROCC of four statistics of the image. A warning counts test images that the weights of
+    --start have seen. A checkpoint is written after each epoch: the same command with --resume goes on.
     With --observer and without --output an observer is learnt from few votes, those of iqasuite rate or of the set, in
-    seconds: what is personal about them, behind the default model, into weights/SET/OBSERVER.safetensors.
+    seconds: what is personal, behind the default model, goes into weights/SET/OBSERVER.safetensors.
 
     \b
     Example: iqasuite train --data holiday/ --observer Anna
     Example: iqasuite train --data demo --output w.safetensors --epochs 5 --shown-at 128 --crop 96 --width 0.25
-    Example: iqasuite train --data koniq10k --model trcnn --base mobilenet_v2 --output trcnn.safetensors
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     """
     if output is None:
