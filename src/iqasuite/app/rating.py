@@ -13,6 +13,7 @@ import threading
 import webbrowser
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ HOST = "127.0.0.1"
 _PAGE = Path(__file__).with_name("rating.html")
 _MOST = 10_000  # bytes of what the page sends
 _OBSERVERS, _IMAGES = 64, 6  # that are kept in memory
-_STORED = 32  # images after which their scores are written
+_AT_ONCE = 4  # images that are scored before an observer that waits is made
 
 
 class Rating:
@@ -77,7 +78,7 @@ class Rating:
         votes = session.votes()
         now = self._readable(session, votes)
         last, after = session.last(votes), now and session.following(votes, now)
-        quality = {} if self._scores is None else {i: row[0] for i, row in self._scores.values.items()}
+        quality = {} if self._scores is None else {i: row[0] for i, row in dict(self._scores.values).items()}
         wrong = [
             f"{name}: {why.rpartition(f'{name}: ')[2]}; it is left out." for name, why in session.unreadable.items()
         ]
@@ -197,11 +198,10 @@ class Rating:
         try:
             from iqasuite.app import own_observer  # noqa: F401 (imported before it is asked for)
 
-            for number, image in enumerate(session.images.values(), 1):
+            images = list(session.images.values())
+            for start in range(0, len(images), _AT_ONCE):
                 with self._scoring:
-                    self._trunk().complete([image])
-                    if number % _STORED == 0 or number == len(session.images):
-                        self._scores.store()
+                    self._trunk().complete(images[start : start + _AT_ONCE])
         except Exception:
             _log.exception("the images could not be scored")
 
@@ -274,4 +274,5 @@ def serve(
         if open_browser:
             webbrowser.open(address)
         config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])

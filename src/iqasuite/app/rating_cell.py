@@ -76,9 +76,12 @@ class RatingCell:
 
     def _undo(self) -> None:
         last = self.session.last(self.session.votes())
-        if last is not None:
-            self.session.undo(last)
-        self._next()
+        try:
+            if last is not None:
+                self.session.undo(last)
+            self._next()
+        except InputError as error:
+            self._next(str(error))
 
     def _show_result(self) -> None:
         votes, scores = self.session.votes(), TrunkScores(self.session.dataset)

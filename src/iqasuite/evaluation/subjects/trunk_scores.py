@@ -69,7 +69,7 @@ class TrunkScores:
                 statistics = image_statistics(seen)
                 self.values[image] = [prediction.vote, *(statistics[name] for name in OF_PIXELS)]
                 self._stored[self._contents[image]] = self.values[image]
-            self.store()
+            self._store()
 
     def frame(self) -> pd.DataFrame:
         """Index image, columns `COLUMNS`, of the images that are done."""
@@ -95,8 +95,7 @@ class TrunkScores:
             return {}
         return {key: row for key, row in stored.items() if len(row) == len(COLUMNS)}
 
-    def store(self) -> None:
-        """Write what was computed."""
+    def _store(self) -> None:
         try:
             with locked(self._file):
                 self._stored = self._read() | self._stored
