@@ -18,7 +18,7 @@ def test_buttons_vote_undo_and_end(project):
         Image.fromarray(np.full((40, 50, 3), 80 * k, np.uint8)).save(folder / f"{k}.png")
     (folder / "3.png").write_text("no image")
     cell = RatingCell(study_folder.unrated(folder), "Ana")
-    votes, (undo, result, line) = cell.widget.children[2].children, cell.widget.children[3].children
+    votes, (undo, _, line) = cell.widget.children[2].children, cell.widget.children[3].children
     assert [button.description for button in votes][1::3] == ["2 insufficient", "5 excellent"]
     for vote in (2, 5):
         votes[vote - 1].click()
