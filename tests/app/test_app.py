@@ -378,7 +378,7 @@ def test_no_socket_is_opened():
 
 
 def test_a_taken_port_is_left_alone():
-    from iqasuite.app import free_port
+    from iqasuite.app.doorkeeper import free_port
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

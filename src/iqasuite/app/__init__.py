@@ -5,27 +5,26 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iqasuite.app.style import CSS, MONO, SANS
+from iqasuite.app.doorkeeper import LOCAL, Doorkeeper, free_port
 from iqasuite.app.uploads import MAX_BYTES, private_folder
-from iqasuite.errors import InputError
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.types import ASGIApp
+
+    from iqasuite.datasets.dataset import Dataset
 
 _SILENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_TELEMETRY": "1"}
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 QUEUE, AT_ONCE = 64, 4  # events that wait, and of one kind that run
 _flushed = partial(print, flush=True)  # seen at once where the output is a file
 
@@ -35,6 +34,7 @@ def serve(
     port: int | None = 7860,
     share: bool = False,
     open_browser: bool = False,
+    rated: Dataset | None = None,
     say: Callable[[str], None] = _flushed,
 ) -> None:
     """Run the page until Ctrl-C (or SIGTERM); then its uploads are deleted.
@@ -44,17 +44,22 @@ def serve(
         port: None or one that is taken = the next free one from 7860 or from it.
         share: make a public address through Gradio's servers.
         open_browser: open the page in the browser.
+        rated: whose images the tab Rate shows; on this computer only, None = it says how to.
         say: takes the line with the address once the page is ready.
 
     Raises:
         InputError: no model without a reference in the weights folders, or no free port.
     """
+    from iqasuite.app.rating import Rating
+    from iqasuite.app.style import CSS  # takes seconds, and the rating page alone needs none
+
     page = None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = private_folder()
     try:
-        page = build(folder)
+        rating = Rating(rated).app() if rated is not None and host in LOCAL and not share else None
+        page = build(folder, rating is not None)
         chosen = free_port(host, port or 7860)
         page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE, api_open=False)
         _, address, public = page.launch(
@@ -74,7 +79,7 @@ def serve(
             max_file_size=MAX_BYTES,
             theme=_theme(),
             css=CSS,
-            app_kwargs={"middleware": _middleware(host, share)},
+            app_kwargs={"middleware": _middleware(host, share, rating)},
         )
         say(f"IQA Suite's page: {address}{f' and, for everybody, {public}' if public else ''} (Ctrl-C ends it)")
         threading.Event().wait()
@@ -86,46 +91,27 @@ def serve(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def build(folder: Path) -> gr.Blocks:
+def build(folder: Path, rating: bool = False) -> gr.Blocks:
     """The page, see `page.build`; Gradio is imported here, after it was told to be silent and where to write."""
     os.environ.update(_SILENT)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
     from iqasuite.app import page
 
-    return page.build(folder)
-
-
-def free_port(host: str, first: int) -> int:
-    """The first port from `first` on that nobody listens on.
-
-    Raises:
-        InputError: a hundred are taken, or the host is none of this computer's, or the port needs more rights.
-    """
-    for port in range(first, min(first + 100, 65536)):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    continue
-                raise InputError(f"host {host!r}, port {port}: {error.strerror}; expected 127.0.0.1, say") from None
-            return port
-    raise InputError(f"port {first}: no free one from there to {port} on {host}")
+    return page.build(folder, rating)
 
 
 def _theme() -> gr.themes.Base:
     import gradio as gr
 
+    from iqasuite.app.style import MONO, SANS
+
     return gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=list(SANS), font_mono=list(MONO))
 
 
-def _middleware(host: str, share: bool) -> list:
+def _middleware(host: str, share: bool, rating: ASGIApp | None) -> list:
     """Who may ask what: other names for this computer are tricks of other pages (DNS rebinding)."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from iqasuite.app.page import Doorkeeper
-
-    local = [Middleware(TrustedHostMiddleware, allowed_hosts=list(_LOCAL))] if host in _LOCAL and not share else []
-    return [*local, Middleware(Doorkeeper, forwarded=share)]
+    local = [Middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))] if host in LOCAL and not share else []
+    return [*local, Middleware(Doorkeeper, forwarded=share, rating=rating)]

@@ -1,4 +1,4 @@
-"""The page as Gradio shows it: four tabs, their events, and what it refuses. Nothing of it is kept or sent anywhere."""
+"""The page as Gradio shows it: five tabs, their events, and what it refuses. Nothing of it is kept or sent anywhere."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from iqasuite.app import answers
 from iqasuite.app.drawing import html
@@ -32,29 +29,10 @@ WHAT = (
 )
 ASK = "Give an image, or choose an example below."
 MOST_FILES = 200
-# What a browser asks for to show the page; Gradio offers much else (proxy, recordings, editing of code).
-_OPEN = ("/", "/config", "/favicon.ico", "/robots.txt", "/theme.css", "/manifest.json")
-_OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=")
-_OPEN_CALLS = (
-    "info",
-    "app_id",
-    "theme.css",
-    "startup-events",
-    "heartbeat",
-    "upload",
-    "upload_progress",
-    "queue",
-    "run",
-    "call",
-    "cancel",
-    "reset",
+HOW_TO_RATE = (
+    "Rate twenty images, and get an observer that votes as you do: iqasuite rate FOLDER --observer NAME opens the page "
+    "for it; iqasuite app --rate FOLDER shows it here. Votes are taken on this computer only."
 )
-_READING = ("GET", "HEAD", "OPTIONS")  # which change nothing
-_HEADERS = {
-    "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 
 
 class Page(gr.Blocks):
@@ -69,63 +47,12 @@ class Page(gr.Blocks):
         super().validate_inputs(block_fn, inputs)
 
 
-class Doorkeeper:
-    """Lets through what the page needs, and tells browsers to load nothing from elsewhere (an ASGI middleware).
-
-    Args:
-        app: behind it.
-        forwarded: whether a tunnel stands before it, which says in a header what host it was asked for.
-    """
-
-    def __init__(self, app: ASGIApp, forwarded: bool = False):
-        self.app, self.forwarded = app, forwarded
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or pass it on."""
-        if scope["type"] == "websocket":  # the page has none
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] == "http" and not _is_open(scope["path"]):
-            await _refuse(send, 404, b"not here")
-            return
-        if scope["type"] == "http" and scope["method"] not in _READING and not self._own(Headers(scope=scope)):
-            await _refuse(send, 403, b"not from another page")
-            return
-
-        async def with_headers(message) -> None:
-            if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *added]
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
-
-    def _own(self, headers: Headers) -> bool:
-        """Whether a request comes from the page itself or from a program: browsers say where theirs come from."""
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            return False
-        hosts = headers.getlist("host") + (headers.getlist("x-forwarded-host") if self.forwarded else [])
-        return all(_host(origin) in map(str.lower, hosts) for origin in headers.getlist("origin"))
-
-
-def _host(origin: str) -> str:
-    """Host and port of an origin as a Host header has them; "null", of pages without one, is no host."""
-    try:
-        return urlsplit(origin).netloc.lower() or "null"
-    except ValueError:
-        return "null"
-
-
-async def _refuse(send: Send, status: int, why: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": []})
-    await send({"type": "http.response.body", "body": why})
-
-
-def build(folder: Path) -> gr.Blocks:
+def build(folder: Path, rating: bool = False) -> gr.Blocks:
     """The page, its default model loaded and warm.
 
     Args:
         folder: of `uploads.private_folder`, where uploads and examples lie.
+        rating: whether there is something to rate (`rating.Rating`).
 
     Raises:
         InputError: no model without a reference in the weights folders.
@@ -149,6 +76,8 @@ def build(folder: Path) -> gr.Blocks:
             _pair_tab(networks, folder, examples)
         with gr.Tab("Many images"):
             _many_tab(networks, folder, examples)
+        with gr.Tab("Rate"):
+            gr.HTML(html.rating() if rating else html.sentence(HOW_TO_RATE), js_on_load=None)
     return page
 
 
@@ -342,12 +271,6 @@ def _opacity(*places: str) -> None:
     slider = gr.Slider(0, 100, 50, step=1, label="Opacity of the map, %", buttons=[], elem_classes="iqa-opacity")
     set_one = "document.getElementById(id)?.style.setProperty('--laid', v / 100)"
     slider.change(None, slider, None, js=f"v => {{ for (const id of {list(places)}) {set_one}; }}")
-
-
-def _is_open(path: str) -> bool:
-    if path.startswith("/gradio_api/") and not path.startswith(_OPEN_FOLDERS):
-        return path.split("/")[2] in _OPEN_CALLS
-    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 
 
 def _path(payload) -> str:

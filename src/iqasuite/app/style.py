@@ -38,6 +38,7 @@ CSS = f"""
 .iqa-grid {{ stroke: var(--border-color-primary); stroke-width: 1; }}
 .iqa-spread {{ stroke: var(--iqa-mark); stroke-width: 2; }}
 .iqa-mean {{ stroke: var(--body-text-color); stroke-width: 1.5; stroke-dasharray: 4 3; }}
+.iqa-rating {{ width: 100%; height: max(30rem, calc(100vh - 17rem)); border: 0; background: #808080; }}
 .iqa-figure {{ margin: 0; }}
 .iqa-laid {{ position: relative; width: 100%; overflow: hidden; border-radius: 4px; }}
 .iqa-laid img {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; max-width: none; }}

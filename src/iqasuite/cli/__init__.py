@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from iqasuite.cli import data, evaluating, models, playlist, scoring, suite, training
+from iqasuite.cli import data, evaluating, models, playlist, rating, scoring, suite, training
 from iqasuite.cli.group import Commands
 
 __all__ = ["app"]
@@ -47,6 +47,7 @@ def start(
     \b
     iqasuite score holiday/                      scores of all images of a folder
     iqasuite score --reference a.png a.jpg       how good a distorted image is
+    iqasuite rate holiday/ --observer Anna       your own votes, and an observer that votes as you do
     iqasuite models                              which trained networks are available
     iqasuite COMMAND --help                      what a command takes, with examples
     """
@@ -56,6 +57,7 @@ def start(
 app.command("score")(scoring.score_images)
 app.command("evaluate")(evaluating.evaluate)
 app.command("train")(training.train)
+app.command("rate")(rating.rate)
 app.command("models")(models.list_models)
 app.command("app")(models.serve)
 app.add_typer(data.app, name="data")

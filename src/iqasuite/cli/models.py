@@ -93,13 +93,17 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port; the next free one where it is taken.")] = 7860,
     share: Annotated[bool, typer.Option("--share", help="Also a public address, through Gradio's servers.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    rate: Annotated[
+        str | None, typer.Option(metavar="FOLDER|NAME", help="Images for the tab Rate, on this computer only.")
+    ] = None,
 ) -> None:
     """Start a page on which images can be tried.
 
-    Scores, maps, artificial observers beside each other, in a browser.
+    Scores, maps, artificial observers beside each other, in a browser; with --rate also images to rate.
 
     Example: iqasuite app --open
     """
     from iqasuite import app
+    from iqasuite.cli.rating import set_to_rate
 
-    app.serve(host, port, share, open_browser)
+    app.serve(host, port, share, open_browser, None if rate is None else set_to_rate(rate))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, check_precision, model_names
+from iqasuite.cli.rating import train_from_votes
 from iqasuite.cli.results import warn
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 _CROP = "Side of random training crops in pixels; 0 = whole images; default: 224, or what images hold."
 _SHOWN_AT = "Shorter side in pixels at which images are shown; default: their own, at most 500."
 _ARCHITECTURES, _RANKING = "mobile_nr|trcnn|trcnn_faithful", "plcc|soft_spearman|hinge|none"
-Weights = Annotated[Path, typer.Option(help="Weights (.safetensors); card and split go beside.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Weights (.safetensors); card and split go beside. Needed but for --observer.")
+]
 Network = Annotated[str | None, typer.Option(metavar=_ARCHITECTURES, help="Network; default mobile_nr.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training part.")]
 Step = Annotated[int, typer.Option(min=1, help="Images a step.")]
@@ -36,7 +39,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoin
 
 def train(
     data: RatedSet,
-    output: Weights,
+    output: Weights = None,
     model: Network = None,
     epochs: Epochs = 20,
     batch_size: Step = 16,
@@ -58,18 +61,20 @@ def train(
 ) -> None:
     """Train a network on a rated set.
 
-    The set is split by content in three parts, saved beside the weights: the training part is learnt from, the
-    validation part chooses the epoch, the test part is read once, at the end. Its scores go into the card, with 95 %
-    intervals by content, a rule that looks at no image, and the SROCC of four statistics of the image, such as its
-    sharpness. Where the weights of --start have seen images of the test part, a warning counts them before anything is
-    learnt. Nothing is written before the end but a checkpoint after each epoch: after Ctrl-C or a crash the same
-    command with --resume goes on.
+    The set is split by content in three parts, saved beside the weights: one is learnt from, one chooses the epoch,
+    the test part is read once, at the end. Its scores go into the card, with 95 % intervals by content, a rule that
+    looks at no image, and the SROCC of four statistics of the image. A warning counts test images that the weights of
+    --start have seen. A checkpoint is written after each epoch: the same command with --resume goes on.
+    With --observer and without --output an observer is learnt from few votes, those of iqasuite rate or of the set, in
+    seconds: what is personal, behind the default model, goes into weights/SET/OBSERVER.safetensors.
 
     \b
+    Example: iqasuite train --data holiday/ --observer Anna
     Example: iqasuite train --data demo --output w.safetensors --epochs 5 --shown-at 128 --crop 96 --width 0.25
-    Example: iqasuite train --data koniq10k --model trcnn --base mobilenet_v2 --output trcnn.safetensors
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     """
+    if output is None:
+        return train_from_votes(data, observer)
     from iqasuite.experiments.train_program import Settings
 
     settings = Settings(

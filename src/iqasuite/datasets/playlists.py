@@ -27,8 +27,8 @@ from iqasuite.names import natural_key
 from iqasuite.paths import check_writable, write_atomic
 
 _log = logging.getLogger(__name__)
-_LONG = ["Image Name", "Vote", "Duration", "Timestamp"]
-_SHORT = _LONG[:2]
+LONG = ["Image Name", "Vote", "Duration", "Timestamp"]
+_SHORT = LONG[:2]
 
 
 def read_playlist(
@@ -75,7 +75,7 @@ def read_playlist(
     if again:
         _log.warning("%s: %d images rated a second time (%s); the first vote is kept", path, len(again), again[0])
     votes = pd.DataFrame(rows, columns=list(VOTES[:-1]))
-    votes["timestamp"] = read_times(pd.Series(times, dtype=object), _LONG[3], path)
+    votes["timestamp"] = read_times(pd.Series(times, dtype=object), LONG[3], path)
     return validate(votes, "votes", str(path))
 
 
@@ -178,7 +178,7 @@ def write_playlist(votes: pd.DataFrame, path: Path | str) -> Path:
     long = bool(votes["duration"].notna().any() or votes["timestamp"].notna().any())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_LONG if long else _SHORT)
+    writer.writerow(LONG if long else _SHORT)
     for row in votes.itertuples():
         fields = [row.image, row.vote]
         if long:
@@ -247,8 +247,8 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     if path.suffix.lower() == ".mat":
         raise InputError(f"{path}: a MATLAB file; expected CSV (iqasuite playlist convert makes it one)")
     header, rows = read_rows(path, "a playlist")
-    if header not in (_LONG, _SHORT):
-        raise InputError(f"{path}, line 1: columns {','.join(header) or '(none)'}; expected {','.join(_LONG)}")
+    if header not in (LONG, _SHORT):
+        raise InputError(f"{path}, line 1: columns {','.join(header) or '(none)'}; expected {','.join(LONG)}")
     return list(rows)
 
 

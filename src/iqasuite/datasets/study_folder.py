@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from iqasuite.datasets.dataset import Dataset
-from iqasuite.datasets.frames import IMAGES, validate
+from iqasuite.datasets.dataset import Dataset, Scale
+from iqasuite.datasets.frames import IMAGES, VOTE_SCALE, empty, validate
 from iqasuite.datasets.image_names import Located, inside, located
 from iqasuite.datasets.layout import check_absent, check_missing
 from iqasuite.datasets.rating_columns import ABOUT_IMAGE, RatingTable, is_blank, number_cells, read_table
@@ -87,6 +87,34 @@ def load(folder: Path | str, missing: str = "error") -> Dataset:
         absent=list(images.absent),
         licence=facts.licence,
         citation=facts.citation,
+    )
+
+
+def unrated(folder: Path | str) -> Dataset:
+    """The images in a folder and below it, to be rated; a table of ratings is not looked at.
+
+    Each is shown at the display size that `dataset.yaml` states, else at its own. Links that lead out of the folder are
+    left out.
+
+    Raises:
+        InputError: no such folder, no images in it, a wrong `dataset.yaml`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected one with images")
+    facts, root = read_facts(folder), folder.resolve()
+    images = [str(file) for file in _files(folder) if (folder / file).resolve().is_relative_to(root)]
+    if not images:
+        raise InputError(f"{folder}: its images are links that lead out of it; expected images")
+    frame = pd.DataFrame({"image": images, "content": images}).reindex(columns=list(IMAGES))
+    return Dataset(
+        name=facts.name or _name_of(folder),
+        root=folder,
+        images=validate(frame.fillna({"n_votes": 0}), "images", str(folder)),
+        votes=empty("votes"),
+        scale=Scale(*VOTE_SCALE),
+        display_size=None if facts.display_size is None else (facts.display_size[0], facts.display_size[1]),
+        fit=facts.fit,
     )
 
 

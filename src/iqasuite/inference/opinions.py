@@ -63,10 +63,13 @@ def _observers(name: str) -> list[Entry]:
     group, _, observer = composed(name).rpartition("/")
     if not group:
         sets = catalogue.sets()
-        if len(sets) != 1:
-            known = ", ".join(f"{known}/{observer}" for known in sets) or "none: no set is in the weights folders"
+        having = [known for known in sets if observer in map(composed, _names(known))] if len(sets) > 1 else sets
+        if len(having) != 1:
+            known = (
+                ", ".join(f"{known}/{observer}" for known in having or sets) or "none: no set is in the weights folders"
+            )
             raise InputError(f"--observer {name}: {len(sets)} sets of artificial observers; expected {known}")
-        group = sets[0]
+        group = having[0]
     entries = catalogue.observers_of(next((known for known in catalogue.sets() if composed(known) == group), group))
     if observer == ALL:
         return entries
@@ -75,6 +78,10 @@ def _observers(name: str) -> list[Entry]:
         known = ", ".join([entry.observer for entry in entries] + [ALL])
         raise InputError(f"--observer {name}: no such observer in {group}; expected one of {known}")
     return matches
+
+
+def _names(group: str) -> list[str]:
+    return [entry.observer for entry in catalogue.observers_of(group)]
 
 
 _TAKEN = ("mean", "spread", "image", "error")  # columns of their own

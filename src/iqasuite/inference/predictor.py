@@ -19,7 +19,10 @@ from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
+from iqasuite.models.few_shot import FewShotObserver
 from iqasuite.models.heads import distribution, expected_vote
+from iqasuite.paths import file_hash
+from iqasuite.training.few_shot import Observer, Population
 from iqasuite.training.machine import computes_in_bf16, default_device
 from iqasuite.training.outputs import outputs
 from iqasuite.weights.catalogue import Entry, find
@@ -81,11 +84,15 @@ class Predictor:
             raise InputError(f"model {entry.name!r}: scale {entry.scale!r} has no ends; expected low and high")
         self.entry = entry
         self.device = default_device(device)
-        network, _ = load_weights(entry.path)
+        network, card = load_weights(entry.path)
+        self.observer, self.quality_sd = None, 0.0
+        if isinstance(network, FewShotObserver):
+            self.observer, self.quality_sd = _observer(network), network.quality_sd
+            network, card = load_weights(_trunk(network, entry))
         network.fold()  # nothing is trained here
         self.network = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)
-        shown = entry.card.preprocessing
+        shown = card.preprocessing
         self.shorter_side, self.crop, self.views = shown.shown_at, shown.crop, shown.views
 
     def shown(self, image: np.ndarray) -> np.ndarray:
@@ -130,6 +137,9 @@ class Predictor:
         views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
         (predicted,) = outputs(self.network, [self._normalised(views)], votes_or_distributions, self.half)
         predicted = predicted.cpu()
+        if self.observer is not None:
+            quality = predicted if predicted.ndim == 1 else predicted @ torch.arange(1, 6, dtype=predicted.dtype)
+            predicted = torch.from_numpy(self.observer.distribution(quality.numpy(), None, self.quality_sd))
         if predicted.ndim == 1:
             return [self._prediction(vote, None) for vote in predicted.tolist()]
         votes = predicted @ torch.arange(1, 6, dtype=predicted.dtype)
@@ -166,6 +176,22 @@ class Predictor:
         if attention is None:
             raise InputError(f"model {self.entry.name!r} ({self.entry.architecture}) has no map")
         return Map("attention", (attention / attention.sum()).float().cpu().numpy())
+
+
+def _observer(network: FewShotObserver) -> Observer:
+    population = Population(**network.population)  # type: ignore[arg-type]  # as a card has it
+    return Observer(population, network.estimate.numpy(), network.covariance.numpy())
+
+
+def _trunk(network: FewShotObserver, entry: Entry) -> Path:
+    """The weights of an observer's trunk, which must be those that the observer was fitted behind."""
+    trunk = find(network.trunk)
+    if file_hash(trunk.path) != network.trunk_hash:
+        raise InputError(
+            f"{entry.path}: was fitted behind another {network.trunk} than {trunk.path}; fit it again: iqasuite train "
+            "--data FOLDER --observer NAME"
+        )
+    return trunk.path
 
 
 def votes_or_distributions(network: nn.Module, views: Tensor) -> Tensor:

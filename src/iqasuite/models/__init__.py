@@ -16,6 +16,7 @@ _ARCHITECTURES = {
     "mobile_nr": "mobile_nr.MobileNR",
     "trcnn": "trcnn.TRCNN",
     "trcnn_faithful": "trcnn.FaithfulTRCNN",
+    "few_shot": "few_shot.FewShotObserver",
     "birnn": "sequence.BiRNN",
     "mean_pooling": "sequence.MeanPooling",
     "attention_pooling": "sequence.AttentionPooling",

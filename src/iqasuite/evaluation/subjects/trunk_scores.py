@@ -1,0 +1,104 @@
+"""What a trunk predicts for the images of a set, computed once and stored: an observer is fitted on it in no time."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.errors import InputError
+from iqasuite.evaluation.rank_baselines import OF_PIXELS, image_statistics
+from iqasuite.inference.opinions import DEFAULT
+from iqasuite.inference.predictor import Predictor
+from iqasuite.inference.stream import predicted_by
+from iqasuite.paths import cache_root, file_hash, locked, write_atomic
+from iqasuite.weights.catalogue import find
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 16  # images that are read ahead
+COLUMNS = ("quality", *OF_PIXELS)
+
+
+class TrunkScores:
+    """The quality (1–5) that a trunk predicts for images of a set, and their sharpness, contrast and brightness.
+
+    Values are stored in the cache folder under the contents of weights and images, so they are never stale.
+
+    Args:
+        dataset: whose images.
+        trunk: name of a model that needs no reference; the default model.
+
+    Attributes:
+        entry, trunk_hash: the trunk, and the SHA-256 of its weights.
+        values: image -> numbers as `COLUMNS`, of the images that are done.
+        failed: image -> why it has none.
+
+    Raises:
+        InputError: no such model.
+    """
+
+    def __init__(self, dataset: Dataset, trunk: str = DEFAULT):
+        self.dataset, self.entry = dataset, find(trunk)
+        self.trunk_hash = file_hash(self.entry.path)
+        self.values: dict[str, list[float]] = {}
+        self.failed: dict[str, str] = {}
+        self._file = cache_root() / "trunk_scores" / f"{self.trunk_hash[:16]}.json"
+        self._contents: dict[str, str] = {}
+        self._stored = self._read()
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.entry, precision="float32")
+
+    def complete(self, images: Iterable[str]) -> None:
+        """Have the values of these images, from the store or computed and stored; what cannot be read is `failed`."""
+        missing = [image for image in images if image not in self.values and image not in self.failed]
+        unknown = [image for image in missing if not self._known(image)]
+        for start in range(0, len(unknown), _AT_ONCE):
+            some = unknown[start : start + _AT_ONCE]
+            for image, result in predicted_by([self._predictor], some, self.dataset.read, _AT_ONCE):
+                if isinstance(result, str):
+                    self.failed[image] = result
+                    continue
+                prediction, seen = result[0]
+                statistics = image_statistics(seen)
+                self.values[image] = [prediction.vote, *(statistics[name] for name in OF_PIXELS)]
+                self._stored[self._contents[image]] = self.values[image]
+            self._store()
+
+    def frame(self) -> pd.DataFrame:
+        """Index image, columns `COLUMNS`, of the images that are done."""
+        images = list(self.values)
+        values = np.array([self.values[image] for image in images], float).reshape(-1, len(COLUMNS))
+        return pd.DataFrame(values, pd.Index(images, name="image", dtype=object), list(COLUMNS))
+
+    def _known(self, image: str) -> bool:
+        try:
+            content = file_hash(self.dataset.path(image))
+        except InputError as error:
+            self.failed[image] = str(error)
+            return True
+        self._contents[image] = content + json.dumps(self.dataset.regions.get(image, ""))
+        if self._contents[image] in self._stored:
+            self.values[image] = self._stored[self._contents[image]]
+        return image in self.values
+
+    def _read(self) -> dict[str, list[float]]:
+        try:
+            stored = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {key: row for key, row in stored.items() if len(row) == len(COLUMNS)}
+
+    def _store(self) -> None:
+        try:
+            with locked(self._file):
+                self._stored = self._read() | self._stored
+                write_atomic(self._file, json.dumps(self._stored))
+        except InputError as error:  # they are computed again next time
+            _log.warning("%s", error)
