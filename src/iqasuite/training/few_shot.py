@@ -46,12 +46,12 @@ class Population:
     """
 
     bias: float = 0.0
-    bias_sd: float = 0.36
-    slope_sd: float = 0.19
-    inconsistency: float = 0.6
+    bias_sd: float = 0.40
+    slope_sd: float = 0.18
+    inconsistency: float = 0.51
     inconsistency_sd: float = 0.21
     gaps: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    gap_sd: float = 0.2
+    gap_sd: float = 0.18
     features: tuple[str, ...] = ()
     sensitivity_sd: float = 0.2
     mass: float = 0.9
@@ -252,7 +252,7 @@ def vote_sets(p: np.ndarray, mass: float = 0.9) -> np.ndarray:
         p: distributions (n, 5).
         mass: probability at which a set is full.
     """
-    return _entered_at(p) < mass
+    return entered_at(p) < mass
 
 
 def set_mass(p: np.ndarray, votes: np.ndarray, coverage: float = 0.9) -> float:
@@ -263,18 +263,18 @@ def set_mass(p: np.ndarray, votes: np.ndarray, coverage: float = 0.9) -> float:
 
     Reference: Y. Romano, M. Sesia & E. Candès, "Classification with valid and adaptive coverage", NeurIPS 2020.
     """
-    entered = np.sort(_entered_at(p)[np.arange(len(p)), np.asarray(votes, int) - 1])
+    entered = np.sort(entered_at(p)[np.arange(len(p)), np.asarray(votes, int) - 1])
     rank = int(np.ceil(coverage * (len(entered) + 1)))
     return float(np.nextafter(entered[rank - 1], 2)) if 0 < rank <= len(entered) else 1.0
 
 
 def set_in_words(members: np.ndarray) -> str:
-    """ "3 or 4" of one set, shape (5,), bool."""
+    """One set, shape (5,), bool, as "3 or 4"."""
     return " or ".join(str(vote) for vote in VOTES[members])
 
 
-def _entered_at(p: np.ndarray) -> np.ndarray:
-    """Mass (n, 5) of the growing set before each vote enters it; 0 for the most probable one."""
+def entered_at(p: np.ndarray) -> np.ndarray:
+    """Mass (n, 5) that the growing set of `vote_sets` has when each vote enters; 0 for the most probable one."""
     p = np.asarray(p, float)
     rows = np.arange(len(p))
     entered = np.zeros(p.shape)
