@@ -12,16 +12,18 @@ import pandas as pd
 from iqasuite.datasets import load, simulated
 from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.tables import csv_table
+from iqasuite.evaluation.metrics import evaluate_votes
 from iqasuite.evaluation.subjects.population import estimate_population
 from iqasuite.evaluation.subjects.taste import variance_parts
-from iqasuite.experiments.patch_methods import features_of
 from iqasuite.images.loading import read_image
 from iqasuite.images.nameable import NAMES, nameable_features
 from iqasuite.paths import data_root
 from iqasuite.training.asking import images_to_ask
 from iqasuite.training.few_shot import Observer, Population, fit_observer, set_mass, with_features
+from iqasuite.training.patch_features import Patches, extract
 
-TAPS = (3, 4, 5, 6, 7, 8, 10)  # of EfficientNet-Lite2, from edges to parts of objects
+TAPS = {"efficientnet_lite2": (3, 4, 5, 6, 7, 8, 10)}  # from edges to parts of objects; of others the last layer
+_BATCH = 8  # whole images a step
 LIKING = "dogs55"
 
 
@@ -92,18 +94,22 @@ def named_features(data: Dataset, images: pd.Index, side: int = 720) -> pd.DataF
     return pd.DataFrame(rows, images, list(NAMES))
 
 
-def trunk_vectors(data: Dataset, images: pd.Index, base: str, sides: tuple[int, ...] = (720,)) -> pd.DataFrame:
-    """Mean and deviation of several maps of a frozen classifier, images brought to each size; kept by the store.
+def trunk_vectors(
+    data: Dataset, images: pd.Index, bases: Sequence[str], sides: Sequence[int] = (540, 1080)
+) -> pd.DataFrame:
+    """Mean and deviation of the maps of frozen backbones, images brought to each size; kept by the store of features.
 
     Args:
         data, images: the set and which of its images.
-        base: see `models.backbones.backbone`.
-        sides: pixels, one column group each.
+        bases: see `models.backbones.backbone`; side by side.
+        sides: pixels of the shorter side, side by side.
     """
     vectors = []
-    for side in sides:
-        settings = {"base": base, "size": side, "overlap": 0.0, "taps": TAPS, "pooling": "moments"}
-        vectors.append(features_of(data, settings, (side, side)).vectors(list(images)))
+    for base in bases:
+        for side in sides:
+            whole = Patches(side, 0.0, TAPS.get(base, (-1,)), "moments")
+            features = extract(data, base, whole, images=list(images), shown_at=(side, side), batch_size=_BATCH)
+            vectors.append(features.vectors(list(images)))
     return pd.DataFrame(np.concatenate(vectors, axis=1), images)
 
 
@@ -125,6 +131,32 @@ def steps(
         fitted = fit_observer(population, quality, of.votes.loc[asked[:count], observer], of.features)
         frames.append(fitted.table().reset_index().assign(votes=count))
     return pd.concat(frames, ignore_index=True)
+
+
+def prior_table(of: Panel, population: Population) -> pd.DataFrame:
+    """Numbers of people elsewhere and of this set's other observers: parameter, elsewhere, of this set."""
+    table = pd.DataFrame({"elsewhere": vars(prior_of(of)), "of this set": vars(population)})
+    return table.drop(index=["features", "mass"]).map(_short).rename_axis("parameter").reset_index()
+
+
+def _short(value: float | tuple[float, ...]) -> str:
+    return ", ".join(f"{each:.3f}" for each in np.atleast_1d(value))
+
+
+def two_fits(ordinal: Observer, gaussian: Observer) -> pd.DataFrame:
+    """Bias, slope and sensitivities with their intervals by both fits."""
+    rows = ["bias", "slope", *ordinal.population.features]
+    of = {"ordinal": ordinal, "closed form": gaussian}
+    both = pd.concat({name: each.table().loc[rows, ["value", "low", "high"]] for name, each in of.items()}, axis=1)
+    both.columns = [", ".join(names) for names in both.columns]
+    return both.reset_index()
+
+
+def gained(before: np.ndarray, after: np.ndarray, votes: pd.Series) -> pd.DataFrame:
+    """Scores of two distributions (n, 5), without votes and with: prediction, accuracy, qwk, mae, srocc."""
+    of = {"population": before, "few-shot": after}
+    scores = pd.DataFrame({name: evaluate_votes(p, votes.to_numpy(int)) for name, p in of.items()}).T
+    return scores[["accuracy", "qwk", "mae", "srocc"]].rename_axis("prediction").reset_index()
 
 
 def recovered(of: Panel, population: Population, counts: tuple[int, ...], order: str, seed: int = 0) -> pd.DataFrame:
@@ -151,6 +183,13 @@ def recovered(of: Panel, population: Population, counts: tuple[int, ...], order:
             estimates = [found.bias, *found.sensitivities]
             rows += [(count, i, name, truth[name], value) for name, value in zip(names, estimates, strict=True)]
     return pd.DataFrame(rows, columns=["votes", "observer", "parameter", "truth", "estimate"])
+
+
+def at_votes(table: pd.DataFrame, votes: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Truth and estimates (observers, parameters) of `recovered` at a number of votes, and the parameters' names."""
+    names = list(dict.fromkeys(table["parameter"]))
+    wide = table[table["votes"] == votes].pivot(index="observer", columns="parameter", values=["truth", "estimate"])
+    return wide["truth"][names].to_numpy(), wide["estimate"][names].to_numpy(), names
 
 
 def agreement_with_truth(table: pd.DataFrame) -> pd.DataFrame:

@@ -367,7 +367,8 @@ def _inputs(population: Population, quality, features, quality_sd) -> tuple[np.n
         if missing:
             raise InputError(f"features: no column {missing[0]!r}, expected {', '.join(names)}")
         features = features[names].to_numpy(float)
-    phi = np.zeros((len(quality), 0)) if features is None else np.asarray(features, float)
+    without = (len(quality), len(names) * (len(quality) == 0))
+    phi = np.zeros(without) if features is None else np.asarray(features, float)
     if quality.ndim != 1 or phi.shape != (len(quality), len(names)):
         raise InputError(f"features: shape {phi.shape}, expected ({len(quality)}, {len(names)}) as of the population")
     for what, values in (("quality", quality), ("features", phi)):

@@ -33,8 +33,9 @@ def estimate_population(
     """The population that makes these observers' votes most probable (marginal likelihood, by EM).
 
     Each round fits every observer with the population so far (Laplace), brings all to a unit in which the mean slope is
-    1, and takes means and variances of the observers from their estimates and standard errors. The population that it starts from counts as `weight` observers more, so a
-    few observers change it a little. The mean of the sensitivities stays 0.
+    1, and takes means and variances of the observers from their estimates and standard errors. The population that it
+    starts from counts as `weight` observers more, so a few observers change it a little. The mean of the sensitivities
+    stays 0.
 
     Args:
         votes: votes frame; rows without a quality are left out.
