@@ -1,4 +1,4 @@
-"""The few-shot experiment on simulated observers: votes help, sets cover, biases and tastes are found, curves are kept."""
+"""The few-shot experiment on simulated observers: votes help, sets cover, biases and tastes are found."""
 
 from dataclasses import replace
 from types import SimpleNamespace

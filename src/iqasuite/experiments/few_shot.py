@@ -103,10 +103,10 @@ class Case:
         return self.votes[self.seen].std(axis=1)
 
     @cached_property
-    def kernel(self) -> pd.DataFrame:
+    def kernel(self) -> np.ndarray:
         """Gaussian kernel of the trunk's features, or of the quality where there are none."""
         x = (self.quality.to_frame() if self.axes is None else self.axes).to_numpy()
-        return pd.DataFrame(rbf_kernel(x, gamma=1 / x.var(0).sum()), self.parts.index, self.parts.index)
+        return rbf_kernel(x, gamma=1 / x.var(0).sum())
 
 
 def cases(
@@ -186,25 +186,28 @@ def predictions(
         at: images to predict.
         methods: of `METHODS`.
     """
-    own = votes[asked].to_numpy(int)
+    index, own = case.parts.index, votes[asked].to_numpy(int)
+    old, new, quality = index.get_indexer(asked), index.get_indexer(at), q.to_numpy()
+    asked_q, q_at = quality[old], quality[new]
+
+    def sensitive(population: Population, phi: pd.DataFrame) -> np.ndarray:
+        values = phi.to_numpy()
+        return fit_observer(population, asked_q, own, values[old]).distribution(q_at, values[new])
+
     say: dict[str, Callable[[], np.ndarray]] = {
-        POPULATION: lambda: fit_observer(case.population, [], []).distribution(q[at]),
-        FEW_SHOT: lambda: fit_observer(case.population, q[asked], own).distribution(q[at]),
-        FEATURES: lambda: _with(case.with_named, q, case.features, asked, own, at),
-        HEAD: lambda: _with(case.with_axes, q, case.axes, asked, own, at),
-        BIAS: lambda: fit_gaussian(_plain(case.population, 0), q[asked], own).distribution(q[at]),
-        SLOPE: lambda: fit_gaussian(_plain(case.population, 1), q[asked], own).distribution(q[at]),
-        WIDE: lambda: fit_observer(_without_prior(case.population), q[asked], own).distribution(q[at]),
-        RIDGE: lambda: _kernel_ridge(case, asked, own, at),
-        OTHERS: lambda: np.mean([other.distribution(q[at]) for other in case.others], axis=0),
-        NEAREST: lambda: _nearest(case, q, asked, own).distribution(q[at]),
+        POPULATION: lambda: fit_observer(case.population, [], []).distribution(q_at),
+        FEW_SHOT: lambda: fit_observer(case.population, asked_q, own).distribution(q_at),
+        FEATURES: lambda: sensitive(case.with_named, case.features),
+        HEAD: lambda: sensitive(case.with_axes, case.axes),
+        BIAS: lambda: fit_gaussian(_plain(case.population, 0), asked_q, own).distribution(q_at),
+        SLOPE: lambda: fit_gaussian(_plain(case.population, 1), asked_q, own).distribution(q_at),
+        WIDE: lambda: fit_observer(_without_prior(case.population), asked_q, own).distribution(q_at),
+        RIDGE: lambda: _kernel_ridge(case, old, own, new),
+        OTHERS: lambda: np.mean([other.distribution(q_at) for other in case.others], axis=0),
+        NEAREST: lambda: _nearest(case, asked_q, own).distribution(q_at),
         MAJORITY: lambda: majority(own, len(at)) if len(own) else np.full((len(at), 5), 0.2),
     }
     return {name: say[name]() for name in methods}
-
-
-def _with(population: Population, q: pd.Series, phi, asked: pd.Index, own: np.ndarray, at: pd.Index) -> np.ndarray:
-    return fit_observer(population, q[asked], own, phi.loc[asked]).distribution(q[at], phi.loc[at])
 
 
 def _plain(population: Population, slope: int) -> Population:
@@ -218,18 +221,18 @@ def _without_prior(population: Population) -> Population:
     return replace(population, **{name: _WIDE * getattr(population, name) for name in names})
 
 
-def _kernel_ridge(case: Case, asked: pd.Index, own: np.ndarray, at: pd.Index) -> np.ndarray:
+def _kernel_ridge(case: Case, old: np.ndarray, own: np.ndarray, new: np.ndarray) -> np.ndarray:
     """The votes asked for as real numbers, by the kernel of the trunk's features; cut points where whole votes end."""
     mean = own.mean() if len(own) else 3.0
-    kernel = case.kernel.loc[asked, asked].to_numpy() + 0.3 * np.eye(len(asked))
-    expected = mean + case.kernel.loc[at, asked].to_numpy() @ np.linalg.solve(kernel, own - mean)
+    kernel = case.kernel[np.ix_(old, old)] + 0.3 * np.eye(len(old))
+    expected = mean + case.kernel[np.ix_(new, old)] @ np.linalg.solve(kernel, own - mean)
     sure = replace(case.population, bias=0.0, gaps=(1.0, 1.0, 1.0), bias_sd=1e-6, slope_sd=1e-6)
     return fit_observer(sure, [], []).distribution(expected)
 
 
-def _nearest(case: Case, q: pd.Series, asked: pd.Index, own: np.ndarray) -> Observer:
+def _nearest(case: Case, quality: np.ndarray, own: np.ndarray) -> Observer:
     rows = np.arange(len(own))
-    fits = [np.log(other.distribution(q[asked])[rows, own - 1]).sum() for other in case.others]
+    fits = [np.log(other.distribution(quality)[rows, own - 1]).sum() for other in case.others]
     return case.others[int(np.argmax(fits))]
 
 

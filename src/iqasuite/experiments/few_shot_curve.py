@@ -57,7 +57,8 @@ def run_curve(
         contents: index image.
         methods: of `METHODS`; those that need what the cases lack are left out.
         counts: numbers of votes.
-        draws: of the images asked about; a quarter of them from 40 votes on, 1 where all are asked for.
+        draws: of the images asked about; a quarter of them from 40 votes on and for what is compared with the few-shot
+            observers, 1 where all are asked for or the votes do not count.
         order: see `training.asking.images_to_ask`.
         calibrated: methods whose vote sets are calibrated, on seen observers' votes on the validation part.
         seed: of the draws.
@@ -68,26 +69,38 @@ def run_curve(
     methods = [m for m in methods if not (m == HEAD and cases[0].axes is None)]
     p, masses = {}, {}
     for count in counts:
-        n = 1 if count in (0, ALL) else draws if count < _MANY else max(draws // 4, 1)
+        n = {method: _draws(method, count, draws) for method in methods}
         for method in methods:
-            p[method, count] = np.full((n, *votes.shape, 5), np.nan, np.float32)
+            p[method, count] = np.full((n[method], *votes.shape, 5), np.nan, np.float32)
             masses[method, count] = np.full(votes.shape, np.nan)
         for case in cases:
-            test = case.images("test")
-            rows = [images[image] for image in test]
+            rows = [images[image] for image in case.images("test")]
             for method in (m for m in calibrated if m in methods):
                 mass = _calibrated(case, method, count, order, seed)
                 for name in case.unseen:
                     masses[method, count][votes.index.get_loc(name), rows] = mass
             for name in case.unseen:
                 of, own = votes.index.get_loc(name), votes.loc[name].dropna()
-                pool = case.images("train", "val").intersection(own.index)
-                for draw in range(n):
-                    asked = _asked(case, pool, count, order, [seed, draw, of])
-                    of_methods = [m for m in methods if len(asked) or m in _WITHOUT_VOTES]
-                    for method, found in predictions(case, case.quality, asked, own, test, of_methods).items():
+                for draw in range(max(n.values())):
+                    of_draw = [m for m in methods if draw < n[m] and (count or m in _WITHOUT_VOTES)]
+                    for method, found in _predicted(case, own, count, order, of_draw, [seed, draw, of]).items():
                         p[method, count][draw, of, rows] = found
     return Curve(votes.to_numpy(), contents[votes.columns].to_numpy(), p, masses)
+
+
+def _draws(method: str, count: int, draws: int) -> int:
+    if count in (0, ALL) or method in (POPULATION, OTHERS):
+        return 1
+    less = (4 if count >= _MANY else 1) * (1 if method in (FEW_SHOT, FEATURES, HEAD) else 4)
+    return max(draws // less, 1)
+
+
+def _predicted(
+    case: Case, own: pd.Series, count: int, order: str, methods: Sequence[str], seed: list[int]
+) -> dict[str, np.ndarray]:
+    """Distributions of the test part by method, of an observer who is asked for so many votes."""
+    pool = case.images("train", "val").intersection(own.index)
+    return predictions(case, case.quality, _asked(case, pool, count, order, seed), own, case.images("test"), methods)
 
 
 def curve_table(curve: Curve, dataset: str, n_boot: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -178,14 +191,9 @@ def population_table(cases: Sequence[Case]) -> pd.DataFrame:
 def headline(table: pd.DataFrame) -> dict[str, float]:
     """Accuracy and QWK without votes, with 5, 20 and all, and the coverage at 5, of few-shot observers."""
     of = table[table["method"] == FEW_SHOT].set_index(["votes", "metric"])["value"]
-    values = {
-        f"{metric}, {count} votes": of.get((count, metric))
-        for count in ("0", "5", "20", "all")
-        for metric in ("accuracy", "qwk")
-    }
-    return {name: float(value) for name, value in values.items() if value is not None} | {
-        "coverage, 5 votes": of["5", "coverage"]
-    }
+    wanted = [(count, metric) for count in ("0", "5", "20", "all") for metric in ("accuracy", "qwk")]
+    wanted.append(("5", "coverage"))
+    return {f"{metric}, {count} votes": float(of[count, metric]) for count, metric in wanted if (count, metric) in of}
 
 
 def keep_curve(path: Path, table: pd.DataFrame) -> Path:

@@ -13,7 +13,7 @@ from iqasuite.datasets import load, simulated
 from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.tables import csv_table
 from iqasuite.evaluation.metrics import evaluate_votes
-from iqasuite.evaluation.subjects.population import estimate_population
+from iqasuite.evaluation.subjects.population import estimate_population, panels, people_statistics
 from iqasuite.evaluation.subjects.taste import variance_parts
 from iqasuite.images.loading import read_image
 from iqasuite.images.nameable import NAMES, nameable_features
@@ -131,6 +131,11 @@ def steps(
         fitted = fit_observer(population, quality, of.votes.loc[asked[:count], observer], of.features)
         frames.append(fitted.table().reset_index().assign(votes=count))
     return pd.concat(frames, ignore_index=True)
+
+
+def people_elsewhere(folder: str) -> pd.DataFrame:
+    """`people_statistics` of the tests in a folder of the data folder."""
+    return people_statistics(panels(data_root() / folder))
 
 
 def prior_table(of: Panel, population: Population) -> pd.DataFrame:
