@@ -1,10 +1,12 @@
 """Orders of images to ask about: each does what it is named for, and D-optimal ones teach the most."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from iqasuite.errors import InputError
-from iqasuite.training.asking import ORDERS, images_to_ask
+from iqasuite.training.asking import ORDERS, images_to_ask, vote_information
 from iqasuite.training.few_shot import PEOPLE, fit_gaussian, with_features
 
 TASTE = with_features(PEOPLE, ("blur", "noise"), 0.5)
@@ -32,6 +34,13 @@ def test_spread_covers_the_scale_and_disputed_the_disagreement(pool):
     assert (np.abs(spread - np.linspace(1.25, 4.75, 8)) < 0.5).all()
     disputed = images_to_ask("disputed", 8, quality, TASTE, None, disagreement)
     assert disagreement[disputed].min() > 0.85
+
+
+def test_a_vote_teaches_most_within_the_scale():
+    information = vote_information(PEOPLE, np.array([-1.0, 1.0, 3.0, 5.0, 7.0]))
+    assert information.argmax() == 2 and information[[0, 4]].max() < 0.3 * information[2]
+    precise = vote_information(replace(PEOPLE, inconsistency=0.2), np.array([3.0]))
+    assert precise > information[2]
 
 
 def test_d_optimal_images_leave_the_least_volume_of_the_posterior(pool):

@@ -10,7 +10,7 @@ from iqasuite.evaluation.uncertainty import drawn_contents, interval
 from iqasuite.inference.predictions import VOTES
 
 _BINS = 10  # of confidence, for the calibration error
-RANK_DRAWS = 4  # draws whose orders are compared: they cost the most and differ the least
+RANK_DRAWS = 3  # draws whose orders are compared: they cost the most and differ the least
 METRICS = ("accuracy", "qwk", "mae", "rps", "ece", "pairs", "srocc", "coverage", "set_size")
 
 
@@ -49,12 +49,12 @@ def crossed_scores(
     by_observer = np.vstack([np.ones(observers), drawn_contents(observers, n_boot, seed)])
     by_content = np.vstack([np.ones(n), drawn_contents(n, n_boot, seed + 1)])
 
+    place = np.eye(n)[code]
+
     def cells(values: np.ndarray) -> np.ndarray:
         """Sums (observers, contents, …) over the images of each content of values (observers, images, …)."""
-        sums = np.zeros((observers, n, *values.shape[2:]))
-        for o in range(observers):
-            np.add.at(sums[o], code[known[o]], values[o, known[o]])
-        return sums
+        counted = np.where(known.reshape(*known.shape, *[1] * (values.ndim - 2)), values, 0)
+        return np.moveaxis(np.tensordot(counted, place, (1, 0)), -1, 1)
 
     of = _per_image(p, votes, known, members)
     drawn = {}
@@ -62,9 +62,11 @@ def crossed_scores(
     for metric, values in of.items():
         drawn[metric] = _mean((by_content @ cells(values).T) / count, by_observer)
     drawn["qwk"] = _mean(_qwk(np.einsum("bc,ock->bok", by_content, cells(_confusions(p, votes, known)))), by_observer)
-    drawn["ece"] = _ece(np.einsum("bo,bc,ocks->bks", by_observer, by_content, cells(_confidences(p, votes, known))))
+    drawn["ece"] = _ece(
+        np.einsum("bo,bc,ocks->bks", by_observer, by_content, cells(_confidences(p, votes, known)), optimize=True)
+    )
     right, pairs = _pairs(p, votes, known, code, n)
-    by_pair = [np.einsum("bc,ocd,bd->bo", by_content, table, by_content) for table in (right, pairs)]
+    by_pair = [np.einsum("bc,ocd,bd->bo", by_content, table, by_content, optimize=True) for table in (right, pairs)]
     drawn["pairs"] = _mean(by_pair[0] / by_pair[1], by_observer)
     drawn["srocc"] = _mean(np.tile(_sroccs(p, votes, known), (len(by_observer), 1)), by_observer)
     rows = [(m, drawn[m][0], *interval(drawn[m][1:], min(n, observers))) for m in METRICS if m in drawn]

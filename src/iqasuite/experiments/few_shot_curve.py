@@ -91,7 +91,7 @@ def run_curve(
 def _draws(method: str, count: int, draws: int) -> int:
     if count in (0, ALL) or method in (POPULATION, OTHERS):
         return 1
-    less = (4 if count >= _MANY else 1) * (1 if method in (FEW_SHOT, FEATURES, HEAD) else 4)
+    less = (4 if count >= _MANY else 1) * (1 if method in (FEW_SHOT, FEATURES) else 4)
     return max(draws // less, 1)
 
 
@@ -127,7 +127,7 @@ def _asked(case: Case, pool: pd.Index, count: int, order: str, seed: list[int]) 
     return pool[images_to_ask(order, count, *of, seed=int(np.random.SeedSequence(seed).generate_state(1)[0]))]
 
 
-def _calibrated(case: Case, method: str, count: int, order: str, seed: int, draws: int = 3) -> float:
+def _calibrated(case: Case, method: str, count: int, order: str, seed: int, draws: int = 2) -> float:
     """The mass of vote sets that hold nine in ten of the seen observers' votes on the validation part."""
     p, votes, val = [], [], case.images("val")
     for i, name in enumerate(case.seen):

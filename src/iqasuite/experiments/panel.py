@@ -140,12 +140,15 @@ def people_elsewhere(folder: str) -> pd.DataFrame:
 
 def prior_table(of: Panel, population: Population) -> pd.DataFrame:
     """Numbers of people elsewhere and of this set's other observers: parameter, elsewhere, of this set."""
-    table = pd.DataFrame({"elsewhere": vars(prior_of(of)), "of this set": vars(population)})
-    return table.drop(index=["features", "mass"]).map(_short).rename_axis("parameter").reset_index()
+    table = pd.DataFrame({"elsewhere": _numbers(prior_of(of)), "of this set": _numbers(population)})
+    return table.rename_axis("parameter").reset_index()
 
 
-def _short(value: float | tuple[float, ...]) -> str:
-    return ", ".join(f"{each:.3f}" for each in np.atleast_1d(value))
+def _numbers(population: Population) -> dict[str, float]:
+    gaps = {f"gap_{i}": gap for i, gap in enumerate(population.gaps, 1)}
+    return {
+        name: value for name, value in vars(population).items() if isinstance(value, float) and name != "mass"
+    } | gaps
 
 
 def two_fits(ordinal: Observer, gaussian: Observer) -> pd.DataFrame:
@@ -198,9 +201,11 @@ def at_votes(table: pd.DataFrame, votes: int) -> tuple[np.ndarray, np.ndarray, l
 
 
 def agreement_with_truth(table: pd.DataFrame) -> pd.DataFrame:
-    """Pearson's r of estimate and truth over observers, by votes (rows) and parameter (columns)."""
-    groups = table.groupby(["votes", "parameter"], sort=False)
-    return groups[["truth", "estimate"]].apply(lambda x: x["truth"].corr(x["estimate"])).unstack()
+    """Pearson's r of estimate and truth over observers, by votes (rows) and parameter (columns; "all" together)."""
+    both = pd.concat([table, table.assign(parameter="all")])
+    groups = both.groupby(["votes", "parameter"], sort=False)
+    r = groups[["truth", "estimate"]].apply(lambda x: x["truth"].corr(x["estimate"])).unstack()
+    return r[list(dict.fromkeys(both["parameter"]))]
 
 
 def prior_of(of: Panel) -> Population:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from iqasuite.errors import InputError
-from iqasuite.training.few_shot import CENTRE, Population
+from iqasuite.training.few_shot import CENTRE, PERSONAL, Observer, Population
 
 ORDERS = ("random", "spread", "disputed", "d_optimal")
 
@@ -23,8 +25,8 @@ def images_to_ask(
 
     Args:
         order: "random"; "spread" (one at random from each of n equal parts of the order of quality); "disputed" (those
-            that others disagree on most, from a random half); "d_optimal" (each the one that bias, slope and
-            sensitivities are then known best by, from a random half).
+            that others disagree on most, from a random half); "d_optimal" (each the one whose vote teaches most about
+            bias, slope and sensitivities together, from a random half).
         n: how many.
         quality: of the images (m,), on the scale of votes.
         population: the prior, for d_optimal.
@@ -53,19 +55,37 @@ def images_to_ask(
     if order == "disputed":
         return half[np.argsort(-np.asarray(disagreement, float)[half], kind="stable")][:n]
     phi = np.zeros((m, 0)) if features is None else np.asarray(features, float)
-    return half[_d_optimal(np.column_stack([np.ones(m), quality - CENTRE, phi])[half], population, n)]
+    design = np.column_stack([np.ones(m), quality - CENTRE, phi])[half]
+    return half[_d_optimal(design, vote_information(population, quality[half]), population.sd(), n)]
 
 
-def _d_optimal(design: np.ndarray, population: Population, n: int) -> np.ndarray:
-    """Rows of the design (m, k), each the one whose expected vote is least sure given those before."""
-    sd = population.sd()
+def vote_information(population: Population, quality: np.ndarray) -> np.ndarray:
+    """Fisher information (n,) of a vote on where its observer sees an image of this quality, averaged over biases.
+
+    A vote of 1 on a hopeless image says little: it would have been a 1 anyway.
+
+    Args:
+        population: the prior.
+        quality: of the images, shape (n,).
+    """
+    plain, step = replace(population, features=()), 0.05
+    median = Observer(plain, plain.mean(), np.zeros((len(PERSONAL), len(PERSONAL))))
+    found = []
+    for bias in population.bias_sd * np.array([-1.2, 0, 1.2]):
+        low, at, high = (median.distribution(quality + bias + shift) for shift in (-step, 0, step))
+        found.append((((high - low) / (2 * step)) ** 2 / at).sum(1))
+    return np.mean(found, axis=0)
+
+
+def _d_optimal(design: np.ndarray, information: np.ndarray, sd: np.ndarray, n: int) -> np.ndarray:
+    """Rows of the design (m, k), each the one whose vote adds most to the determinant of what is known."""
     covariance = np.diag(np.concatenate([sd[:2], sd[6:]]) ** 2)
     chosen: list[int] = []
     for _ in range(n):
         carried = design @ covariance
-        unsure = (carried * design).sum(1)
-        unsure[chosen] = -1
-        chosen.append(int(unsure.argmax()))
-        row = carried[chosen[-1]]
-        covariance = covariance - np.outer(row, row) / (population.inconsistency**2 + unsure[chosen[-1]])
+        gain = information * (carried * design).sum(1)
+        gain[chosen] = -1
+        best = int(gain.argmax())
+        chosen.append(best)
+        covariance = covariance - np.outer(carried[best], carried[best]) * information[best] / (1 + gain[best])
     return np.array(chosen, int)

@@ -18,7 +18,7 @@ from iqasuite.evaluation.uncertainty import drawn_contents, interval
 from iqasuite.training.few_shot import PEOPLE, Observer, Population, fit_observer
 
 ROUNDS = 40
-_STILL = 0.01  # change of means, in standard deviations, and of the latter's logarithms: the last round
+_STILL = 0.02  # change of means, in standard deviations, and of the latter's logarithms: the last round
 STATISTICS = ("bias_sd", "slope_sd", "inconsistency", "inconsistency_sd", "gap_sd", "sos")
 
 
