@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from sklearn.base import clone
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GroupKFold
 
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.splits import kept_split
 from iqasuite.evaluation.baselines import majority
 from iqasuite.experiments.panel import of_observers
 from iqasuite.training.few_shot import (
@@ -29,6 +32,7 @@ BIAS, SLOPE, WIDE = "bias only (P.910)", "bias and slope", "thresholds without p
 RIDGE, OTHERS, NEAREST, MAJORITY = "kernel ridge", "mean of the others' AIOs", "nearest observer", "majority"
 METHODS = (POPULATION, FEW_SHOT, FEATURES, HEAD, BIAS, SLOPE, WIDE, RIDGE, OTHERS, NEAREST, MAJORITY)
 _WIDE = 10.0  # times the population's standard deviations: no prior to speak of
+_FOLDS = 5
 _AXES = 8  # of the trunk's features, for the head
 
 
@@ -234,6 +238,11 @@ def _nearest(case: Case, quality: np.ndarray, own: np.ndarray) -> Observer:
     rows = np.arange(len(own))
     fits = [np.log(other.distribution(quality)[rows, own - 1]).sum() for other in case.others]
     return case.others[int(np.argmax(fits))]
+
+
+def split_of(folder: Path, data: Dataset, seed: int = 0) -> pd.DataFrame:
+    """A set's split into five folds by content, kept in a folder as `<set>.csv`; see `datasets.splits.kept_split`."""
+    return kept_split(folder / f"{data.name}.csv", data.images, _FOLDS, seed, data.sources)
 
 
 def groups_of(observers: Sequence[str], n_groups: int, seed: int = 0) -> list[list[str]]:
