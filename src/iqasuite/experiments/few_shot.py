@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.splits import kept_split
 from iqasuite.evaluation.baselines import majority
-from iqasuite.experiments.panel import of_observers
+from iqasuite.experiments.panel import apart_from, of_observers
 from iqasuite.training.few_shot import (
     PEOPLE,
     Observer,
@@ -141,7 +141,7 @@ def cases(
             mos = votes.loc[parts.index].drop(columns=list(group)).mean(axis=1)
             quality = mos if vectors is None else _trunk(vectors.loc[parts.index], mos, parts, content, kind, int(fold))
             axes = None if vectors is None else _axes(vectors.loc[parts.index], parts == "train")
-            phi = None if features is None else _apart_from(features.loc[parts.index], quality, parts == "train")
+            phi = None if features is None else apart_from(features.loc[parts.index], quality, parts == "train")
             made.append(Case(votes.loc[parts.index], parts, tuple(group), quality, phi, axes, vectors is None))
     return made
 
@@ -167,14 +167,6 @@ def _axes(vectors: pd.DataFrame, train: pd.Series) -> pd.DataFrame:
     placed = x.to_numpy() @ directions[:_AXES].T
     placed = placed / placed[train.to_numpy()].std(0)
     return pd.DataFrame(placed, vectors.index, [f"axis_{i + 1}" for i in range(placed.shape[1])])
-
-
-def _apart_from(features: pd.DataFrame, quality: pd.Series, train: pd.Series) -> pd.DataFrame:
-    """Features without what quality and its square explain, of unit variance on the training part."""
-    design = np.vander(quality.to_numpy() - 3, 3)
-    x, at = features.to_numpy(float), train.to_numpy()
-    rest = x - design @ np.linalg.lstsq(design[at], x[at], rcond=None)[0]
-    return pd.DataFrame(rest / (rest[at].std(0) + 1e-9), features.index, list(features))
 
 
 def predictions(

@@ -61,8 +61,10 @@ def panel(data: Dataset, n_simulated: int = 40, side: int = 720, seed: int = 0) 
     if data.truth is None:
         votes = first_votes(data.votes).pivot(index="image", columns="observer", values="vote")
         votes = votes.reindex(columns=data.observers()).astype(float)
-        features = named_features(data, votes.index, side) if data.has_pixels else pd.DataFrame(index=votes.index)
-        return Panel(data, votes, images["content"].reindex(votes.index), votes.mean(axis=1), features)
+        quality, features = votes.mean(axis=1), pd.DataFrame(index=votes.index)
+        if data.has_pixels:
+            features = apart_from(named_features(data, votes.index, side), quality)
+        return Panel(data, votes, images["content"].reindex(votes.index), quality, features)
     quality = data.truth.groupby("image")["quality"].first().rename_axis("image")
     observers, kind = simulated.other_observers(n_simulated, seed), images["distortion"][quality.index].to_numpy()
     rng = np.random.default_rng(seed)
@@ -92,6 +94,19 @@ def named_features(data: Dataset, images: pd.Index, side: int = 720) -> pd.DataF
         shown[1] = nameable_features(data.read(image))[1]
         rows.append(shown)
     return pd.DataFrame(rows, images, list(NAMES))
+
+
+def apart_from(features: pd.DataFrame, quality: pd.Series, train: pd.Series | None = None) -> pd.DataFrame:
+    """Features without what quality and its square explain, of unit variance.
+
+    Args:
+        features, quality: index image.
+        train: index image, bool: which images tell what quality explains; None = all.
+    """
+    design, x = np.vander(quality.to_numpy() - 3, 3), features.to_numpy(float)
+    at = np.ones(len(x), bool) if train is None else train.to_numpy()
+    rest = x - design @ np.linalg.lstsq(design[at], x[at], rcond=None)[0]
+    return pd.DataFrame(rest / (rest[at].std(0) + 1e-9), features.index, list(features))
 
 
 def trunk_vectors(
