@@ -20,6 +20,8 @@ import pandas as pd
 
 from iqasuite.datasets.frames import VOTE_SCALE
 
+DISTORTIONS = ("jpeg", "blur", "noise", "resolution")  # that observers have a taste for or against
+
 
 @dataclass(frozen=True)
 class Observer:
@@ -59,6 +61,21 @@ OBSERVERS = (
         "a little generous, hates low resolution, changes their mind",
     ),
 )
+
+
+def other_observers(n: int, seed: int = 0) -> tuple[Observer, ...]:
+    """Simulated observers beyond the demo's five: biases, inconsistencies and tastes drawn at random.
+
+    Args:
+        n: how many, named Sim1, Sim2, …
+        seed: of the draw; the first observers of a longer list are the same.
+    """
+    drawn = np.random.default_rng(seed).standard_normal((n, 2 + len(DISTORTIONS)))
+    tastes = [dict(zip(DISTORTIONS, (0.7 * row[2:]).tolist(), strict=True)) for row in drawn]
+    return tuple(
+        Observer(f"Sim{i + 1}", float(0.5 * row[0]), float(0.4 * np.exp(0.25 * row[1])), taste)
+        for i, (row, taste) in enumerate(zip(drawn, tastes, strict=True))
+    )
 
 
 def expected_vote(observer: Observer, quality: np.ndarray, distortion: np.ndarray) -> np.ndarray:

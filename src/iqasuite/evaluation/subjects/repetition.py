@@ -95,7 +95,7 @@ def session_drift(
     return pd.DataFrame(rows, columns=["observer", "session", "repeats", "n", "drift", "low", "high", "p"])
 
 
-def _expected(votes: pd.DataFrame, given: pd.Series | None) -> np.ndarray:
+def expected_of(votes: pd.DataFrame, given: pd.Series | None) -> np.ndarray:
     """Expected vote of each row, nan where there is none: the others' mean first vote on the image, or what is given.
 
     Raises:
@@ -136,7 +136,7 @@ def position_effects(votes: pd.DataFrame, expected: pd.Series | None = None) -> 
     Reference: J. G. MacKinnon & H. White, J. Econometrics 29, 1985; P. K. Sen, J. American Statistical Association 63,
     1968.
     """
-    residual = votes["vote"].to_numpy(float) - _expected(votes, expected)
+    residual = votes["vote"].to_numpy(float) - expected_of(votes, expected)
     duration = votes["duration"].to_numpy(float)
     effects = {
         "residual": (residual, _least_squares_slope),
@@ -174,7 +174,7 @@ def _median_slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
 
 def _with_disagreement(votes: pd.DataFrame, expected: pd.Series | None) -> pd.DataFrame:
     """Votes whose duration and expected vote are known, with column disagreement = |vote − expected|."""
-    found = votes.assign(expected=_expected(votes, expected)).dropna(subset=["duration", "expected"])
+    found = votes.assign(expected=expected_of(votes, expected)).dropna(subset=["duration", "expected"])
     found = found[found["duration"] >= 0]
     return found.assign(disagreement=(found["vote"] - found["expected"]).abs())
 
