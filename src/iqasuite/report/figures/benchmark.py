@@ -230,5 +230,5 @@ def per_distortion_heatmap(table: pd.DataFrame) -> Figure:
         ink = ink_on(image.cmap(norm(value))) if np.isfinite(value) else "black"
         in_cell(ax, column, row, rounded(value, 2), ink, 7)
     fig.colorbar(image, ax=ax, label="SROCC")
-    ax.set_title("within each distortion; median over splits", fontsize=9)
+    ax.set_title("within each distortion", fontsize=9)
     return fig
