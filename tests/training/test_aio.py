@@ -90,7 +90,10 @@ def test_each_crossed_network_predicts_contents_it_has_not_learnt_from(rated, ne
     monkeypatch.setattr(aio, "N_CROSSED", 3)
     content = rated.images.set_index("image")["content"]
     groups = list(cross_fits(start, stem_tokens(model, rated, SIZE), fold, EVERYBODY, plan, 1))
-    assert sorted(sum(groups, [])) == sorted(fold.part("train")) and len(groups) == len(calls) == 3
+    assert (
+        sorted(image for group in groups for image in group) == sorted(fold.part("train"))
+        and len(groups) == len(calls) == 3
+    )
     for left_out, (begun, _, train, val) in zip(groups, calls, strict=True):
         learnt = set(fold.part("train")) - set(left_out)
         assert not set(content[left_out]) & set(content[list(learnt)])

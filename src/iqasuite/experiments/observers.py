@@ -159,7 +159,7 @@ def cross_fitted(
     predicted: Mapping[str, np.ndarray],
     checkpoints: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """The network of all observers trained several times more, each time without a group of the training part's contents.
+    """The network of all observers trained several times more, each time without a group of contents.
 
     Args:
         start, inputs, fold, plan, seed, checkpoints: as of `train`.
