@@ -170,7 +170,7 @@ def test_methods_with_fewer_splits_are_ranked_on_what_all_have_in_common():
 def test_trainings_that_differ_widen_the_interval_and_errors_on_another_scale_are_no_errors():
     predictions, contents = bench([0.3], folds=1, contents=60, seeds=(0,))
     noisy, _ = bench([1.5], folds=1, contents=60, seeds=(0,), names=["m0"])
-    several = pd.concat([predictions, noisy.assign(seed=1)])
+    several = pd.concat([predictions, noisy.assign(seed=1), noisy.assign(seed=2)])
     one, both = (benchmark.median_scores(f, contents, 300, names=["srocc"]).iloc[0] for f in (predictions, several))
     assert both["high"] - both["low"] > 2 * (one["high"] - one["low"])
     shifted = predictions.assign(prediction=predictions["prediction"].clip(1, 5))

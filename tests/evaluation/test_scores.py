@@ -51,6 +51,20 @@ def test_seeds_are_averaged_and_named(simulate, data):
     assert (found["seeds"] == "0,7").all() and (found["n"] == parts[0]["n"]).all()
 
 
+def test_intervals_are_as_wide_as_the_trainings_lie_apart(data):
+    """Trainings whose constant errors are known: no content changes their rmse, other trainings do."""
+    errors = np.random.default_rng(5).normal(1, 0.2, 8)
+    frames = [
+        predictions_frame("d", "mos", "corrected", seed, 0, "test", "", data.quality.index, data.quality, shifted)
+        for seed, shifted in enumerate(data.quality.to_numpy() + errors[:, None])
+    ]
+    for trainings in (8, 2):
+        found = score_frame(pd.concat(frames[:trainings]), data.contents, n_boot=1000).set_index("metric").loc["rmse"]
+        assert found["value"] == pytest.approx(np.abs(errors[:trainings]).mean())
+        expected = 2 * 1.96 * errors.std(ddof=1) / np.sqrt(8) if trainings > 2 else 0  # two say nothing of others
+        assert found["high"] - found["low"] == pytest.approx(expected, rel=0.1, abs=1e-9)
+
+
 def test_models_of_mos_are_scored_with_correlations(data):
     score = np.exp(data.quality)
     frame = predictions_frame("d", "mos", "corrected", 0, 0, "test", "", score.index, data.quality, predicted=score)

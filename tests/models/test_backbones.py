@@ -188,6 +188,14 @@ def test_cells_of_scales_and_taps():
     torch.testing.assert_close(tokens[:, 4 + 1, 24:48], early.std((2, 3), correction=0), atol=2e-3, rtol=1e-3)
 
 
+def test_classifiers_side_by_side_have_scales_and_taps_of_their_own():
+    stem = {"name": "alexnet+vgg11", "taps": {"alexnet": [0], "vgg11": [0, 2]}, "scales": {"vgg11": [64, 96]}}
+    model = ViTIQA(image_size=96, trunk={"size": "tiny"}, stem=stem | {"cells": 2}, pretrained=False)
+    first, second = model.stem.stems
+    assert (first.taps, first.scales, second.taps, second.scales) == ((0,), (None,), (0, 2), (64, 96))
+    assert model.stem.groups == (2 * 64, 2 * 2 * (64 + 64)) and model(torch.randn(1, 3, 96, 96)).shape == (1, 5)
+
+
 def test_frozen_stem_is_neither_trained_nor_changed_by_training_mode():
     model = ViTIQA(trunk={"size": "tiny"}, stem={"name": "mobilenet_v2"}, pretrained=False).train()
     assert not any(p.requires_grad for p in model.stem.parameters())

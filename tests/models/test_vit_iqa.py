@@ -152,6 +152,10 @@ def test_scores_and_token_dropout_in_training():
         ({"stem": {"colour": 1}}, "colour.*expected a mapping of some of name, patch_size"),
         ({"colour": 1}, "unknown argument colour"),
         ({"stem": {"name": "no_such_net"}}, "no_such_net"),
+        (
+            {"stem": {"name": "spectrum+alexnet", "taps": {"vgg11": [1]}}, "pretrained": False},
+            "taps: a name is 'vgg11'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, word):

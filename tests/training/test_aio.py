@@ -1,5 +1,6 @@
 """Artificial observers: which votes train them in which order, and a known bias found again."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,9 @@ from iqasuite.training.aio import (
     EVERYBODY,
     Fold,
     Plan,
+    Start,
     chosen_file,
+    cross_fits,
     first_votes,
     set_dropout,
     start_from,
@@ -78,6 +81,27 @@ def test_all_sessions_at_once_then_the_refit(rated, network, split, strategy):
         ("mild_0_refit", n_train + n_val, 0),
     ]
     assert stages[1].result.epochs_run == stages[0].result.best_epoch + 1
+
+
+def test_each_crossed_network_predicts_contents_it_has_not_learnt_from(rated, network, split, monkeypatch):
+    """Every image of the training part is left out once, with its whole content, and starts are all the same."""
+    model, fold, plan = network(), Fold(rated, split, 0), Plan("crossed", schedule=SHORT)
+    calls, start = recorded(monkeypatch), Start(model, copy.deepcopy(model.state_dict()))
+    monkeypatch.setattr(aio, "N_CROSSED", 3)
+    content = rated.images.set_index("image")["content"]
+    groups = list(cross_fits(start, stem_tokens(model, rated, SIZE), fold, EVERYBODY, plan, 1))
+    assert (
+        sorted(image for group in groups for image in group) == sorted(fold.part("train"))
+        and len(groups) == len(calls) == 3
+    )
+    for left_out, (begun, _, train, val) in zip(groups, calls, strict=True):
+        learnt = set(fold.part("train")) - set(left_out)
+        assert not set(content[left_out]) & set(content[list(learnt)])
+        assert len(train.targets) == len(learnt) + len(fold.part("val")) and val is None
+        assert all(torch.equal(begun[key], calls[0][0][key]) for key in begun)
+    monkeypatch.setattr(aio, "N_CROSSED", 30)
+    with pytest.raises(InputError, match="contents to learn from, expected 30 or more"):
+        next(cross_fits(start, stem_tokens(model, rated, SIZE), fold, EVERYBODY, plan, 1))
 
 
 def test_session_by_session_without_the_repeated_one(rated, network, split):

@@ -66,10 +66,23 @@ def test_in_half_precision_tokens_stay_near(rated, network):
 
 
 def test_computed_once(rated, network, monkeypatch):
-    first = stem_tokens(network(), rated, SIZE).arrays
+    first = stem_tokens(network(), rated, SIZE).arrays[0]
     monkeypatch.setattr(inputs, "_compute", lambda *_: pytest.fail("computed again"))
-    assert np.array_equal(stem_tokens(network(), rated, SIZE).arrays, first)
+    assert np.array_equal(stem_tokens(network(), rated, SIZE).arrays[0], first)
     monkeypatch.undo()
+
+
+def test_joined_stems_are_stored_one_by_one(rated, network, float32):
+    """A network with one of them alone, or with another beside it, finds what was stored."""
+    model, images = network(stem={"name": "spectrum+spectrum"}), ["c03_2.png", "c00_4.png"]
+    stored = stem_tokens(model, rated, SIZE).stored(images)
+    with torch.inference_mode():
+        direct = model.stem(pixels_of(model, rated, images))
+    torch.testing.assert_close(stored[:, 0], half(direct), atol=2e-3, rtol=2e-3)
+    files, alone = stored_files(), network()
+    alone.stem.load_state_dict(model.stem.stems[1].state_dict())
+    second = stem_tokens(alone, rated, SIZE).stored(images)
+    assert len(files) == 2 and stored_files() == files and torch.equal(second, stored[..., -second.shape[-1] :])
 
 
 def test_another_network_size_or_image_is_computed_anew(rated, network):
@@ -93,16 +106,16 @@ def test_settings_that_leave_no_trace_in_the_weights_are_told_apart(rated, netwo
     for model in (one, other):
         stored = trunk_features(model, PixelInputs(rated, SIZE)) if "stem" not in changed else None
         stem = stem_tokens(model, rated, SIZE)
-        assert stem.arrays.shape[2] == model.stem.cells**2
-        assert stored is None or stored.arrays.shape[2] == 32
+        assert stem.arrays[0].shape[2] == model.stem.cells**2
+        assert stored is None or stored.arrays[0].shape[2] == 32
     assert len(stored_files()) == (2 if "stem" in changed else 3)
 
 
 def test_features_follow_the_reduction_that_was_fitted(rated, network):
     model, pixels = network(stem={"components": 8}), PixelInputs(rated, SIZE)
-    before = trunk_features(model, pixels).arrays
+    before = trunk_features(model, pixels).arrays[0]
     model.reduce.fit(stem_tokens(model, rated, SIZE).stored(rated.images["image"]).flatten(0, 1))
-    assert not np.allclose(trunk_features(model, pixels).arrays, before, atol=1e-2)
+    assert not np.allclose(trunk_features(model, pixels).arrays[0], before, atol=1e-2)
 
 
 def test_nothing_half_written_when_an_image_cannot_be_read(rated, network, tmp_path):
@@ -201,7 +214,7 @@ def test_the_way_is_told_by_what_is_trained(rated, network):
 
 def test_batches_hold_every_view_with_its_images_target(network):
     arrays = np.arange(3 * 4 * 2, dtype=np.float16).reshape(3, 4, 2)  # 3 images, 4 views, features of 2
-    stored = StoredInputs(arrays, ["a", "b", "c"], "head")
+    stored = StoredInputs([arrays], ["a", "b", "c"], "head")
     targets = soft_labels(torch.tensor([5, 1]), 0)
     x, y = next(iter(stored.batches(network(), ["c", "a"], targets, 8, 0, False).epoch(0)))
     assert x[:, 0].tolist() == [16, 18, 20, 22, 0, 2, 4, 6]

@@ -69,8 +69,8 @@ def median_scores(
     interval that shrinks with every further split. Here the set's contents are resampled once for all splits, seeds and
     models; each run is scored again on its test images as often as their contents were drawn, the trainings (seeds) of
     each split are drawn anew as well, and the median is taken anew. So an image that several splits test counts as one
-    image, and the interval holds for other contents and other trainings; with one training a split, for other contents
-    only.
+    image, and the interval holds for other contents and other trainings; with one or two trainings a split, for other
+    contents only.
 
     Args:
         predictions: as in `split_scores`.

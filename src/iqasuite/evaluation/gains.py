@@ -29,7 +29,7 @@ def gains(
         One row per other method and metric (accuracy, mae): against, metric, own, other, gain (positive = `model` is
         better), low, high (95 % over contents, and over trainings where there are several), p (`paired_test`), p_holm
         (adjusted over the other methods), p_least (the smallest p_holm that so many contents can give), n votes,
-        n_contents. Means are over votes.
+        n_contents, trainings (of `model`). Means are over votes.
 
     Raises:
         InputError: `model` is not there, an image is predicted twice.
@@ -60,8 +60,8 @@ def gains(
             mine, yours = (frame[metric].loc[both].to_numpy() for frame in (own, theirs))
             drawn = sign * (resampled_means(mine, weights, seed) - resampled_means(yours, weights, seed))
             found = tested(drawn, n_contents)
-            rows.append((other, metric, mine.mean(), yours.mean(), *found, len(both), n_contents))
-    columns = ["against", "metric", "own", "other", "gain", "low", "high", "p", "n", "n_contents"]
+            rows.append((other, metric, mine.mean(), yours.mean(), *found, len(both), n_contents, mine.shape[1]))
+    columns = ["against", "metric", "own", "other", "gain", "low", "high", "p", "n", "n_contents", "trainings"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(8, "p_holm", table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy())))
     table.insert(9, "p_least", [least_p(n, table["against"].nunique()) for n in table["n_contents"]])

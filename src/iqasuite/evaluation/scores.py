@@ -29,7 +29,7 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
     Predictions of all folds are pooled per observer and the metric is computed once over them. Seeds are scored one by
     one and their scores averaged. Contents are resampled jointly for all observers and models, and trainings (seeds)
     with them, so the interval of the mean over observers holds for these observers, other contents and other trainings;
-    with one training it is over contents only.
+    with one or two trainings it is over contents only.
 
     Args:
         predictions: predictions frame, each image once per model, protocol, part, observer and seed. Rows without a
@@ -61,7 +61,7 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
         counted = []
         for observer in natural_order(group["observer"]):
             own = group[group["observer"] == observer]
-            found = _over_seeds(own, contents, names, drawn)
+            found = _over_seeds(own, contents, names, drawn, seed)
             n = own["image"].nunique()
             rows += _rows(fixed, observer, n, found, own, contents)
             if observer == "":
@@ -95,14 +95,16 @@ def _check_once(predictions: pd.DataFrame) -> None:
         )
 
 
-def _over_seeds(own: pd.DataFrame, contents: pd.Series, names: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+def _over_seeds(
+    own: pd.DataFrame, contents: pd.Series, names: np.ndarray, drawn: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
     """Each metric (1 + n_boot,): the mean over the seeds, drawn anew in each resample; entry 0 is the value itself."""
     per_seed: dict[str, list[np.ndarray]] = {}
     for _, rows in own.groupby("seed"):
         code = np.searchsorted(names, content_of(rows["image"], contents).astype(str))
         for metric, values in _resample(rows, drawn, code).items():
             per_seed.setdefault(metric, []).append(values)
-    return {metric: over_trainings(np.array(values)) for metric, values in per_seed.items()}
+    return {metric: over_trainings(np.array(values), seed) for metric, values in per_seed.items()}
 
 
 @np.errstate(invalid="ignore", divide="ignore")  # a resample may have none of an observer's contents: nan

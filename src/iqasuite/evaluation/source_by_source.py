@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.errors import InputError
+from iqasuite.evaluation.gains import trainings_of
 from iqasuite.evaluation.metrics import srocc
 from iqasuite.evaluation.uncertainty import content_weights, least_p, paired_test, resampled_means
 
@@ -29,6 +30,13 @@ def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Seri
     Raises:
         InputError: no test rows, several sets, an image without a source.
     """
+    grouped = _runs(predictions, source).groupby(["model", "source"], sort=False)
+    return grouped.agg(n=("n", "first"), srocc=("srocc", "mean")).reset_index()
+
+
+def _runs(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Series) -> pd.DataFrame:
+    """Rank correlation within each source photograph, and over all images, of every training: model, seed, source, n,
+    srocc."""
     test = predictions[predictions["part"] == "test"]
     if test.empty or test["dataset"].nunique() > 1:
         found = ", ".join(sorted(predictions["dataset"].unique())) or "no rows"
@@ -37,13 +45,11 @@ def source_scores(predictions: pd.DataFrame, source: Mapping[str, str] | pd.Seri
     if of_image.isna().any():
         raise InputError(f"image {test['image'][of_image.isna()].iloc[0]!r} has no source, expected one for each image")
     rows = []
-    for (model, *_), own in test.assign(source=of_image).groupby(_RUN, sort=False):
+    for (model, _, seed, _), own in test.assign(source=of_image).groupby(_RUN, sort=False):
         for name, part in [(ALL, own), *own.groupby("source")]:
             value = srocc(part["prediction"].to_numpy(), part["target"].to_numpy())
-            rows.append((model, name, part["image"].nunique(), value))
-    frame = pd.DataFrame(rows, columns=["model", "source", "n", "srocc"])
-    grouped = frame.groupby(["model", "source"], sort=False)
-    return grouped.agg(n=("n", "first"), srocc=("srocc", "mean")).reset_index()
+            rows.append((model, seed, name, part["image"].nunique(), value))
+    return pd.DataFrame(rows, columns=["model", "seed", "source", "n", "srocc"])
 
 
 def source_test(
@@ -51,6 +57,7 @@ def source_test(
 ) -> dict[str, object]:
     """Whether one model orders each photograph's distorted images better than another, tested over the photographs.
 
+    Photographs are drawn anew, and the trainings of both models with them where there are several (`over_trainings`).
     With four photographs p is never below .125 (`least_p`), whatever the data. That is no defect of the test; it is
     what four photographs can tell.
 
@@ -66,14 +73,17 @@ def source_test(
     Raises:
         InputError: an unknown model, or as `source_scores`.
     """
-    scores = source_scores(predictions, source)
+    runs = _runs(predictions, source)
     for name in (model, other):
-        if name not in set(scores["model"]):
-            raise InputError(f"model {name!r}: no predictions, expected one of {', '.join(scores['model'].unique())}")
-    table = scores.pivot(index="source", columns="model", values="srocc")
-    gain = table[model] - table[other]
-    within = gain.drop(ALL).dropna()
-    drawn = resampled_means(within.to_numpy()[:, None], content_weights(within.index)) if len(within) else [np.nan]
+        if name not in set(runs["model"]):
+            raise InputError(f"model {name!r}: no predictions, expected one of {', '.join(runs['model'].unique())}")
+    tables = [trainings_of(runs[runs["model"] == name], ["source"], ["srocc"])["srocc"] for name in (model, other)]
+    gain = tables[0].mean(axis=1) - tables[1].mean(axis=1)
+    within, drawn = gain.drop(ALL).dropna(), np.array([np.nan])
+    if len(within):
+        weights = content_weights(within.index)
+        of_model = [resampled_means(table.loc[within.index].to_numpy(), weights) for table in tables]
+        drawn = of_model[0] - of_model[1]
     return {
         "model": model,
         "other": other,
@@ -81,6 +91,6 @@ def source_test(
         "within": float(within.mean()),
         "better_on": float((within > 1e-12).sum() + 0.5 * (within.abs() <= 1e-12).sum()),
         "n_sources": len(within),
-        "p": paired_test(np.asarray(drawn), len(within)),
+        "p": paired_test(drawn, len(within)),
         "p_least": least_p(len(within)),
     }

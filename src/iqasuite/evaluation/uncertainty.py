@@ -1,7 +1,7 @@
 """How sure a number is, when images of one content are not independent: resampling and tests by content.
 
 What would change if a study were done again: its contents, and what chance did in the trainings. Both are drawn anew in
-every interval; where there is one training only, the interval is over contents alone.
+every interval; of fewer than `LEAST_TRAININGS` trainings, the interval is over contents alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from scipy.stats import t as students_t
 
 Z = 1.959963984540054  # 95 % of a normal distribution lie within
 LEAST_CONTENTS = 3  # two contents drawn anew are half of the time one of them twice: no interval
+LEAST_TRAININGS = 3  # two say next to nothing of how far trainings lie apart
 
 
 def content_weights(contents: Sequence[Any] | np.ndarray, n: int = 1000, seed: int = 0) -> np.ndarray:
@@ -101,15 +102,15 @@ def over_trainings(values: np.ndarray, seed: int = 0) -> np.ndarray:
     Returns:
         Shape (1 + b,): entry 0 the plain mean, the others the mean over k trainings drawn with replacement. Drawing k
         of k spreads by (k - 1) / k of what it should, so deviations from the mean are enlarged by sqrt(k / (k - 1)).
-        With one training: that one's values.
+        With fewer than `LEAST_TRAININGS`: the mean over them, in every resample.
 
     Reference: B. Efron & R. Tibshirani, "An introduction to the bootstrap", 1993, section 17.
     """
     values = np.atleast_2d(np.asarray(values, float))
     k, b = values.shape
-    if k == 1:
-        return values[0]
     mean = values.mean(0)
+    if k < LEAST_TRAININGS:
+        return mean
     share = np.random.default_rng([seed, k]).multinomial(k, np.full(k, 1 / k), size=b).T / k
     share[:, 0] = 1 / k
     return mean + np.sqrt(k / (k - 1)) * (share * (values - mean)).sum(0)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from iqasuite.evaluation.baselines import CEILING
+from iqasuite.evaluation.uncertainty import LEAST_TRAININGS
 from iqasuite.experiments.tested_observers import FEW, FITTED, Tested, best_rule, correlation, mean_of
 from iqasuite.report.tables import with_interval
 
@@ -26,7 +27,8 @@ def looked_at(found: Tested) -> str:
         f"Looked at in detail: the {len(found.observers)} AIOs of **{found.method}** ({found.protocol} protocol) on "
         f"{found.on}, {votes:,} votes of {found.who}. Intervals come from resampling {unit}"
     )
-    text += f" and the {seeds} trainings." if seeds > 1 else "; there is one training, so they hold for no other."
+    few = "is one training" if seeds == 1 else f"are {seeds} trainings"
+    text += f" and the {seeds} trainings." if seeds >= LEAST_TRAININGS else f"; there {few}, so they hold for no other."
     if n_units < FEW:
         least = min(1, 2 / 2**n_units)
         text += (

@@ -21,10 +21,12 @@ from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.aio import (
     EVERYBODY,
     LEAST_VOTES,
+    N_CROSSED,
     Fold,
     Plan,
     Stage,
     Start,
+    cross_fits,
     first_votes,
     train_observer,
 )
@@ -34,6 +36,7 @@ from iqasuite.training.schedule import Schedule
 from iqasuite.weights import seen
 from iqasuite.weights.files import save_weights
 
+AVERAGED = f", mean of {N_CROSSED + 1}"  # behind the name of a method whose networks are averaged
 LEAST = ", ".join(f"{number} {part}" for part, number in LEAST_VOTES.items())  # images of each part, in words
 
 
@@ -152,6 +155,36 @@ def train(
     if observer == EVERYBODY:
         start.state, start.refit_from = before, copy.deepcopy(model.state_dict())
     return stages, predicted | {"test": predict(model, inputs, fold.part("test"))}
+
+
+def cross_fitted(
+    start: Start,
+    inputs: PixelInputs | StoredInputs,
+    fold: Fold,
+    plan: Plan,
+    stages: Sequence[Stage],
+    seed: int,
+    predicted: Mapping[str, np.ndarray],
+    checkpoints: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """The network of all observers trained several times more, each time without a group of contents.
+
+    Args:
+        start, inputs, fold, plan, seed, checkpoints: as of `train`.
+        stages, predicted: what `train` returns; epochs are those of the first stage.
+
+    Returns:
+        Distributions (n, 5) for the images of "train", each by the network that has not learnt from it; of "val", as
+        predicted before the refit; of "test", the mean over these networks and the refitted one.
+    """
+    of_train: dict[str, np.ndarray] = {}
+    of_test = [predicted["test"]]
+    epochs = stages[0].result.best_epoch + 1
+    for left_out in cross_fits(start, inputs, fold, EVERYBODY, plan, epochs, seed, checkpoints, print):
+        of_train |= dict(zip(left_out, predict(start.model, inputs, left_out), strict=True))
+        of_test.append(predict(start.model, inputs, fold.part("test")))
+    train = np.array([of_train[image] for image in fold.part("train")])
+    return {"train": train, "val": predicted["val"], "test": np.mean(of_test, axis=0)}
 
 
 def predictions_of(

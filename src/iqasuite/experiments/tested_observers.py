@@ -19,6 +19,7 @@ from iqasuite.evaluation.gains import gains
 from iqasuite.evaluation.scores import score_frame
 from iqasuite.evaluation.subjects.aios import aio_bias, specificity, specificity_summary
 from iqasuite.evaluation.subjects.observers import bias_and_inconsistency
+from iqasuite.evaluation.uncertainty import LEAST_TRAININGS
 from iqasuite.inference.predictions import mean_of_aios
 from iqasuite.names import natural_order
 
@@ -113,7 +114,9 @@ class Tested:
         """What the intervals are over, in words."""
         if self.n_units < FEW:
             return f"bars span the {self.n_units} {self.unit}"
-        trained = f" and {self.n_seeds} trainings" if self.n_seeds > 1 else ", one training"
+        trained = f" and {self.n_seeds} trainings"
+        if self.n_seeds < LEAST_TRAININGS:
+            trained = ", one training" if self.n_seeds == 1 else f", mean of {self.n_seeds} trainings"
         return f"95 % intervals over {self.n_units} {self.unit}{trained}"
 
     @property
@@ -159,14 +162,15 @@ def rules_of(found: Tested, split: pd.DataFrame) -> pd.DataFrame:
     """Predictions frame of the rules and of the ceiling, of the same votes as the AIOs', fold by fold.
 
     Args:
-        found: the AIOs; where their method has a network of all observers, rules are made of its MOS as well.
+        found: the AIOs; where there is a network of all observers whose name their method's begins with, rules are made
+            of its MOS as well.
         split: whose training and validation parts the rules are fitted on.
     """
     networks = found.predictions[
-        (found.predictions["observer"] == "")
-        & (found.predictions["model"] == found.method)
-        & (found.predictions["protocol"] == found.protocol)
+        (found.predictions["observer"] == "") & (found.predictions["protocol"] == found.protocol)
     ]
+    name = max((name for name in networks["model"].unique() if found.method.startswith(name)), key=len, default="")
+    networks = networks[networks["model"] == name]
     rules, main = [], found.main
     for fold, seed in main[["fold", "seed"]].drop_duplicates().itertuples(index=False):
         network = networks[(networks["fold"] == fold) & (networks["seed"] == seed)]

@@ -39,14 +39,16 @@ class TokenReduction(nn.Module):
     def fit(self, tokens: Tensor, seed: int = 0, most: int = 4000) -> None:
         """Take statistics and components from training tokens (n, N, channels), of at most `most` of them.
 
-        Channels that never change keep a standard deviation of 1. Components have unit variance on average.
+        Channels that never change keep a standard deviation of 1. Components have unit variance on average. Groups
+        that are hidden stay so.
         """
         rows = tokens.reshape(-1, tokens.shape[-1])
         generator = torch.Generator().manual_seed(seed)
         rows = rows[torch.randperm(len(rows), generator=generator)[:most]].float().cpu()
         std, mean = torch.std_mean(rows, dim=0)
         self.mean.copy_(mean)
-        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+        std = torch.where(std > 1e-6, std, torch.ones_like(std))
+        self.std.copy_(torch.where(self.std.cpu().isinf(), torch.inf, std))
         rows = (rows - self.mean.cpu()) / self.std.cpu()
         for i, part in enumerate(rows.split(self.groups, dim=1)):
             if self.widths[i] < self.groups[i]:
@@ -54,8 +56,12 @@ class TokenReduction(nn.Module):
                 _, vectors = torch.linalg.eigh(part.T @ part / len(part))
                 basis = vectors[:, -self.widths[i] :].flip(1)
                 basis = basis * basis.sum(dim=0).sign()  # an eigenvector's sign is arbitrary: choose one
-                self.get_buffer(f"basis_{i}").copy_(basis / (part @ basis).std())
+                self.get_buffer(f"basis_{i}").copy_(basis / (part @ basis).std().clamp_min(1e-12))
         self.fitted.fill_(True)
+
+    def hide(self, group: int) -> None:
+        """Let all channels of a group be 0, whatever the tokens are."""
+        self.std.split(self.groups)[group].fill_(torch.inf)
 
     def forward(self, tokens: Tensor) -> Tensor:
         parts = ((tokens - self.mean) / self.std).split(self.groups, dim=-1)

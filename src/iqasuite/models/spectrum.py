@@ -209,8 +209,12 @@ class JoinedTokens(nn.Module):
         self.channels = sum(self.groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = [stem(x).unflatten(1, (stem.n_scales, -1)).transpose(1, 2).flatten(2) for stem in self.stems]
-        return torch.cat(tokens, dim=2)
+        return torch.cat([self.of_stem(stem, x) for stem in self.stems], dim=2)
+
+    @staticmethod
+    def of_stem(stem: Any, x: Tensor) -> Tensor:
+        """Tokens (B, cells², channels · scales) of one of the stems."""
+        return stem(x).unflatten(1, (stem.n_scales, -1)).transpose(1, 2).flatten(2)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         return self.cells, self.cells

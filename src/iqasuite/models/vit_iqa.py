@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ SIZES = {
     "small": {"dim": 512, "depth": 4, "heads": 8, "dim_head": 64, "mlp_dim": 1024},
     "paper": {"dim": 1024, "depth": 6, "heads": 16, "dim_head": 64, "mlp_dim": 2048},
 }
+Layers = tuple[int, ...] | None
 HEADS, POOLS, SHIFTS = ("linear", "ordinal"), ("cls", "mean"), ("axes", "diagonal")
 
 
@@ -210,7 +211,8 @@ class ViTIQA(Network):
             patch_size: side of a patch in pixels; None = 16 of "spt", 240 of "spectrum".
             shift: "axes" (one pixel, vit-pytorch) or "diagonal" (half a patch, the paper), of "spt".
             scales: shorter sides in pixels that the image is brought to for the classifier; None = as it comes.
-            taps: layers of that network to read; None = the last.
+            taps: layers of that network to read; None = the last. Of several classifiers, scales and taps may be given
+                by their names.
             cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
                 None = every position of the feature map, or 4 where scales or taps are given.
             components: principal components of the tokens' channels that the trunk sees, fitted by `reduce.fit` on
@@ -276,6 +278,20 @@ class ViTIQA(Network):
         """Rows and columns of the tokens (of each scale) of images x."""
         return self.stem.grid(*x.shape[-2:])
 
+    def hide(self, name: str) -> None:
+        """Let the trunk see nothing of one of several stems: a network without it that differs in nothing else.
+
+        Args:
+            name: of the stem, as in the stem's name.
+
+        Raises:
+            InputError: the stem has no part of that name.
+        """
+        names = str((self.arguments.get("stem") or {}).get("name", "")).split("+")
+        _check("stem: hidden part", name, names)
+        assert isinstance(self.reduce, TokenReduction)
+        self.reduce.hide(names.index(name))
+
     @property
     def sharpness(self) -> SpectrumTokens:
         """The part of the stem that reads the sharpness of patches.
@@ -331,6 +347,15 @@ def _head(dim: int, *, name: str = "linear", n_classes: int = 5) -> nn.Module:
     return nn.Linear(dim, n_classes) if name == "linear" else OrdinalHead(dim, n_classes)
 
 
+def _of(argument: str, given: Layers | Mapping[str, Layers], name: str, names: Sequence[str]) -> Layers:
+    """The scales or taps of one classifier of several."""
+    if not isinstance(given, Mapping):
+        return given
+    for each in given:
+        _check(f"stem: {argument}: a name", each, names)
+    return given.get(name)
+
+
 def _stem(
     dim: int,
     pretrained: bool,
@@ -338,8 +363,8 @@ def _stem(
     name: str = "spt",
     patch_size: int | None = None,
     shift: str = "axes",
-    scales: tuple[int, ...] | None = None,
-    taps: tuple[int, ...] | None = None,
+    scales: Layers | Mapping[str, Layers] = None,
+    taps: Layers | Mapping[str, Layers] = None,
     cells: int | None = None,
     components: int | None = None,
     freeze: bool = True,
@@ -354,7 +379,8 @@ def _stem(
     of: tuple[Any, Any] | None = None  # what images come normalised with: as the first classifier wants them
     networks: dict[str, Any] = {}
     for each in (each for each in names if each != "spectrum"):
-        networks[each] = BackboneTokens(each, scales, taps, cells, freeze, pretrained, of)
+        layers = _of("scales", scales, each, names), _of("taps", taps, each, names)
+        networks[each] = BackboneTokens(each, *layers, cells, freeze, pretrained, of)
         of = of or (networks[each].backbone.mean, networks[each].backbone.std)
     of = of or (IMAGENET_MEAN, IMAGENET_STD)
     side = 240 if patch_size is None else patch_size

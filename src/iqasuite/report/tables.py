@@ -7,6 +7,7 @@ import pandas as pd
 
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
+from iqasuite.evaluation.uncertainty import LEAST_TRAININGS
 from iqasuite.inference.predictions import UNTRAINED
 from iqasuite.names import natural_order
 
@@ -57,7 +58,7 @@ def method_table(
     """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
 
     Behind the metrics stands what the numbers are of: n (images, or votes of all observers), splits (folds or random
-    splits that were tested) and trainings (seeds of each split). With one training an interval is over contents only.
+    splits that were tested) and trainings (seeds of each split). With one or two an interval is over contents only.
 
     Args:
         scores: scores frame of one dataset and part.
@@ -87,11 +88,11 @@ def method_table(
 
 
 def _trainings(model: str, seeds: str) -> str:
-    """How often each split's network was trained: "3", or "1: contents only", which is what its interval is over."""
+    """How often each split's network was trained: "3", or "1: contents only" where its interval is over no more."""
     if model.startswith(("baseline:", "ceiling:")):
         return "–"
     number = seeds.count(",") + 1
-    return str(number) if number > 1 else "1: contents only"
+    return str(number) if number >= LEAST_TRAININGS else f"{number}: contents only"
 
 
 def observer_table(

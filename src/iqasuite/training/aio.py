@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from iqasuite.errors import InputError
 from iqasuite.models import create
 from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
+from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.paths import safe_name
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Followed, Result, Schedule, fit
@@ -35,7 +37,8 @@ from iqasuite.weights.files import load_weights
 
 logger = logging.getLogger(__name__)
 EVERYBODY = "everybody"
-STRATEGIES, PROTOCOLS = ("scratch", "finetune", "iterative"), ("corrected", "faithful")
+STRATEGIES, PROTOCOLS = ("scratch", "finetune", "iterative", "crossed"), ("corrected", "faithful")
+N_CROSSED = 4  # networks that are trained without a group of contents each
 # Votes on the parts of a fold below which an observer has no AIO where all are trained: fewer do not tell an observer
 # from the population, nor an AIO from a guess.
 LEAST_VOTES = {"train": 20, "val": LEAST_IMAGES, "test": LEAST_IMAGES}
@@ -46,7 +49,8 @@ class Plan:
     """How an observer is learnt.
 
     Attributes:
-        strategy: "scratch" and "finetune" take all sessions at once, "iterative" one after the other.
+        strategy: "scratch", "finetune" and "crossed" take all sessions at once, "iterative" one after the other; with
+            "crossed", `cross_fits` follow.
         protocol: "corrected" chooses the epoch on the validation part; "faithful" repeats the study, which let the
             test part choose it, and drive the scheduler: its scores are claims to be understood, not to be believed.
         loss: see `losses.create`.
@@ -132,7 +136,7 @@ def starting_model(path: Path, strategy: str, seed: int) -> Network:
     return fresh
 
 
-def start_from(path: Path, strategy: str, tune: str, seed: int) -> Start:
+def start_from(path: Path, strategy: str, tune: str, seed: int, without: str = "") -> Start:
     """The start of a weights file, for all observers of a fold.
 
     The network of everybody has learnt from the validation part in its refit. An epoch cannot be chosen with such
@@ -145,11 +149,14 @@ def start_from(path: Path, strategy: str, tune: str, seed: int) -> Start:
         tune: what is trained, see `inputs.inputs_for`. The head alone is trained on stored features of `path`, so that
             nothing else can be the start.
         seed: of what begins anew.
+        without: name of one of several stems that the trunk sees nothing of; "" = it sees all.
 
     Raises:
-        InputError: as `starting_model`.
+        InputError: as `starting_model`; no such stem.
     """
     model = starting_model(path, strategy, seed)
+    if without:
+        cast(ViTIQA, model).hide(without)
     state, before = copy.deepcopy(model.state_dict()), chosen_file(path)
     if strategy == "scratch" or tune == "head" or not before.is_file():
         return Start(model, state)
@@ -249,9 +256,7 @@ def train_observer(
     if plan.protocol == "faithful":
         learnt = learnt + fold.part("val")
     chain = _Chain(model, inputs, fold, observer, plan, seed, checkpoints, log)
-    reduction = model.reduce if isinstance(inputs, StoredInputs) and inputs.part == "trunk" else None
-    if isinstance(inputs, StoredInputs) and isinstance(reduction, TokenReduction) and not reduction.fitted:
-        reduction.fit(inputs.stored(learnt).flatten(0, 1), seed)
+    _fit_reduction(model, inputs, learnt, seed)
     network = inputs.network(model)
     start = copy.deepcopy(network.state_dict())
     rated = chain.votes[chain.votes["image"].isin(learnt)]  # a session may be for tests alone
@@ -269,6 +274,54 @@ def train_observer(
             again = replace(plan.schedule, epochs=epochs, patience=None, warmup=warmup)
             stages.append(chain.stage(session, learnt + val, [], again, "_refit"))
     return stages
+
+
+def cross_fits(
+    start: Start,
+    inputs: PixelInputs | StoredInputs,
+    fold: Fold,
+    observer: str,
+    plan: Plan,
+    epochs: int,
+    seed: int = 0,
+    checkpoints: Path | None = None,
+    log: Callable[[str], None] = logger.info,
+) -> Iterator[list[str]]:
+    """Train `N_CROSSED` networks, each without a group of the training part's contents, and give that group's images.
+
+    What a network predicts for images that it has learnt from is too good to fit an observer's cut points to. While the
+    images are given, the model has learnt from the other groups and the validation part, and from none of these.
+
+    Args:
+        start: where each training begins; its model has the weights of the last one.
+        inputs, fold, observer, plan, seed, checkpoints, log: as of `train_observer`; all sessions at once.
+        epochs: how long each is trained, as was chosen on the validation part.
+
+    Raises:
+        InputError: fewer contents than groups.
+    """
+    learnt, model, n = fold.part("train"), start.model, N_CROSSED
+    contents = fold.dataset.images.set_index("image")["content"][learnt]
+    names = contents.unique()
+    if len(names) < n:
+        raise InputError(f"fold {fold.number}: {len(names)} contents to learn from, expected {n} or more: one a group")
+    group = pd.Series(np.random.default_rng(seed).permutation(len(names)) % n, names)
+    schedule = replace(plan.schedule, epochs=epochs, patience=None, warmup=min(plan.schedule.warmup, epochs / 2))
+    for number in range(n):
+        model.load_state_dict(start.state)
+        left_out = contents.index[contents.map(group) == number].tolist()
+        rest = sorted(set(learnt) - set(left_out))
+        _fit_reduction(model, inputs, rest, seed)
+        chain = _Chain(model, inputs, fold, observer, plan, seed, checkpoints, log)
+        chain.stage(None, rest + fold.part("val"), [], schedule, f"_without_{number}")
+        yield left_out
+
+
+def _fit_reduction(model: nn.Module, inputs: PixelInputs | StoredInputs, learnt: list[str], seed: int) -> None:
+    """Fit what reduces the tokens of a trunk to the images that are learnt from, where that was not done before."""
+    reduction = model.reduce if isinstance(inputs, StoredInputs) and inputs.part == "trunk" else None
+    if isinstance(inputs, StoredInputs) and isinstance(reduction, TokenReduction) and not reduction.fitted:
+        reduction.fit(inputs.stored(learnt).flatten(0, 1), seed)
 
 
 class _Chain:

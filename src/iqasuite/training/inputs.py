@@ -21,10 +21,11 @@ from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.images.cache import open_cache, shown_as
 from iqasuite.images.crops import normalise
+from iqasuite.models.spectrum import JoinedTokens
 from iqasuite.paths import cache_root, file_hash, locked, replacing
 from iqasuite.training.batches import ArrayBatches, ImageBatches, Viewing
 from iqasuite.training.machine import progress
-from iqasuite.training.outputs import Step, outputs
+from iqasuite.training.outputs import Step, forward, outputs
 
 if TYPE_CHECKING:
     from iqasuite.models.vit_iqa import ViTIQA
@@ -84,17 +85,19 @@ class StoredInputs:
     """What the frozen part of a model makes of every image, computed once and stored in half precision.
 
     Args:
-        arrays: (n images, views, …).
+        arrays: (n images, views, …), several where the channels of several stems lie side by side.
         images: names, in the order of the arrays.
-        part: "trunk" (arrays are tokens (N, C)) or "head" (arrays are the trunk's features (dim,)).
+        part: "trunk" (arrays are tokens (N, C)) or "head" (the array is the trunk's features (dim,)).
         drop: share of the tokens replaced by their mean in training, as patches that nobody looked at.
         key: tells the arrays from those of other images, sizes and weights; part of the batches' signature.
     """
 
-    def __init__(self, arrays: np.ndarray, images: Sequence[str], part: str, drop: float = 0.0, key: str = ""):
-        self.arrays, self.images = arrays, {image: i for i, image in enumerate(images)}
+    def __init__(
+        self, arrays: Sequence[np.ndarray], images: Sequence[str], part: str, drop: float = 0.0, key: str = ""
+    ):
+        self.arrays, self.images = tuple(arrays), {image: i for i, image in enumerate(images)}
         self.part, self.drop, self.key = part, drop, key
-        self.crop, self.views = None, arrays.shape[1]
+        self.crop, self.views = None, self.arrays[0].shape[1]
 
     def network(self, model: nn.Module) -> nn.Module:
         """What is trained: the part of the model that follows what is stored."""
@@ -103,7 +106,8 @@ class StoredInputs:
 
     def stored(self, images: Sequence[str]) -> Tensor:
         """Stored arrays (n, views, …), float32."""
-        return torch.from_numpy(self.arrays[[self.images[image] for image in images]].astype(np.float32))
+        rows = [self.images[image] for image in images]
+        return torch.from_numpy(np.concatenate([array[rows] for array in self.arrays], axis=-1).astype(np.float32))
 
     @torch.inference_mode()
     def given(self, model: nn.Module, images: Sequence[str]) -> Tensor:
@@ -165,6 +169,8 @@ def inputs_for(
 def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop: float = 0.0) -> StoredInputs:
     """Tokens of the frozen stem for every image shown at `size`, from the cache folder where they are there already.
 
+    Stems that are joined are stored one by one, so that networks with other combinations find them, too.
+
     Raises:
         InputError: the stem is trained, so its tokens change.
     """
@@ -177,14 +183,18 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
         return torch.from_numpy(dataset.read(image, size)).permute(2, 0, 1)[None]
 
     def tokens(stem: nn.Module, x: Tensor) -> Tensor:
-        return stem(normalise(x, vit.mean, vit.std))
+        return step(stem, normalise(x, vit.mean, vit.std))
 
     def described(image: str) -> str:
         part = list(dataset.regions[image][1]) if image in dataset.regions else ""
         return f"{shown_as(file_hash(dataset.path(image)), dataset.shape(image), size, dataset.fit)}{part}"
 
-    key = _key("stem", vit.stem, [size, *map(described, images)])
-    return StoredInputs(_stored(key, vit.stem, images, pixels, tokens), images, "trunk", drop, key)
+    joined = isinstance(vit.stem, JoinedTokens)
+    stems, step = (vit.stem.stems, JoinedTokens.of_stem) if joined else ([vit.stem], forward)
+    shown = [size, *map(described, images)]
+    keys = [_key("stem", stem, shown) for stem in stems]
+    arrays = [_stored(key, stem, images, pixels, tokens) for key, stem in zip(keys, stems, strict=True)]
+    return StoredInputs(arrays, images, "trunk", drop, " ".join(keys))
 
 
 def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
@@ -200,7 +210,7 @@ def trunk_features(model: nn.Module, inputs: PixelInputs) -> StoredInputs:
         return vit.trunk.features(vit.reduce(vit.stem(x)), vit.grid(x))
 
     key = _key("trunk", network, [str(inputs.cache.path.name), inputs.crop, inputs.views])
-    return StoredInputs(_stored(key, network, images, views, features), images, "head", key=key)
+    return StoredInputs([_stored(key, network, images, views, features)], images, "head", key=key)
 
 
 def _key(kind: str, network: nn.Module, described: list) -> str:

@@ -108,8 +108,8 @@ def specificity(
         values), best_other (its name, for "best other"), gain (positive = the own AIO is better: own − other for
         accuracy, other − own for mae), low, high (95 % over contents, and trainings where there are several), p
         (`paired_test`), p_holm (adjusted over the observers), p_least (the smallest p_holm that so many contents can
-        give), n images, n_contents. The best other AIO is chosen on these same images, which favours it. Of an observer
-        with fewer than `LEAST_IMAGES` images all values are nan.
+        give), n images, n_contents, trainings. The best other AIO is chosen on these same images,
+        which favours it. Of an observer with fewer than `LEAST_IMAGES` images all values are nan.
 
     Raises:
         InputError: fewer than two AIOs, several models, an image without content.
@@ -138,9 +138,9 @@ def specificity(
                 found = [drawn[0][0], drawn[1][0], name, *tested(sign * (drawn[0] - drawn[1]), n_contents)]
                 if len(mine) < LEAST_IMAGES:
                     found = [np.nan, np.nan, "", *[np.nan] * 4]
-                rows.append((observer, metric, against, *found, len(mine), n_contents))
+                rows.append((observer, metric, against, *found, len(mine), n_contents, mine.shape[1]))
     columns = ["observer", "metric", "against", "own", "other", "best_other", "gain", "low", "high", "p", "n"]
-    table = pd.DataFrame(rows, columns=[*columns, "n_contents"])
+    table = pd.DataFrame(rows, columns=[*columns, "n_contents", "trainings"])
     grouped = table.groupby(["metric", "against"])
     table.insert(10, "p_holm", grouped["p"].transform(lambda p: holm(p.to_numpy())))
     tests = grouped["p"].transform("count")
@@ -170,8 +170,8 @@ def specificity_summary(
         One row per model and metric (accuracy, qwk, srocc): observers (who have an AIO and `LEAST_IMAGES` images or
         more; the others do not count here), ahead_of_mean and ahead_of_best (for how many their own is better than the
         mean of the others, and than the best of the others), gain (own − mean of the others, mean over observers), low,
-        high (95 % over contents, and trainings where there are several). srocc has no row for rules that give all
-        observers the same order, or none.
+        high (95 % over contents, and trainings where there are several), trainings. srocc has no row
+        for rules that give all observers the same order, or none.
     """
     rows = []
     for model, own in predictions[predictions["observer"] != ""].groupby("model", sort=False):
@@ -199,9 +199,10 @@ def specificity_summary(
                     int((own[:, 0] > best).sum()),
                     gain[0],
                     *interval(gain[1:], n_contents),
+                    joined["seed"].nunique(),
                 )
             )
-    columns = ["model", "metric", "observers", "ahead_of_mean", "ahead_of_best", "gain", "low", "high"]
+    columns = ["model", "metric", "observers", "ahead_of_mean", "ahead_of_best", "gain", "low", "high", "trainings"]
     return pd.DataFrame(rows, columns=columns)
 
 
