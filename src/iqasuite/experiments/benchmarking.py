@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from iqasuite.datasets.dataset import Dataset
+from iqasuite.errors import InputError
 from iqasuite.evaluation.benchmark import METRICS, cross_dataset_table, median_scores, on_common_splits
 from iqasuite.evaluation.rank_baselines import METRICS as RANK_METRICS
 from iqasuite.evaluation.rank_baselines import rank_baselines, rank_statistics
@@ -14,6 +16,8 @@ from iqasuite.experiments.run import Run
 from iqasuite.inference.predictions import check_split, read_predictions
 from iqasuite.report.tables import with_interval
 from iqasuite.training.aio import PROTOCOLS
+
+STATED = ("srocc", "plcc", "krcc")  # what a publication says of a method, in this order
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,29 @@ def protocols_side_by_side(scores: pd.DataFrame) -> pd.DataFrame:
     table = table.loc[faithful].fillna("–")
     table.columns = [f"{metric}, {protocol}" for metric, protocol in table.columns]
     return table.reset_index()
+
+
+def beside_published(scores: pd.DataFrame, published: Mapping[str, Sequence]) -> pd.DataFrame:
+    """Methods with their intervals, as text, each beside a row of a publication's table.
+
+    Args:
+        scores: scores frame of one set and protocol.
+        published: method -> the row of the publication that it stands beside: its name there, SROCC, PLCC, KRCC.
+
+    Returns:
+        model, srocc, plcc, krcc (dashes where it was not run); published, the name there, and published_srocc, _plcc
+        and _krcc.
+
+    Raises:
+        InputError: a published row that is not a name and three numbers.
+    """
+    known = {(row.model, row.metric): with_interval(row.value, row.low, row.high, 3) for row in scores.itertuples()}
+    rows = []
+    for model, stated in published.items():
+        if len(stated) != 1 + len(STATED) or not all(isinstance(value, (int, float)) for value in stated[1:]):
+            raise InputError(f"published: {model}: found {list(stated)}; expected a name and {', '.join(STATED)}")
+        rows.append((model, *(known.get((model, metric), "–") for metric in STATED), *stated))
+    return pd.DataFrame(rows, columns=["model", *STATED, "published", *(f"published_{metric}" for metric in STATED)])
 
 
 def across_sets(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -21,6 +21,18 @@ from iqasuite.training.patch_features import Patches, PatchFeatures, extract
 from iqasuite.training.regressors import fit_pooled
 
 OF_FILE = "baseline: file and plain statistics"
+TITLES = {
+    "efficientnet_lite2": "EfficientNet-Lite2",
+    "mobilenet_v2": "MobileNetV2",
+    "resnet50": "ResNet50",
+    "vgg16": "VGG16",
+    "vgg16_hed": "VGG16 (HED)",  # tuned to find edges: not the network of the tables that say VGG16
+}
+
+
+def title(base: str) -> str:
+    """How a network is called in tables: by its authors' name where we know it, else by torchvision's or timm's."""
+    return TITLES.get(base, base)
 
 
 def shown_at(data: Dataset, display: Sequence[int]) -> tuple[int, int] | None:
