@@ -173,6 +173,7 @@ def test_200_votes_by_keyboard_through_killed_servers(server, browser):
     page.context.close()
     command = [sys.executable, "-m", "iqasuite", "score", str(server.folder), "--observer", "Ana", "--format", "jsonl"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("IQASUITE")}
+    environment["OMP_NUM_THREADS"] = "1"
     scored = subprocess.run(command, cwd=server.root, env=environment, capture_output=True, text=True, timeout=HANGS)
     assert scored.returncode == 0 and scored.stdout.count('"score"') == 180, scored.stderr
 
