@@ -24,6 +24,9 @@ def crossed_scores(
 ) -> pd.DataFrame:
     """Metrics of predicted distributions, means over observers, with intervals over observers and contents.
 
+    Where folds were predicted by observers who were asked about different images, as in a few-shot experiment, qwk,
+    pairs and srocc compare images across these fits, which lowers them a little.
+
     Args:
         p: distributions (draws, observers, images, 5); nan where there is no prediction.
         votes: observers × images, nan where there is none.
