@@ -24,6 +24,9 @@ def crossed_scores(
 ) -> pd.DataFrame:
     """Metrics of predicted distributions, means over observers, with intervals over observers and contents.
 
+    Where folds were predicted by observers who were asked about different images, as in a few-shot experiment, qwk,
+    pairs and srocc compare images across these fits, which lowers them a little.
+
     Args:
         p: distributions (draws, observers, images, 5); nan where there is no prediction.
         votes: observers × images, nan where there is none.
@@ -60,14 +63,14 @@ def crossed_scores(
     drawn = {}
     count = by_content @ cells(known.astype(float)).T
     for metric, values in of.items():
-        drawn[metric] = _mean((by_content @ cells(values).T) / count, by_observer)
+        drawn[metric] = _mean(_ratio(by_content @ cells(values).T, count), by_observer)
     drawn["qwk"] = _mean(_qwk(np.einsum("bc,ock->bok", by_content, cells(_confusions(p, votes, known)))), by_observer)
     drawn["ece"] = _ece(
         np.einsum("bo,bc,ocks->bks", by_observer, by_content, cells(_confidences(p, votes, known)), optimize=True)
     )
     right, pairs = _pairs(p, votes, known, code, n)
     by_pair = [np.einsum("bc,ocd,bd->bo", by_content, table, by_content, optimize=True) for table in (right, pairs)]
-    drawn["pairs"] = _mean(by_pair[0] / by_pair[1], by_observer)
+    drawn["pairs"] = _mean(_ratio(*by_pair), by_observer)
     drawn["srocc"] = _mean(np.tile(_sroccs(p, votes, known), (len(by_observer), 1)), by_observer)
     rows = [(m, drawn[m][0], *interval(drawn[m][1:], min(n, observers))) for m in METRICS if m in drawn]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
@@ -76,14 +79,21 @@ def crossed_scores(
 def _mean(of_observers: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean over the observers whose value is known, (b, observers) -> (b,)."""
     weights = np.where(np.isfinite(of_observers), weights, 0)
-    return (np.nan_to_num(of_observers) * weights).sum(1) / weights.sum(1)
+    return _ratio((np.nan_to_num(of_observers) * weights).sum(1), weights.sum(1))
+
+
+def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Means; nan where a resample has nothing to count."""
+    return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
 
 
 def _whole(votes: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.where(known, votes, 1).astype(int)
 
 
-def _per_image(p: np.ndarray, votes: np.ndarray, known: np.ndarray, members: np.ndarray | None) -> dict:
+def _per_image(
+    p: np.ndarray, votes: np.ndarray, known: np.ndarray, members: np.ndarray | None
+) -> dict[str, np.ndarray]:
     """Means over the draws of what is a mean over images, (observers, images) each."""
     vote = _whole(votes, known)
     hard = p.argmax(-1) + 1
@@ -130,10 +140,12 @@ def _confidences(p: np.ndarray, votes: np.ndarray, known: np.ndarray) -> np.ndar
 
 def _ece(table: np.ndarray) -> np.ndarray:
     """|confidence − hits| summed over bins, over the number of votes, of tables (b, bins, 3)."""
-    return np.abs(table[..., 0] - table[..., 1]).sum(-1) / table[..., 2].sum(-1)
+    return _ratio(np.abs(table[..., 0] - table[..., 1]).sum(-1), table[..., 2].sum(-1))
 
 
-def _pairs(p: np.ndarray, votes: np.ndarray, known: np.ndarray, code: np.ndarray, n: int) -> tuple:
+def _pairs(
+    p: np.ndarray, votes: np.ndarray, known: np.ndarray, code: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of images with different votes, and how many are predicted in that order, (observers, contents, contents).
 
     Ties of the prediction count half.

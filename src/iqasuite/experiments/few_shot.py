@@ -208,13 +208,18 @@ def predictions(
 
 def _plain(population: Population, slope: int) -> Population:
     """Bias, and slope where it is 1, without prior; nothing else is personal."""
-    fixed = dict.fromkeys(("inconsistency_sd", "gap_sd"), 1e-6)
-    return replace(population, bias_sd=100.0, slope_sd=100.0 if slope else 1e-6, **fixed)
+    slope_sd = 100.0 if slope else 1e-6
+    return replace(population, bias_sd=100.0, slope_sd=slope_sd, inconsistency_sd=1e-6, gap_sd=1e-6)
 
 
 def _without_prior(population: Population) -> Population:
-    names = ("bias_sd", "slope_sd", "inconsistency_sd", "gap_sd")
-    return replace(population, **{name: _WIDE * getattr(population, name) for name in names})
+    return replace(
+        population,
+        bias_sd=_WIDE * population.bias_sd,
+        slope_sd=_WIDE * population.slope_sd,
+        inconsistency_sd=_WIDE * population.inconsistency_sd,
+        gap_sd=_WIDE * population.gap_sd,
+    )
 
 
 def _kernel_ridge(case: Case, old: np.ndarray, own: np.ndarray, new: np.ndarray) -> np.ndarray:

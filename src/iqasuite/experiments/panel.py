@@ -25,6 +25,7 @@ from iqasuite.training.patch_features import Patches, extract
 TAPS = {"efficientnet_lite2": (3, 4, 5, 6, 7, 8, 10)}  # from edges to parts of objects; of others the last layer
 _BATCH = 8  # whole images a step
 LIKING = "dogs55"
+Voted = tuple[pd.DataFrame, pd.DataFrame | None, pd.Series]  # votes frame, features, image -> content
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def calibrated(
     return population, replace(fitted, population=population)
 
 
-def retested(names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None, pd.Series]]:
+def retested(names: Sequence[str]) -> dict[str, Voted]:
     """Votes, features and contents of sets with repeated votes, for `taste`.
 
     Args:
@@ -280,7 +281,7 @@ def retested(names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame
     Raises:
         InputError: a set that is not there.
     """
-    found: dict[str, tuple[pd.DataFrame, pd.DataFrame | None, pd.Series]] = {}
+    found: dict[str, Voted] = {}
     for name in names:
         if name == LIKING:
             found[name] = _liking(data_root() / name)
@@ -297,18 +298,21 @@ def _liking(root: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     return votes, pd.DataFrame(rows, content.index, list(NAMES)), content
 
 
-def taste(of: Mapping[str, tuple], n_permutations: int = 499, seed: int = 0) -> pd.DataFrame:
+def taste(of: Mapping[str, Voted], n_permutations: int = 499, seed: int = 0) -> pd.DataFrame:
     """`variance_parts` of several sets, with a column dataset.
 
     Args:
         of: set -> votes frame, features or None, contents.
         n_permutations, seed: permutations, and the seed of their draw.
     """
-    parts = [variance_parts(*each, n_permutations, seed).assign(dataset=name) for name, each in of.items()]
+    parts = [
+        variance_parts(votes, phi, contents, n_permutations, seed).assign(dataset=name)
+        for name, (votes, phi, contents) in of.items()
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
-def own_votes(of: Panel) -> tuple[pd.DataFrame, pd.DataFrame | None, pd.Series]:
+def own_votes(of: Panel) -> Voted:
     """The panel's votes as `taste` takes them, with the set's repeated sessions where it has the observers' own."""
     if of.truth is None:
         votes = of.data.votes

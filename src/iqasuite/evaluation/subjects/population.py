@@ -19,6 +19,7 @@ from iqasuite.training.few_shot import PEOPLE, Observer, Population, fit_observe
 
 ROUNDS = 40
 _STILL = 0.02  # change of means, in standard deviations, and of the latter's logarithms: the last round
+Rated = tuple[np.ndarray, np.ndarray, pd.DataFrame | None]  # quality, votes and features of an observer's images
 STATISTICS = ("bias_sd", "slope_sd", "inconsistency", "inconsistency_sd", "gap_sd", "sos")
 
 
@@ -56,7 +57,10 @@ def estimate_population(
     population = start
     starts: list[np.ndarray | None] = [None] * len(people)
     for _ in range(ROUNDS if people else 0):
-        fitted = [fit_observer(population, *of, quality_sd, start=at) for of, at in zip(people, starts, strict=True)]
+        fitted = [
+            fit_observer(population, rated, vote, phi, quality_sd, start=at)
+            for (rated, vote, phi), at in zip(people, starts, strict=True)
+        ]
         starts = [observer.estimate for observer in fitted]
         before, population = population, _of_fitted(fitted, start, weight)
         moved = np.abs(population.mean() - before.mean()) / population.sd()
@@ -65,7 +69,7 @@ def estimate_population(
     return population
 
 
-def _by_observer(votes: pd.DataFrame, quality: pd.Series | None, features: pd.DataFrame | None) -> list[tuple]:
+def _by_observer(votes: pd.DataFrame, quality: pd.Series | None, features: pd.DataFrame | None) -> list[Rated]:
     """(quality, votes, features) of each observer's rows that have all of them."""
     votes = votes.assign(quality=expected_of(votes, quality))
     votes = votes[np.isfinite(votes["quality"])]
