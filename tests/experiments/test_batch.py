@@ -1,7 +1,5 @@
 """Runs of a suite: order, parameters, failures, resume, interrupts; nothing half-done passes for done."""
 
-import base64
-import io
 import json
 import os
 import signal
@@ -10,10 +8,8 @@ import sys
 import time
 
 import nbformat
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 from iqasuite.errors import InputError
 from iqasuite.experiments import batch, filing, processes, sharing
@@ -201,18 +197,6 @@ def test_outputs_lose_paths_and_widgets(project):
     )
     filing.clean_output(error)
     assert error["evalue"] == "./b" and error["traceback"] == ["in ./c.py"]
-
-
-def test_grids_of_photographs_are_kept_as_jpeg(project):
-    pixels = np.random.default_rng(0).integers(96, 160, (400, 300, 3), dtype=np.uint8)
-    pixels[100:200] = 250  # what a photograph has beside noise
-    written = io.BytesIO()
-    Image.fromarray(pixels).save(written, "PNG")
-    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(written.getvalue()).decode()})
-    filing.clean_output(output)
-    assert list(output["data"]) == ["image/jpeg"]
-    kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))))
-    assert kept.shape == pixels.shape and np.abs(kept.astype(int) - pixels).mean() < 3
 
 
 def test_a_run_that_was_ended_before_its_notebook_was_filed_does_not_pass_for_done(project, monkeypatch):

@@ -1,5 +1,8 @@
 """A suite's pages: everything reachable by relative links, nothing from the network, failed runs visible."""
 
+import base64
+import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -7,12 +10,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from iqasuite.errors import InputError
-from iqasuite.experiments import gallery
+from iqasuite.experiments import gallery, gallery_items
 from iqasuite.report import notebook_page, outputs, provenance
 
 RUNS = """
@@ -26,6 +31,13 @@ runs:
 """
 
 
+def png(colour=(200, 30, 30), size=(40, 30)) -> str:
+    """An image as an output has it."""
+    written = io.BytesIO()
+    Image.new("RGB", size, colour).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
 def leave(run, suite="small", error="", figure=True):
     """What a run leaves in results/: provenance, executed notebook, a figure and a table."""
     described = provenance.record(run, {}) | {
@@ -36,7 +48,7 @@ def leave(run, suite="small", error="", figure=True):
     }
     provenance.write_run(suite, described)
     notebook = nbformat.v4.new_notebook()
-    image = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+    image = nbformat.v4.new_output("display_data", {"image/png": png(), "text/plain": "<Figure>"})
     notebook.cells = [
         nbformat.v4.new_markdown_cell("# Does it run?\n\nWith $p_k \\le \\frac{1}{n}$ and `$HOME`."),
         nbformat.v4.new_code_cell("draw()", outputs=[image]),
@@ -76,11 +88,18 @@ def test_all_links_are_relative_and_lead_somewhere(small):
                 assert (page.parent / link).exists(), link
 
 
-def test_no_script_no_network_and_no_path_of_the_machine(small):
+def test_one_script_no_network_and_no_path_of_the_machine(small):
     gallery.build("small")
-    for page in small.rglob("*.html"):
+    script = (notebook_page.TEMPLATES / "page.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    for page in [*small.rglob("*.html"), *small.rglob("*.css")]:
         text = page.read_text()
-        assert "<script" not in text and "@import" not in text and "url(" not in text
+        if page.suffix == ".html":
+            assert re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL) == [script]
+            assert f"script-src 'sha256-{digest}'; object-src 'none'" in text
+        rest = text.replace(script, "")
+        assert "@import" not in rest and "url(" not in rest and "base64," not in rest
+    assert len(script.splitlines()) <= 200 and "fetch" not in script and "http" not in script
     for file in small.rglob("*"):
         assert not file.is_file() or str(small.parents[1]).encode() not in file.read_bytes()
 
@@ -89,15 +108,17 @@ def test_index_shows_states_parameters_captions_and_highlights(small):
     text = gallery.build("small").read_text()
     for shown in ("1 ok, 1 failed, 1 not run", "1 min 05 s", "vote 6; expected 1 to 5", "Small &amp; simple"):
         assert shown in text
-    assert text.count('alt="How often each vote was given &amp; why."') == 2  # highlight and card
-    assert "<b>epochs</b> 7" in text and "<b>run</b>" not in text
+    assert text.count('alt="How often each vote was given &amp; why."') == 2  # highlight and the run's own
+    assert (
+        "<td>epochs" not in text and "<td>7</td>" in text and "<td>–</td>" in text
+    )  # good has 7, the others their own
+    assert text.index('id="highlights"') < text.index('id="runs"') < text.index('id="made"')
 
 
 def test_of_a_group_of_settings_only_what_differs_is_shown(project):
     project.notebook("first", 'training: dict = {"epochs": 3, "lr": 0.1, "refit": True}  # how\n')
     training = "{epochs: 3, lr: 0.2, refit: false}"
-    runs = f"[{{name: one, notebook: first, parameters: {{training: {training}}}}}, {{name: two, notebook: first}}]"
-    project.suite(f"runs: {runs}\n")
+    project.suite(f"runs: [{{name: one, notebook: first, parameters: {{training: {training}}}}}]\n")
     page = gallery.build("small").read_text()
     assert page.count("<b>training</b>") == 1 and "<b>training</b> lr 0.2, refit False<" in page
 
@@ -108,8 +129,8 @@ def test_readme_for_code_hosts(small):
     assert text.startswith("# Small & simple\n")
     assert "![How often each vote was given & why.](figures/good/votes.png)" in text
     assert "| method | qwk |\n| --- | ---: |\n| a | 0.500 |" in text
-    assert "| [bad](notebooks/bad.ipynb) | Does it run? | failed: InputError: votes.csv, line 3" in text
-    assert "| later | Does it run? | not run | – |" in text
+    runs = "| [good](notebooks/good.ipynb), [bad](notebooks/bad.ipynb), of 3 runs good … later | Does it run? |"
+    assert f"{runs} 1 ok, bad failed: InputError: votes.csv, line 3" in text and ", 1 not run | 2 min 10 s |" in text
 
 
 def test_scores_are_means_over_people_on_the_test_part(small):
@@ -179,12 +200,81 @@ def test_a_large_group_is_folded_and_light(project):
         leave(f"r{k}", error="ValueError: no" if k == 5 else "")
     root = project.root / "results" / "small"
     text = gallery.build("small").read_text()
-    assert "22 runs of <code>r{k}</code>" in text and "20 ok, 1 failed, 1 not run" in text
+    assert "r1 … r22" in text and "{k}" not in text and "22 runs: 20 ok, 1 failed, 1 not run" in text
     assert sorted(path.stem for path in root.glob("notebooks/*.html")) == ["r1", "r5"]
     assert sorted(path.stem for path in root.glob("notebooks/*.ipynb")) == ["r1", "r5"]
     assert sorted(path.name for path in root.glob("figures/*")) == ["r1", "r5"]
     assert len(list(project.root.glob("work/small/figures/*/votes.png"))) == 19
     assert gallery.build("small").read_text() == text  # again: nothing changes
+
+
+def test_runs_that_differ_in_numbers_are_one_table_and_texts_make_kinds(project):
+    project.notebook("first", 'observer: str = "all"  # whose\nepochs: int = 3  # passes\n')
+    project.suite(
+        """
+runs:
+  - {name: "a{epochs}", notebook: first, foreach: {epochs: 1..3}}
+  - {name: "b_{observer}", notebook: first, foreach: {observer: [x, "<y>"]}}
+  - {name: other, notebook: first, parameters: {observer: everybody}}
+""".replace("<y>", "y")
+    )
+    for run in ("a1", "a2", "a3", "b_x", "b_y", "other"):
+        leave(run)
+    root = project.root / "results" / "small"
+    text = gallery.build("small").read_text()
+    assert re.findall(r'href="#kind-\d">([^<]+)<', text) == ["a1 … a3", "b_x … b_y", "other"]
+    assert sorted(path.stem for path in root.glob("notebooks/*.ipynb")) == ["a1", "b_x", "other"]
+    assert len(list(root.glob("figures/*/votes.png"))) == 6  # small figures stay
+    assert 'href="figures/a2/votes.png"' in text and 'href="tables/a3/table.csv"' in text
+
+
+def test_each_image_is_stored_once_and_building_again_changes_nothing(small):
+    saved = base64.b64encode((small / "figures" / "good" / "votes.png").read_bytes()).decode()
+    photo = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(photo).save(written, "PNG")
+    new, cell = nbformat.v4.new_output, nbformat.v4.new_code_cell
+    shown = [{"image/png": saved}, {"image/png": base64.b64encode(written.getvalue()).decode()}, {"image/png": "x"}]
+    other = Image.open(small / "figures" / "good" / "votes.png")
+    smaller = {"image/png": png(size=(other.width // 2, other.height // 2)), "text/plain": "<Figure>"}
+    cells = [
+        nbformat.v4.new_markdown_cell("# T\n\n## Part <one>"),
+        cell("draw()", outputs=[new("display_data", data) for data in shown]),
+        cell('run.figure(fig, "votes", "Text.", dpi=50)', outputs=[new("display_data", smaller)]),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), small / "notebooks" / "good.ipynb")
+    gallery.build("small")
+    page = (small / "notebooks" / "good.html").read_text()
+    assert "base64" not in (small / "notebooks" / "good.ipynb").read_text() + page
+    assert page.count('src="../figures/good/votes.png"') == 2 and page.count('src="../notebooks/good/1.png"') == 1
+    assert page.count("an image that cannot be read") == 1 and ">Part &lt;one&gt;</a>" in page
+    kept = np.asarray(Image.open(small / "notebooks" / "good" / "1.png").convert("RGB")).astype(int)
+    assert np.abs(kept - photo).max() <= 2  # no level is off by more
+    files = {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
+    gallery.build("small")
+    assert files == {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
+
+
+def test_a_score_outside_its_range_is_refused(small):
+    row = {"dataset": "demo", "protocol": "corrected", "part": "test", "n": 9, "seeds": "0", "observer": "mean"}
+    row |= {"model": "a", "metric": "accuracy", "low": 0.1, "high": 0.2}
+    for wrong in ({"value": 1.2}, {"value": 0.2, "low": 0.3}, {"metric": "srocc", "value": -1.1}):
+        pd.DataFrame([row | wrong]).to_csv(small / "scores.csv", index=False)
+        with pytest.raises(InputError, match="'a': found"):
+            gallery.build("small")
+
+
+def test_p_that_cannot_be_small_says_so_and_rows_of_other_images_stand_apart(small):
+    table = {"model": ["a", "b"], "p": [0.125, 0.00001], "p_holm": [0.25, 0.03], "n_contents": [4, 40]}
+    outputs.save_table(pd.DataFrame(table), "small", "good", "table", "Of two.")
+    assert [row[1:3] for row in gallery_items.tables_of(small / "tables/good", small)[0].rows] == [
+        ["0.125 (cannot be below 0.12)", "0.250 (cannot be below 0.25)"],
+        ["< 0.001", "0.030"],
+    ]
+    table = {"model": ["few", "best", "second"], "srocc": [0.9, 0.8, 0.7], "n": [10, 99, 99]}
+    outputs.save_table(pd.DataFrame(table), "small", "good", "table", "Of three.")
+    item = gallery_items.tables_of(small / "tables/good", small)[0]
+    assert [row[0] for row in item.rows] == ["best", "second", "few"] and "not ranked" in item.caption
 
 
 def test_what_belongs_to_no_run_is_removed(small):
@@ -295,13 +385,15 @@ class Obeyed(HTMLParser):
 
 
 def assert_harmless(html: str, heads: int = 1) -> None:
-    """Nothing runs, and nothing is asked of another place; the head's own tags are there so often."""
-    found = Obeyed(html)
-    wrong = {"script", "iframe", "svg", "math", "object", "embed", "form", "input", "base", "link", "template"}
+    """Nothing runs but our script, and nothing is asked of another place; the head's own tags are there so often."""
+    script = f"<script>{(notebook_page.TEMPLATES / 'page.js').read_text()}</script>"
+    assert html.count(script) == heads
+    found = Obeyed(html.replace(script, ""))
+    wrong = {"script", "iframe", "svg", "math", "object", "embed", "form", "input", "base", "style", "template"}
     assert not wrong & set(found.tags)
     assert not [name for name in found.names if name.startswith(("on", "xlink", "srcdoc", "action"))]
     assert not [link for link in found.links if re.match(r"\w+:|//", link) and not link.startswith("data:image/")]
-    assert (found.tags.count("style"), found.tags.count("meta")) == (heads, 3 * heads)
+    assert (found.tags.count("link"), found.tags.count("meta")) == (heads, 3 * heads)
 
 
 def executed(folder: Path, name: str) -> None:

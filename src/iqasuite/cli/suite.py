@@ -115,8 +115,13 @@ def run_notebook(suite: str, run: str, threads: int = 1) -> None:
         raise typer.Exit(1) from None
 
 
-def build_gallery(name: SuiteName) -> None:
-    """Build the pages of a suite from what its runs have left in results/."""
-    from iqasuite.experiments import gallery
+def build_gallery(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="[SUITE]", help="Whose pages; none: the page above all suites.", autocompletion=_suites),
+    ] = "",
+) -> None:
+    """Build the pages of a suite from what its runs have left in results/; without one, results/index.html."""
+    from iqasuite.experiments import gallery, landing
 
-    typer.echo(gallery.build(name))
+    typer.echo(gallery.build(name) if name else landing.build())

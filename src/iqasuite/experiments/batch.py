@@ -182,7 +182,7 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
 
 def _forget(suite: str, run: str) -> None:
     """Remove what an earlier run of that name left, so that nothing of it passes for this one's."""
-    for kind in ("figures", "tables"):
+    for kind in ("figures", "tables", "notebooks"):
         shutil.rmtree(results_root(suite) / kind / run, ignore_errors=True)
     for file in (f"runs/{run}.json", f"notebooks/{run}.ipynb", f"notebooks/{run}.html"):
         (results_root(suite) / file).unlink(missing_ok=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import re
 import time
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from iqasuite.experiments.suite import Run, Suite
 
 log = logging.getLogger(__name__)
-LARGE_IMAGE = 300_000  # characters in base64: diagrams have less, only grids of photographs more
 EVERY = 30.0  # seconds between two lines of a run on the screen
 
 
@@ -64,7 +61,7 @@ def file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
 
 
 def clean_output(output: NotebookNode) -> None:
-    """Take this machine's paths, live widgets and large PNGs out of a cell's output."""
+    """Take this machine's paths and live widgets out of a cell's output."""
     for kind in ("text", "evalue"):
         if kind in output:
             output[kind] = without_machine_paths(output[kind])
@@ -78,19 +75,3 @@ def clean_output(output: NotebookNode) -> None:
             del data[mime]  # lives only in the kernel; its text stays
         elif isinstance(data[mime], str) and not mime.startswith("image/"):
             data[mime] = without_machine_paths(data[mime])
-    png = data.get("image/png", "")
-    if len(png) > LARGE_IMAGE and len(jpeg := _as_jpeg(png)) < 0.6 * len(png):  # of diagrams it is the larger one
-        data["image/jpeg"] = jpeg
-        del data["image/png"]
-
-
-def _as_jpeg(png: str) -> str:
-    """A PNG of photographs, base64, as a JPEG in which nothing is lost that one would see.
-
-    Executed notebooks and their pages are light with it; `results/<suite>/figures/` has every pixel.
-    """
-    from PIL import Image
-
-    written = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(written, "JPEG", quality=95, subsampling=0)
-    return base64.b64encode(written.getvalue()).decode("ascii")

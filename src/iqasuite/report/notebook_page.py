@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import bleach
@@ -67,7 +68,6 @@ def body(notebook: Path) -> str:
             heading = headings[-1].strip() if headings else heading
             cell.source = plain_formulas(cell.source)
         elif cell.cell_type == "code":
-            cell.metadata.setdefault("alt", f"Figure: {heading}")
             cell.outputs = [_bare(output) for output in cell.outputs]
     exporter = Exporter(
         template_name="iqasuite",
@@ -76,6 +76,12 @@ def body(notebook: Path) -> str:
         exclude_output_prompt=True,
     )
     return clean(exporter.from_notebook_node(content)[0])
+
+
+def sections(html: str) -> list[tuple[str, str]]:
+    """Anchors and texts of a page's second headings, for its contents."""
+    found = re.findall(r'<h2 id="([^"]+)">(.*?)(?:<a class="anchor-link"|</h2>)', html, re.DOTALL)
+    return [(anchor, unescape(re.sub(r"<[^>]*>", "", text)).strip()) for anchor, text in found]
 
 
 def clean(html: str) -> str:

@@ -90,7 +90,7 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
                 ax.set_title(f"accuracy {_accuracy(counts):.2f}", fontsize=8, pad=4)
             else:
                 text = f"{100 * _accuracy(counts):.0f}"
-                ax.text(4.4, -0.35, text, ha="right", va="top", fontsize=5.5, color="white")
+                ax.text(4.4, -0.35, text, ha="right", va="top", fontsize=7, color="white")
             if aio == observer:
                 ax.add_patch(
                     Rectangle((-0.5, -0.5), 5, 5, fill=False, edgecolor=VERMILLION, linewidth=2.5, clip_on=False)

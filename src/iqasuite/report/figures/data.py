@@ -159,7 +159,7 @@ def split_balance(split: pd.DataFrame, images: pd.DataFrame) -> Figure:
             ax.vlines(x, low, high, color=colour, linewidth=0.8)
             ax.vlines(x, first, third, color=colour, linewidth=5, label=part if place == 0 else "")
             ax.scatter([x], [middle], color="white", s=9, zorder=3)
-            ax.annotate(str(len(values)), (x, low), xytext=(0, -8), textcoords="offset points", ha="center", fontsize=6)
+            ax.annotate(str(len(values)), (x, low), xytext=(0, -8), textcoords="offset points", ha="center", fontsize=7)
     ax.set_xticks(range(len(folds)), [f"fold {fold}" for fold in folds])
     ax.set_ylabel("mean opinion score")
     ax.margins(y=0.12)

@@ -26,6 +26,7 @@ LARGEST = 12.0  # inches of a side that a page can show
 MANY = 60  # rows, from which on there is no room for their names
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 _UNSEEN = 0.3  # gray levels of mean error: smoothed edges of letters; photographs have 3
+_ROUNDED = [min(255, (level + 2) // 4 * 4) for level in range(256)] * 3
 
 _RC: Any = {
     "figure.dpi": 110,
@@ -74,14 +75,23 @@ class NotebookFigure(Figure):
 
 
 def png_of(fig: Figure, dpi: int | str = "figure") -> bytes:
-    """The figure as a PNG file: of 256 colours, a third of the size, where nobody could tell the difference."""
+    """The figure as a small PNG file (`lighter`)."""
     drawn = io.BytesIO()
     fig.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
-    whole = Image.open(drawn).convert("RGB")
+    return lighter(Image.open(drawn))
+
+
+def lighter(image: Image.Image) -> bytes:
+    """A PNG file that looks the same: of 256 colours, a third of the size, where nobody could tell the difference.
+
+    Else, as with photographs, levels are rounded to multiples of four: a third less to store, and no level is off by
+    more than two of 255. A file made by this comes back as it is.
+    """
+    whole = image.convert("RGB")
     light = whole.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     error = np.asarray(ImageChops.difference(whole, light.convert("RGB"))).mean()
     written = io.BytesIO()
-    (light if error < _UNSEEN else whole).save(written, format="png", optimize=True)
+    (light if error < _UNSEEN else whole.point(_ROUNDED)).save(written, format="png", optimize=True)
     return written.getvalue()
 
 

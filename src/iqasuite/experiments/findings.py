@@ -1,0 +1,229 @@
+"""What the project found, in sentences whose numbers are read from the suites' tables, never typed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import pandas as pd
+
+from iqasuite.datasets.frames import read_frame
+from iqasuite.errors import InputError
+from iqasuite.paths import results_root
+from iqasuite.report.tables import own_first, with_interval
+
+log = logging.getLogger(__name__)
+SHORT = {"accuracy": "accuracy", "srocc": "SROCC", "qwk": "QWK"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence or two, and where its numbers are seen: `run` and `figure` or table of a suite."""
+
+    text: str
+    suite: str
+    run: str
+    source: str  # file of the numbers, relative to the suite's results
+    figure: str = ""  # file of a figure that shows them, "" where there is none
+
+
+def findings() -> list[Finding]:
+    """The main results of the suites that have been run; of another nothing is said, and a log line names it."""
+    told = []
+    for tell in (
+        _simulated,
+        _people,
+        _individual,
+        _repeated,
+        _aio0,
+        _photographs,
+        _stills,
+        _losses,
+        _votes,
+        _committed,
+    ):
+        try:
+            told.append(tell())
+        except (InputError, OSError, LookupError, ValueError) as error:
+            log.info("no finding of %s: %s", tell.__name__.strip("_"), error)
+    return told
+
+
+def _simulated() -> Finding:
+    text = _observers("demo", "demo", "{} simulated observers of the demo set")
+    return Finding(text, "demo", "evaluate", "tables/evaluate/gains.csv", "figures/evaluate/cross_comparison.png")
+
+
+def _people() -> Finding:
+    text = _observers("lab", "tta_h265_lab", "{} people who rated stills of H.265 video in a laboratory")
+    return Finding(text, "lab", "evaluate", "tables/evaluate/gains.csv", "figures/evaluate/methods.png")
+
+
+def _individual() -> Finding:
+    table = _table("lab", "evaluate/specificity_summary")
+    best = table[table["model"].map(own_first) == 0].iloc[0]["model"]
+    rows = table[table["model"] == best].set_index("metric")
+    number = next(name for name in ("observers", "people") if name in rows)
+    gains = {name: with_interval(*rows.loc[name, ["gain", "low", "high"]], 3) for name in ("accuracy", "srocc")}
+    order = rows.loc["srocc"]
+    text = (
+        f"An AIO is nearer to its own observer's votes than the mean of the other AIOs is, by {gains['accuracy']} in "
+        "accuracy, which strictness alone would give, too; in the order of images, which does not depend on "
+        f"strictness, the gain is {gains['srocc']} in SROCC, and {int(order['ahead_of_best'])} of {int(order[number])} "
+        "AIOs are ahead of the best of the others."
+    )
+    figure = "figures/evaluate/specificity.png"
+    return Finding(text, "lab", "evaluate", "tables/evaluate/specificity_summary.csv", figure)
+
+
+def _repeated() -> Finding:
+    rows = _scores("study", "aio_semi_real", "accuracy", "mean")
+    own = rows[rows["model"].map(own_first) == 0].set_index("protocol")
+    rule = _best(rows, 1)
+    protocols = " and ".join(f"{_value(own.loc[name])} in the {name} protocol" for name in ("corrected", "faithful"))
+    text = (
+        f"The individual-observer study, repeated with its votes on other images at the same JPEG qualities: accuracy "
+        f"{protocols} ({own['n'].iloc[0]:,} votes of {_n_observers('study')} observers), beside {_value(rule)} of "
+        f"{_name(rule)}."
+    )
+    return Finding(text, "study", "evaluate", "scores.csv", "figures/evaluate/marks.png")
+
+
+def _aio0() -> Finding:
+    rows = _table("aio0", "aio0/held_out")
+    rows = rows[rows["metric"] == "accuracy"].set_index("crops")
+    kept, shifted = rows.loc["block grid kept"], rows.loc["block grid shifted"]
+    text = (
+        "The objective observer AIO0 reads the JPEG class of photographs that it has not seen with accuracy "
+        f"{_value(kept)} ({int(kept['photographs'])} photographs, {int(kept['n']):,} crops; a guess 0.200), and with "
+        f"{_value(shifted)} where the crop does not begin on JPEG's grid of blocks."
+    )
+    return Finding(text, "aio0", "aio0", "tables/aio0/held_out.csv", "figures/aio0/held_out.png")
+
+
+def _photographs() -> Finding:
+    text = _ranking("nr", "live_challenge", "clive_benchmark", "photographs of LIVE In the Wild")
+    return Finding(text, "nr", "clive_benchmark", "scores.csv", "figures/clive_benchmark/medians.png")
+
+
+def _stills() -> Finding:
+    text = _ranking("nr", "tta_h265_lab", "lab_benchmark", "stills of H.265 video")
+    return Finding(text, "nr", "lab_benchmark", "scores.csv", "figures/lab_benchmark/medians.png")
+
+
+def _losses() -> Finding:
+    rows = _table("fr", "compare/significance_loss")
+    row = rows[rows["model"].str.contains("sorter") ^ rows["other"].str.contains("sorter")]
+    row = row[~(row["model"] + row["other"]).str.contains("PLCC")].iloc[0]
+    text = (
+        f"As a loss for networks with a reference, {row['model']} and {row['other']} do not differ by more than a few "
+        f"thousandths of SROCC: {_difference(row)} ({int(row['n']):,} pairs of {int(row['n_contents'])} photographs, "
+        f"pseudo-labels, p = {row['p_holm']:.2g} after Holm)."
+        if max(abs(row["low"]), abs(row["high"])) < 0.005
+        else f"As a loss for networks with a reference, {row['model']} over {row['other']} gains {_difference(row)} in "
+        f"SROCC ({int(row['n']):,} pairs of {int(row['n_contents'])} photographs, pseudo-labels)."
+    )
+    figure = "figures/compare/significance_loss.png"
+    return Finding(text, "fr", "compare", "tables/compare/significance_loss.csv", figure)
+
+
+def _votes() -> Finding:
+    rows = read_frame(results_root("fr") / "scores.csv", "scores")
+    rows = rows[(rows["dataset"] == "tta_h265_lab") & (rows["part"] == "test") & (rows["metric"] == "srocc")]
+    metrics, networks = (rows[(rows["protocol"] == "no training") == plain] for plain in (True, False))
+    metric, network = (group.loc[group["value"].idxmax()] for group in (metrics, networks))
+    sources = int(_table("fr", "compare/people_tta_h265_lab")["n_sources"].max())
+    text = (
+        "With the votes of people on stills that no network with a reference was trained on "
+        f"({int(metric['n'])} pairs of {sources} source images, so no order of methods is certain), {metric['model']} "
+        f"has SROCC {_value(metric)} and the best of {len(networks)} networks {_value(network)}."
+    )
+    return Finding(text, "fr", "compare", "scores.csv", "figures/compare/sources_tta_h265_lab.png")
+
+
+def _committed() -> Finding:
+    rows = _scores("weights", "live_challenge", "srocc", "")
+    rows = rows[rows["n"] == rows["n"].max()]
+    network = rows[rows["model"].str.contains("mobile network")].iloc[0]
+    others = rows[(rows["model"].map(own_first) == 0) & (rows["model"] != network["model"])]
+    other, rule = others.loc[others["value"].idxmax()], _best(rows, 1)
+    text = (
+        f"The small committed network has SROCC {_value(network)} on {int(network['n'])} photographs of LIVE In the "
+        f"Wild, each predicted by a network that has not seen its scene; {_name(other)} has "
+        f"{_value(other)} and {_name(rule)} {_value(rule)}."
+    )
+    return Finding(text, "weights", "mobile_nr", "scores.csv", "figures/benchmark/medians.png")
+
+
+def _observers(suite: str, dataset: str, who: str) -> str:
+    """AIOs beside the strongest rule and the ceiling, with the paired difference to the rule."""
+    rows = _scores(suite, dataset, "accuracy", "mean")
+    own, rule, ceiling = (_best(rows, place) for place in (0, 1, 2))
+    gains = _table(suite, "evaluate/gains")
+    pair = gains[(gains["metric"] == "accuracy") & (gains["against"] == rule["model"])].iloc[0]
+    standing = _standing(pair["low"], pair["high"])
+    trained = own["seeds"].count(",") + 1
+    return (
+        f"Artificial observers of {who.format(_n_observers(suite))} give the right vote with accuracy {_value(own)} "
+        f"({int(own['n']):,} votes, {own['folds'].count(',') + 1} folds without a common scene, {trained} "
+        f"training{'s' if trained > 1 else ''} each); {_name(rule)} has {_value(rule)}, so they are {standing} it "
+        f"({_difference(pair, 'gain')} on the same votes); {_name(ceiling)} would have {_value(ceiling)}."
+    )
+
+
+def _ranking(suite: str, dataset: str, run: str, what: str) -> str:
+    """The best method without a reference beside the strongest rule."""
+    rows = _scores(suite, dataset, "srocc", "")
+    own, rule = _best(rows, 0), _best(rows, 1)
+    pairs = _table(suite, f"{run}/significance")
+    pair = pairs[(pairs["model"] == own["model"]) & (pairs["other"] == rule["model"])]
+    compared = (
+        f" (difference {_difference(pair.iloc[0])}, {_standing(*pair.iloc[0][['low', 'high']])} it)"
+        if len(pair)
+        else ""
+    )
+    methods = int((rows["model"].map(own_first) == 0).sum())
+    return (
+        f"Without a reference, on {what}, the best of {methods} methods, {own['model']}, has SROCC {_value(own)} "
+        f"({int(own['n'])} images, {own['folds'].count(',') + 1} splits by content); {_name(rule)} has "
+        f"{_value(rule)}{compared}."
+    )
+
+
+def _standing(low: float, high: float) -> str:
+    return "ahead of" if low > 0 else "behind" if high < 0 else "not told apart from"
+
+
+def _scores(suite: str, dataset: str, metric: str, observer: str) -> pd.DataFrame:
+    rows = read_frame(results_root(suite) / "scores.csv", "scores")
+    wanted = (rows["dataset"] == dataset) & (rows["metric"] == metric) & (rows["observer"] == observer)
+    return rows[wanted & (rows["part"] == "test")].dropna(subset="value")
+
+
+def _best(rows: pd.DataFrame, place: int) -> pd.Series:
+    """The highest score of own methods (0), baselines (1) or ceilings (2)."""
+    group = rows[rows["model"].map(own_first) == place]
+    return group.loc[group["value"].idxmax()]
+
+
+def _n_observers(suite: str) -> int:
+    observers = read_frame(results_root(suite) / "scores.csv", "scores")["observer"]
+    return observers[~observers.isin(["", "mean"])].nunique()
+
+
+def _table(suite: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(results_root(suite) / "tables" / f"{name}.csv")
+
+
+def _value(row: pd.Series) -> str:
+    return with_interval(row["value"], row["low"], row["high"], 3)
+
+
+def _difference(row: pd.Series, name: str = "difference") -> str:
+    return with_interval(row[name], row["low"], row["high"], 3)
+
+
+def _name(row: pd.Series) -> str:
+    """A method's name within a sentence: of a baseline, what it is."""
+    kind, _, rest = row["model"].partition(": ")
+    return f"the {kind} “{rest}”" if rest else row["model"]
