@@ -19,6 +19,7 @@ from iqasuite.app.examples import examples_in
 from iqasuite.app.uploads import private_folder, read_upload, shown_name
 from iqasuite.errors import InputError
 from iqasuite.images.loading import read_image
+from iqasuite.inference.predictor import Prediction
 from iqasuite.weights.catalogue import available
 from iqasuite.weights.files import save_weights
 
@@ -239,6 +240,14 @@ def test_a_score_stands_on_the_scale_of_its_model(networks):
         assert scale in said and f">{drawing.number(prediction.score)}<" in said and prediction.category in said
         assert shown.count("data:image/") == 2 and said.count("No measure &lt;of&gt; quality.") == 1
     assert "simulated" in said and "vote of Ada" in said
+
+
+def test_an_interval_is_said_where_it_is_known(networks):
+    ends = {0.5: (45.0, 55.0), 0.8: (40.0, 61.5)}
+    said = [
+        drawing.html.score(networks.entry("small"), Prediction(50, 3, "average", None, k), False) for k in (ends, {})
+    ]
+    assert "eight have a mean opinion between 40.0 and 61.5" in said[0] and "eight" not in said[1]
 
 
 def test_a_model_that_is_not_offered_is_refused(networks, tmp_path):

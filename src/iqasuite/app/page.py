@@ -17,6 +17,7 @@ from iqasuite.app.examples import examples_in
 from iqasuite.app.uploads import KEPT, read_upload, shown_name
 from iqasuite.errors import InputError
 from iqasuite.images.loading import read_image
+from iqasuite.inference.opinions import preferred
 from iqasuite.paths import weights_roots
 from iqasuite.weights.catalogue import available
 
@@ -59,7 +60,7 @@ def build(folder: Path, rating: bool = False) -> gr.Blocks:
     """
     # A predictor needs the ends of its scale; one of pairs says itself what its scores are.
     usable = [entry for entry in available() if entry.needs_reference or abs(entry.high - entry.low) > 0]
-    networks = answers.Networks(usable)
+    networks = answers.Networks(preferred(usable))
     offered = [entry for entry in networks.entries.values() if not entry.needs_reference]
     if not offered:
         where = " or ".join(str(root) for root in weights_roots())

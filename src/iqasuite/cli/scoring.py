@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MODEL = (
     "Name (iqasuite models), weights, or metric (psnr, ms_ssim, …; compares). Repeated: a column each, of networks "
-    "that compare an ensemble. Default: mobile_nr, with a reference ms_ssim."
+    "that compare an ensemble. Default: lite2_nr, with a reference ms_ssim."
 )
 _IMAGES = "Files, folders, patterns; - = names from standard input."
 _VIEWS = "Of networks that compare: one, eight (default; turned, mirrored), study."
@@ -38,6 +38,7 @@ Observers = Annotated[
 ]
 Category = Annotated[bool, typer.Option("--category", help="Also in words: very poor … excellent.")]
 Distribution = Annotated[bool, typer.Option("--distribution", help="Also shares p1…p5 of the votes.")]
+Interval = Annotated[bool, typer.Option("--interval", help="Also low and high, which hold eight in ten mean opinions.")]
 Maps = Annotated[Path | None, typer.Option("--map", metavar="FOLDER", help="Draw which places count into this folder.")]
 Null = Annotated[bool, typer.Option("-0", "--null", help="Names from standard input end with NUL.")]
 Views = Annotated[str | None, typer.Option(help=_VIEWS)]
@@ -51,6 +52,7 @@ def score_images(
     observer: Observers = [],  # noqa: B006
     category: Category = False,
     distribution: Distribution = False,
+    interval: Interval = False,
     maps: Maps = None,
     form: Format = None,
     output: Output = None,
@@ -90,9 +92,10 @@ def score_images(
         from iqasuite.inference import opinions
 
         together = any(name.rpartition("/")[2] == opinions.ALL for name in observer)
-        wanted = partial(opinions.Wanted, category, distribution, together)
+        wanted = partial(opinions.Wanted, category, distribution, together, interval)
         raise typer.Exit(_score_alone(named, model, observer, wanted, maps, target, batch_size, precision))
-    alone = {"--observer": observer, "--category": category, "--distribution": distribution, "--map": maps}
+    alone = {"--observer": observer, "--category": category, "--distribution": distribution}
+    alone |= {"--interval": interval, "--map": maps}
     for name, value in alone.items():
         if value:
             raise InputError(f"{name}: not where images are compared; expected it without reference")

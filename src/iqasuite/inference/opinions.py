@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from iqasuite.inference.predictor import Prediction, Predictor
 
-DEFAULT = "mobile_nr"
+DEFAULTS = ("lite2_nr", "mobile_nr")  # of which the first that is here with all of its parts is the default
 ALL = "all"
+OF_INTERVAL, _ENDS = 0.8, ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Wanted:
         category: the fifth of the scale that a score lies in.
         distribution: shares of the votes 1…5 (empty for a model that gives one number).
         spread: mean and standard deviation (n − 1) over the models.
+        interval: low and high end, between which the mean opinion of eight in ten images lies (empty for a model that
+            does not know).
         save_map: (predictor, what it was shown, file) -> file of the map; None = no maps.
     """
 
     category: bool = False
     distribution: bool = False
     spread: bool = False
+    interval: bool = False
     save_map: Callable[[Predictor, np.ndarray, Path], Path] | None = None
 
 
@@ -53,10 +57,30 @@ def chosen(models: Sequence[str], observers: Sequence[str]) -> list[Entry]:
     Raises:
         InputError: no such model, set or observer; several sets and none named.
     """
-    entries = [catalogue.find(name) for name in models or ([] if observers else [DEFAULT])]
+    entries = [catalogue.find(name) for name in models] or ([] if observers else [_default()])
     for observer in observers:
         entries += _observers(observer)
     return list({entry.path: entry for entry in entries}.values())
+
+
+def preferred(entries: Iterable[Entry]) -> list[Entry]:
+    """Models with those of `DEFAULTS` first, as far as the classifiers that they describe images with are here."""
+
+    def place(entry: Entry) -> int:
+        return DEFAULTS.index(entry.name) if entry.name in DEFAULTS and _complete(entry) else len(DEFAULTS)
+
+    return sorted(entries, key=place)
+
+
+def _default() -> Entry:
+    best = next(iter(preferred(catalogue.available())), None)
+    return best if best is not None and best.name in DEFAULTS else catalogue.find(DEFAULTS[-1])
+
+
+def _complete(entry: Entry) -> bool:
+    from iqasuite.models.classifiers import has_weights  # takes seconds: where something is scored, or the page is made
+
+    return entry.architecture != "frozen_nr" or has_weights(str(entry.card.arguments.get("base")))
 
 
 def _observers(name: str) -> list[Entry]:
@@ -105,6 +129,8 @@ def columns(entries: Sequence[Entry], wanted: Wanted) -> dict[str, str]:
         aligned[label] = ">8"
         if wanted.category:
             aligned[_of(entries, label, "category")] = "<9"
+        if wanted.interval:
+            aligned |= {_of(entries, label, end): ">8" for end in _ENDS}
         if wanted.distribution:
             aligned |= {_of(entries, label, f"p{k}"): ">6" for k in range(1, 6)}
         if wanted.save_map is not None:
@@ -151,6 +177,9 @@ def _row(
         row[label] = prediction.score
         if wanted.category:
             row[_of(entries, label, "category")] = prediction.category
+        if wanted.interval:
+            ends = prediction.intervals.get(OF_INTERVAL, (None, None))
+            row |= {_of(entries, label, end): value for end, value in zip(_ENDS, ends, strict=True)}
         if wanted.distribution:
             shares = [None] * 5 if prediction.distribution is None else map(float, prediction.distribution)
             row |= {_of(entries, label, f"p{k}"): share for k, share in enumerate(shares, 1)}

@@ -7,8 +7,9 @@ among others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
 from iqasuite.models.few_shot import FewShotObserver
 from iqasuite.models.heads import distribution, expected_vote
+from iqasuite.models.network import LEVELS, Network
 from iqasuite.paths import file_hash
 from iqasuite.training.few_shot import Observer, Population
 from iqasuite.training.machine import computes_in_bf16, default_device
@@ -41,12 +43,15 @@ class Prediction:
         vote: the same from 1 (low end of the scale) to 5 (high end).
         category: the fifth of the scale that the score lies in (`catalogue.CATEGORIES`).
         distribution: probabilities of the votes 1…5, shape (5,); None for a model that gives one number only.
+        intervals: share of images (`LEVELS`) -> low and high end on the model's own scale, between which the mean
+            opinion of so many of them lies; empty for a model that does not know.
     """
 
     score: float
     vote: float
     category: str
     distribution: np.ndarray | None
+    intervals: Mapping[float, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,20 +140,26 @@ class Predictor:
     def _predicted(self, images: np.ndarray) -> list[Prediction]:
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
         views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
-        (predicted,) = outputs(self.network, [self._normalised(views)], votes_or_distributions, self.half)
-        predicted = predicted.cpu()
+        (found,) = outputs(self.network, [self._normalised(views)], _with_reach, self.half)
+        votes, reaches, shares = found.cpu().tensor_split([1, 1 + len(LEVELS)], dim=1)
+        steps = torch.arange(1, 6, dtype=found.dtype)[:, None]
         if self.observer is not None:
-            quality = predicted if predicted.ndim == 1 else predicted @ torch.arange(1, 6, dtype=predicted.dtype)
-            predicted = torch.from_numpy(self.observer.distribution(quality.numpy(), None, self.quality_sd))
-        if predicted.ndim == 1:
-            return [self._prediction(vote, None) for vote in predicted.tolist()]
-        votes = predicted @ torch.arange(1, 6, dtype=predicted.dtype)
-        shares = predicted.numpy()
-        return [self._prediction(vote, share) for vote, share in zip(votes.tolist(), shares, strict=True)]
+            quality = (shares @ steps if shares.shape[1] else votes)[:, 0]
+            shares = torch.from_numpy(self.observer.distribution(quality.numpy(), None, self.quality_sd))
+            reaches = torch.full_like(reaches, math.nan)  # of the trunk's quality, not of this observer's votes
+        if shares.shape[1]:
+            votes = shares @ steps.to(shares.dtype)
+        rows = zip(votes[:, 0].tolist(), reaches.tolist(), shares.numpy(), strict=True)
+        return [self._prediction(vote, reach, share if share.size else None) for vote, reach, share in rows]
 
-    def _prediction(self, vote: float, shares: np.ndarray | None) -> Prediction:
+    def _prediction(self, vote: float, reaches: Sequence[float], shares: np.ndarray | None) -> Prediction:
         score = self.entry.score_of(vote)
-        return Prediction(score, vote, self.entry.category(score), shares)
+        intervals = {
+            level: (self.entry.score_of(max(vote - reach, 1.0)), self.entry.score_of(min(vote + reach, 5.0)))
+            for level, reach in zip(LEVELS, reaches, strict=True)
+            if not math.isnan(reach)
+        }
+        return Prediction(score, vote, self.entry.category(score), shares, intervals)
 
     def _whole_patches(self, x: Tensor) -> Tensor:
         patch = self.network.patch_size  # nothing is shown of what is left over at the right and at the bottom
@@ -196,9 +207,29 @@ def _trunk(network: FewShotObserver, entry: Entry) -> Path:
 
 def votes_or_distributions(network: nn.Module, views: Tensor) -> Tensor:
     """Votes (B,), or distributions of them (B, 5), that a network predicts, float64, averaged over views (B, n, …)."""
-    out = network(views.flatten(0, 1)).float()
+    return _averaged(network(views.flatten(0, 1)), views)
+
+
+def _averaged(out: Tensor, views: Tensor) -> Tensor:
+    out = out.float()
     predicted = (out if out.ndim == 1 else distribution(out)).double().unflatten(0, views.shape[:2]).mean(1)
     return predicted.clamp(1, 5) if out.ndim == 1 else predicted
+
+
+def _with_reach(network: Network, views: Tensor) -> Tensor:
+    """Vote, how far to both sides each of `LEVELS` reaches, and distribution, float64 (B, 1 + 3 + 5, or + 0).
+
+    The vote is nan where there is a distribution, a reach where the network does not know it.
+    """
+    out, reach = network.with_reach(views.flatten(0, 1))
+    predicted = _averaged(out, views)
+    one_number = predicted.ndim == 1
+    votes = predicted[:, None] if one_number else torch.full_like(predicted[:, :1], math.nan)
+    if reach is None:
+        reaches = votes.new_full((len(votes), len(LEVELS)), math.nan)
+    else:
+        reaches = reach.double().unflatten(0, views.shape[:2]).mean(1)
+    return torch.cat([votes, reaches, votes[:, :0] if one_number else predicted], dim=1)
 
 
 def load_predictor(name: Path | str, precision: str = "auto") -> Predictor:

@@ -14,6 +14,7 @@ from iqasuite.models.network import Network
 _ARCHITECTURES = {
     "vit_iqa": "vit_iqa.ViTIQA",
     "mobile_nr": "mobile_nr.MobileNR",
+    "frozen_nr": "frozen_nr.FrozenNR",
     "trcnn": "trcnn.TRCNN",
     "trcnn_faithful": "trcnn.FaithfulTRCNN",
     "few_shot": "few_shot.FewShotObserver",

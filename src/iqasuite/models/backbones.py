@@ -172,7 +172,7 @@ class BackboneTokens(nn.Module):
     def _tokens(self, x: Tensor) -> Tensor:
         maps = self.backbone.maps(x, self.taps)
         if self.cells:
-            maps = [part for m in maps for part in _cell_statistics(m, self.cells)]
+            maps = [part for m in maps for part in cell_statistics(m, self.cells)]
         return torch.cat(maps, dim=1).flatten(2).transpose(1, 2)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -183,7 +183,7 @@ class BackboneTokens(nn.Module):
         return self._grids[height, width]
 
 
-def _cell_statistics(x: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+def cell_statistics(x: Tensor, cells: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (B, C, cells, cells) of a map (B, C, h, w) in each cell."""
     x = x.float()
     mean = F.adaptive_avg_pool2d(x, cells)

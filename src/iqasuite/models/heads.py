@@ -19,6 +19,30 @@ def expected_vote(logits: Tensor) -> Tensor:
     return probabilities @ votes
 
 
+def votes_around(votes: Tensor, spread: Tensor) -> Tensor:
+    """Logits of distributions over the votes 1…5 with given means: normal densities, moved until these are right.
+
+    A normal density that is cut off at the ends of the scale has another mean than the one it was made with; here its
+    centre is found by bisection so that the expected vote is the one that was asked for.
+
+    Args:
+        votes: means (B,); those beyond 1.02 or 4.98 are taken there.
+        spread: standard deviations of the normal density in votes (B,), below .3 = .3.
+
+    Returns:
+        float64 (B, 5).
+    """
+    wanted, spread = votes.double().clamp(1.02, 4.98), spread.double().clamp_min(0.3)[:, None]
+    steps = torch.arange(1, 6, dtype=torch.float64, device=votes.device)
+    low, high = torch.full_like(wanted, -60.0), torch.full_like(wanted, 66.0)
+    for _ in range(60):
+        centre = (low + high) / 2
+        logits = -((steps - centre[:, None]) ** 2) / (2 * spread**2)
+        below = logits.softmax(dim=-1) @ steps < wanted
+        low, high = torch.where(below, centre, low), torch.where(below, high, centre)
+    return logits
+
+
 class OrdinalHead(nn.Module):
     """A score and ordered thresholds: features (B, dim) -> log-probabilities of the votes (B, n_classes).
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+LEVELS = (0.5, 0.8, 0.9)  # of intervals around a prediction: shares of images whose mean opinion lies in them
+
 
 class Network(nn.Module):
     """A network of any architecture; its methods here are those of one without batch norms and maps.
@@ -37,6 +39,10 @@ class Network(nn.Module):
 
     def fold(self) -> None:
         """Take batch norms into the convolutions before them, for a network that is trained no more; here none."""
+
+    def with_reach(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What it gives of images, and how far the intervals of `LEVELS` reach in votes (B, 3); None = not known."""
+        return self(x), None
 
     def local(self, x: Tensor) -> Tensor | None:
         """Logits (B, n_classes, h, w) of each neighbourhood of images (B, 3, H, W) alone; None = it has no such map."""

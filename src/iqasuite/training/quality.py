@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from iqasuite.datasets.dataset import Dataset, Scale
 from iqasuite.datasets.splits import part
 from iqasuite.errors import InputError
-from iqasuite.models.heads import expected_vote
+from iqasuite.models.heads import expected_vote, votes_around
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import LOGGED, Followed, Loss, Result, Schedule, fit
 from iqasuite.training.losses import mse_loss, plcc_loss, soft_cross_entropy
 from iqasuite.training.ranking_losses import hinge_loss, soft_spearman_loss, spearman
 from iqasuite.weights.files import save_weights
 
-VOTES = np.arange(1.0, 6.0)
 SPREAD = 0.8  # standard deviation in votes where a set does not say how its votes are spread
 RANKING = {"plcc": plcc_loss, "soft_spearman": soft_spearman_loss, "hinge": hinge_loss, "none": None}
 
@@ -43,8 +42,7 @@ def votes_of(mos: np.ndarray, scale: Scale) -> np.ndarray:
 def vote_distributions(votes: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Distributions over the votes 1…5 with given means: normal densities at the votes, moved until the mean is right.
 
-    A normal density that is cut off at the ends of the scale has another mean than the one it was made with; here its
-    centre is found by bisection so that the expected vote is the one that was asked for.
+    See `heads.votes_around`.
 
     Args:
         votes: means (n,), in 1…5; those within .02 of an end are taken there.
@@ -60,15 +58,9 @@ def vote_distributions(votes: np.ndarray, spread: np.ndarray) -> np.ndarray:
     outside = votes[~((votes >= 1) & (votes <= 5))]
     if len(outside):
         raise InputError(f"vote_distributions: mean vote {outside[0]:.4g}, expected 1…5 (scores outside of the scale?)")
-    wanted = votes.clip(1.02, 4.98)
-    spread = np.nan_to_num(np.asarray(spread, float), nan=SPREAD).clip(0.3)
-    low, high = np.full(len(votes), -60.0), np.full(len(votes), 66.0)
-    for _ in range(60):
-        centre = (low + high) / 2
-        p = _densities(centre, spread)
-        below = p @ VOTES < wanted
-        low, high = np.where(below, centre, low), np.where(below, high, centre)
-    return p.astype(np.float32)
+    spread = np.nan_to_num(np.asarray(spread, float), nan=SPREAD)
+    logits = votes_around(torch.from_numpy(votes), torch.from_numpy(spread))
+    return logits.softmax(dim=-1).numpy().astype(np.float32)
 
 
 def targets_of(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -217,9 +209,3 @@ def save_quality(model: nn.Module, path: Path | str, dataset: Dataset, shorter_s
 def scores_of(votes: np.ndarray, scale: Scale) -> np.ndarray:
     """Votes from 1 to 5 as scores of a set's scale: `votes_of` undone."""
     return scale.low + (np.asarray(votes, float) - 1) / 4 * (scale.high - scale.low)
-
-
-def _densities(centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    log = -((VOTES - centre[:, None]) ** 2) / (2 * spread[:, None] ** 2)
-    p = np.exp(log - log.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)

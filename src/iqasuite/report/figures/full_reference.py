@@ -107,14 +107,23 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
 
 
 @styled
-def spread_plot(spread: np.ndarray, error: np.ndarray, contents: Sequence[str], groups: int = 8) -> Figure:
+def spread_plot(
+    spread: np.ndarray,
+    error: np.ndarray,
+    contents: Sequence[str],
+    groups: int = 8,
+    of: str = "pairs",
+    spread_name: str = "standard deviation over views and models",
+) -> Figure:
     """Whether a network knows when it is wrong: error over the spread of its views and models.
 
     Args:
-        spread: standard deviation over views, (n,).
+        spread: standard deviation over views, or what else it knows of its errors, (n,).
         error: |score − target|, (n,), in the same unit.
-        contents: photograph of each pair, (n,), which the intervals draw anew.
-        groups: of about as many pairs, whose mean errors are drawn with 95 % intervals.
+        contents: photograph of each pair or image, (n,), which the intervals draw anew.
+        groups: of about as many, whose mean errors are drawn with 95 % intervals.
+        of: what a dot is.
+        spread_name: name of the axis.
     """
     fig, ax = one_panel(5.2, 3.8)
     ax.scatter(spread, error, s=7, color=BLUE, alpha=0.3, linewidths=0)
@@ -123,13 +132,13 @@ def spread_plot(spread: np.ndarray, error: np.ndarray, contents: Sequence[str], 
         mean = error[group].mean()
         low, high = bootstrap_by_content(error[group], np.asarray(contents)[group])
         bar = [[max(mean - low, 0)], [max(high - mean, 0)]]
-        label = f"mean of {len(group)} pairs, 95 % interval over photographs" if number == 0 else None
+        label = f"mean of {len(group)} {of}, 95 % interval over photographs" if number == 0 else None
         ax.errorbar(
             spread[group].mean(), mean, yerr=bar, color=VERMILLION, marker="o", capsize=2, zorder=3, label=label
         )
     value = pd.Series(spread).corr(pd.Series(error), method="spearman")
-    ax.set_title(f"{len(spread)} pairs, rank correlation {_number(value)}", fontsize=9)
-    ax.set(xlabel="standard deviation over views and models", ylabel="|score − label|")
+    ax.set_title(f"{len(spread)} {of}, rank correlation {_number(value)}", fontsize=9)
+    ax.set(xlabel=spread_name, ylabel="|score − label|")
     ax.set_ylim(bottom=0, top=np.quantile(error, 0.995) * 1.05)
     ax.grid(True)
     ax.legend()
