@@ -8,7 +8,8 @@ from playwright.sync_api import sync_playwright
 
 pytestmark = pytest.mark.slow
 PAGES = ("index.html", "demo/index.html", "lab/index.html", "demo/notebooks/start.html")
-SMALLEST = """() => [...document.querySelectorAll("main img")].filter((image) => image.naturalWidth && image.offsetWidth)
+SMALLEST = """() => [...document.querySelectorAll("main img")]
+  .filter((image) => image.naturalWidth && image.offsetWidth)
   .map((image) => image.getBoundingClientRect().width / image.naturalWidth).reduce((a, b) => Math.min(a, b), 1)"""
 
 
