@@ -64,7 +64,7 @@ def _individual() -> Finding:
     best = table[table["model"].map(own_first) == 0].iloc[0]["model"]
     rows = table[table["model"] == best].set_index("metric")
     number = next(name for name in ("observers", "people") if name in rows)
-    gains = {name: with_interval(*rows.loc[name, ["gain", "low", "high"]], 3) for name in ("accuracy", "srocc")}
+    gains = {name: _difference(rows.loc[name], "gain") for name in ("accuracy", "srocc")}
     order = rows.loc["srocc"]
     text = (
         f"An AIO is nearer to its own observer's votes than the mean of the other AIOs is, by {gains['accuracy']} in "

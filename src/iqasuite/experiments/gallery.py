@@ -23,7 +23,7 @@ from iqasuite.experiments.suite import GIVEN, Run, Suite, check, read_suite
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
 from iqasuite.report.executed import link_images
-from iqasuite.report.figures.style import lighter
+from iqasuite.report.figures.style import is_light, lighter
 from iqasuite.report.outputs import gather_scores
 from iqasuite.report.provenance import read_runs
 
@@ -284,5 +284,5 @@ def _is_large(path: Path) -> bool:
 def _store_lighter(path: Path) -> None:
     """Write a figure that was saved before figures were made light, in fewer bytes; another stays as it is."""
     with Image.open(path) as image:
-        if image.mode != "P" and len(light := lighter(image)) < path.stat().st_size:
+        if not is_light(image) and len(light := lighter(image)) < path.stat().st_size:
             write_atomic(path, light)

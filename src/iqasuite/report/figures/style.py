@@ -85,7 +85,7 @@ def lighter(image: Image.Image) -> bytes:
     """A PNG file that looks the same: of 256 colours, a third of the size, where nobody could tell the difference.
 
     Else, as with photographs, levels are rounded to multiples of four: a third less to store, and no level is off by
-    more than two of 255. A file made by this comes back as it is.
+    more than two of 255.
     """
     whole = image.convert("RGB")
     light = whole.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
@@ -93,6 +93,12 @@ def lighter(image: Image.Image) -> bytes:
     written = io.BytesIO()
     (light if error < _UNSEEN else whole.point(_ROUNDED)).save(written, format="png", optimize=True)
     return written.getvalue()
+
+
+def is_light(image: Image.Image) -> bool:
+    """Whether `lighter` has made it: it has a palette, or levels that are rounded."""
+    whole = image.convert("RGB")
+    return image.mode == "P" or ImageChops.difference(whole, whole.point(_ROUNDED)).getbbox() is None
 
 
 def new_figure(width: float, height: float) -> Figure:
