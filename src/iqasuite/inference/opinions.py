@@ -57,7 +57,7 @@ def chosen(models: Sequence[str], observers: Sequence[str]) -> list[Entry]:
     Raises:
         InputError: no such model, set or observer; several sets and none named.
     """
-    entries = [catalogue.find(name) for name in models] or ([] if observers else [_default()])
+    entries = [catalogue.find(name) for name in models] or ([] if observers else [default()])
     for observer in observers:
         entries += _observers(observer)
     return list({entry.path: entry for entry in entries}.values())
@@ -72,7 +72,8 @@ def preferred(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=place)
 
 
-def _default() -> Entry:
+def default() -> Entry:
+    """The model that is used where none is named: the first of `DEFAULTS` that is here with all of its parts."""
     best = next(iter(preferred(catalogue.available())), None)
     return best if best is not None and best.name in DEFAULTS else catalogue.find(DEFAULTS[-1])
 

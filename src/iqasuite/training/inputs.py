@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -190,7 +190,8 @@ def stem_tokens(model: nn.Module, dataset: Dataset, size: tuple[int, int], drop:
         return f"{shown_as(file_hash(dataset.path(image)), dataset.shape(image), size, dataset.fit)}{part}"
 
     joined = isinstance(vit.stem, JoinedTokens)
-    stems, step = (vit.stem.stems, JoinedTokens.of_stem) if joined else ([vit.stem], forward)
+    stems: list[Any] = list(cast("JoinedTokens", vit.stem).stems) if joined else [vit.stem]
+    step = JoinedTokens.of_stem if joined else forward
     shown = [size, *map(described, images)]
     keys = [_key("stem", stem, shown) for stem in stems]
     arrays = [_stored(key, stem, images, pixels, tokens) for key, stem in zip(keys, stems, strict=True)]

@@ -13,7 +13,7 @@ import pandas as pd
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.evaluation.rank_baselines import OF_PIXELS, image_statistics
-from iqasuite.inference.opinions import DEFAULT
+from iqasuite.inference.opinions import default
 from iqasuite.inference.predictor import Predictor
 from iqasuite.inference.stream import predicted_by
 from iqasuite.paths import cache_root, file_hash, locked, write_atomic
@@ -31,7 +31,7 @@ class TrunkScores:
 
     Args:
         dataset: whose images.
-        trunk: name of a model that needs no reference; the default model.
+        trunk: name of a model that needs no reference; "" = the default model.
 
     Attributes:
         entry, trunk_hash: the trunk, and the SHA-256 of its weights.
@@ -42,8 +42,8 @@ class TrunkScores:
         InputError: no such model.
     """
 
-    def __init__(self, dataset: Dataset, trunk: str = DEFAULT):
-        self.dataset, self.entry = dataset, find(trunk)
+    def __init__(self, dataset: Dataset, trunk: str = ""):
+        self.dataset, self.entry = dataset, find(trunk) if trunk else default()
         self.trunk_hash = file_hash(self.entry.path)
         self.values: dict[str, list[float]] = {}
         self.failed: dict[str, str] = {}

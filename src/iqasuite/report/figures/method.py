@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -70,15 +71,15 @@ def attention_weights(weights: dict[str, np.ndarray]) -> Figure:
     fig = new_figure(3.1 * len(weights) + 0.6, 3.2)
     axes = fig.subplots(1, len(weights), squeeze=False)[0]
     norm = Normalize(0, 1)
-    drawn = None
+    colours = ScalarMappable(norm, SEQUENTIAL)
     for ax, (title, matrix) in zip(axes, weights.items(), strict=True):
-        drawn = ax.imshow(matrix, cmap=SEQUENTIAL, norm=norm)
+        ax.imshow(matrix, cmap=SEQUENTIAL, norm=norm)
         for (row, column), value in np.ndenumerate(matrix):
-            in_cell(ax, column, row, f"{value:.2f}", ink_on(drawn.cmap(norm(value))), 9)
+            in_cell(ax, column, row, f"{value:.2f}", ink_on(colours.cmap(norm(value))), 9)
         names = [str(i + 1) for i in range(len(matrix))]
         ax.set_xticks(range(len(matrix)), names)
         ax.set_yticks(range(len(matrix)), names)
         ax.set(title=title, xlabel="from token")
     axes[0].set_ylabel("token")
-    fig.colorbar(drawn, ax=list(axes), label="attention weight")
+    fig.colorbar(colours, ax=list(axes), label="attention weight")
     return fig
