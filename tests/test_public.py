@@ -28,7 +28,8 @@ def test_importing_it_loads_nothing_else():
 def test_the_example_of_the_readme(repository, monkeypatch):
     monkeypatch.chdir(repository)
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    predictor = iqasuite.load_predictor("mobile_nr")
+    predictor = iqasuite.load_predictor("lite2_nr")
     prediction = predictor.predict([image])[0]
     entry = predictor.entry
     assert entry.low <= prediction.score <= entry.high and prediction.distribution.sum() == pytest.approx(1)
+    assert prediction.intervals[0.5][0] > prediction.intervals[0.9][0]

@@ -45,11 +45,12 @@ def test_no_result_stands_in_a_sentence(readme):
 
 def test_cards_of_committed_weights_say_what_the_results_say(repository):
     weights, results = repository / "weights", repository / "results"
-    scores = json.loads((weights / "mobile_nr.json").read_text())["scores"]
-    medians = pd.read_csv(results / "weights" / "tables" / "mobile_nr" / "medians.csv").iloc[0]
-    for metric in ("srocc", "plcc", "krcc", "rmse"):
-        value, low, high = scores[f"{metric}, test parts, median of 10 splits [95 %]"]
-        assert medians[metric] == f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    for name in ("lite2_nr", "mobile_nr"):
+        scores = json.loads((weights / f"{name}.json").read_text())["scores"]
+        medians = pd.read_csv(results / "weights" / "tables" / name / "medians.csv").iloc[0]
+        for metric in ("srocc", "plcc", "krcc", "rmse"):
+            value, low, high = scores[f"{metric}, test parts, median of 10 splits [95 %]"]
+            assert medians[metric] == f"{value:.3f} [{low:.3f}, {high:.3f}]"
     cards = sorted((weights / "demo_aios").glob("*.json"))
     table = pd.read_csv(results / "demo" / "tables" / "evaluate" / "per_fold.csv")
     table = table[table["fold"] == 0].set_index(["observer", "metric"])

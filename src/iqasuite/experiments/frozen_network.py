@@ -70,7 +70,7 @@ def predictions(task: MosTask, trained: Mapping[int, FrozenNR], features: pd.Dat
     """
     frames, extent = [], (task.data.scale.high - task.data.scale.low) / 4
     for fold, network in trained.items():
-        x = torch.from_numpy(features.loc[task.part(fold, "test")].to_numpy(np.float32))
+        x = torch.tensor(features.loc[task.part(fold, "test")].to_numpy(np.float32))
         logits, reach = network.answers(x)
         shares = logits.double().softmax(1).numpy()
         scores = scores_of(shares @ np.arange(1.0, 6.0), task.data.scale)
@@ -124,12 +124,20 @@ def note_on_card(weights: Path, covered: pd.DataFrame, others: Mapping[str, pd.D
         others: of `on_other_sets`.
     """
     network, card = load_weights(weights)
-    scores, ranked = dict(card.scores), dict(card.rank_baselines)
+    scores, ranked, limits = dict(card.scores), dict(card.rank_baselines), [card.limits]
     for row in covered.itertuples():
         values = [float(row.coverage), float(row.low), float(row.high)]
         scores[f"share of test images within their {row.interval} intervals [95 %]"] = values
     ranked |= {f"srocc, {name}, which it has never seen": on_card(table) for name, table in others.items()}
-    save_weights(network, weights, {"scores": scores, "rank_baselines": ranked})
+    for name, table in others.items():
+        own, *_, ahead = (f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]".replace("-", "−") for r in table.itertuples())
+        shown = "shown" if table["low"].iloc[-1] > 0 else "not shown"
+        best = table["metric"].iloc[-1].removeprefix("srocc above ")
+        limits.append(
+            f"On {int(table['n'].iloc[0]):,} images of {name}, which it has never seen, its SROCC is {own}, above that "
+            f"of {best} by {ahead}: it is {shown} to be ahead of it there."
+        )
+    save_weights(network, weights, {"scores": scores, "rank_baselines": ranked, "limits": " ".join(limits)})
 
 
 def seconds_an_image(predictor: Predictor, images: Sequence[np.ndarray], repeats: int) -> np.ndarray:
