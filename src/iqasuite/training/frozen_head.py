@@ -98,6 +98,7 @@ def _axes(features: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndar
     the mean squared length of an image is 1, and on the axes the mean squared distance of two is 1.
 
     Args:
+        features: of images (n, dim).
         widths: of the layer that each feature comes from (dim,).
     """
     shift = features.mean(0)
