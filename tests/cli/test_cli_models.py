@@ -128,5 +128,5 @@ def test_the_page_is_started_as_asked(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "iqasuite.app", page)
     monkeypatch.setattr(iqasuite, "app", page, raising=False)
     assert command("app").exit_code == 0 and command("app", "--port", "80", "--share", "--open").exit_code == 0
-    assert asked == [("127.0.0.1", 7860, False, False), ("127.0.0.1", 80, True, True)]
+    assert asked == [("127.0.0.1", 7860, False, False, None), ("127.0.0.1", 80, True, True, None)]
     assert command("app", "--port", "70000").exit_code == 2

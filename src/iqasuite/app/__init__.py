@@ -108,7 +108,7 @@ def _theme() -> gr.themes.Base:
     return gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=list(SANS), font_mono=list(MONO))
 
 
-def _middleware(host: str, share: bool, rating: ASGIApp | None) -> list:
+def _middleware(host: str, share: bool, rating: ASGIApp | None = None) -> list:
     """Who may ask what: other names for this computer are tricks of other pages (DNS rebinding)."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

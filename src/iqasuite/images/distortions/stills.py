@@ -22,6 +22,8 @@ CODECS = {
     "av1": ("libsvtav1", {"preset": "9", "svtav1-params": "lp=1"}),
 }
 
+_WRITTEN = {"mode": "w", "format": "matroska"}
+
 
 def still(image: np.ndarray, crf: float, codec: str = "h265", factor: float = 1.0) -> np.ndarray:
     """The image after coding as the only frame of a video.
@@ -56,7 +58,7 @@ def _encoded(image: np.ndarray, crf: float, codec: str) -> io.BytesIO:
     encoder, options = CODECS[codec]
     file = io.BytesIO()
     try:
-        with av.open(file, "w", format="matroska") as container:
+        with av.open(file, **_WRITTEN) as container:
             stream = container.add_stream(encoder, rate=25, options={**options, "crf": f"{crf:g}"})
             stream.width, stream.height, stream.pix_fmt, stream.thread_count = *image.shape[1::-1], "yuv420p", 1
             for frame in (av.VideoFrame.from_ndarray(image, "rgb24"), None):  # None = that was the last
