@@ -113,7 +113,7 @@ def test_a_batch_that_is_ended_leaves_nobody_at_work_and_nothing_half_done(proje
     assert process.returncode == status, errors
     until(lambda: not [each for each in everybody if each.is_running() and each.status() != psutil.STATUS_ZOMBIE])
     left = {path.name for path in (project.root / "results").rglob("*") if path.is_file()}
-    assert left == (set() if (whom, by) == ("command", signal.SIGKILL) else {"index.html", "README.md"})
+    assert left == (set() if (whom, by) == ("command", signal.SIGKILL) else {"index.html", "README.md", "page.css"})
     assert not (project.root / batch.marker("small", "long")).exists()
     with sharing.only_one(project.root / "work/small/.lock", "still locked"):
         pass
