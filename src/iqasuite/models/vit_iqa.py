@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from vit_pytorch.vit_for_small_dataset import FeedForward
 
 from iqasuite.errors import InputError
 from iqasuite.models.backbones import BackboneTokens
@@ -86,6 +85,18 @@ class LSA(nn.Module):
         # In place and outside of the graph: where the softmax gives 0, so is the gradient.
         dots.detach().diagonal(dim1=-2, dim2=-1).fill_(float("-inf"))
         return dots.softmax(dim=-1)
+
+
+class FeedForward(nn.Module):
+    """Two layers on each token, dim -> hidden -> dim; parts are named as in `vit_pytorch`, so that its weights fit."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.0):
+        super().__init__()
+        widen, narrow = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.net = nn.Sequential(nn.LayerNorm(dim), widen, nn.GELU(), nn.Dropout(dropout), narrow, nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
 
 
 class Transformer(nn.Module):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import piq
 import torch
 from torch import Tensor
 
@@ -24,7 +23,7 @@ class Metric:
     """A full-reference metric.
 
     Attributes:
-        function: piq's; distorted and reference (B, 3, H, W) in [0, 1] -> (B,).
+        name: of piq's function: distorted and reference (B, 3, H, W) in [0, 1] -> (B,).
         sign: 1 where higher is better, −1 where lower is.
         smallest: smallest side in pixels that it can be computed at.
         identical: what a pair of the same image gets.
@@ -32,32 +31,39 @@ class Metric:
         reference: its paper.
     """
 
-    function: Callable[..., Tensor]
+    name: str
     sign: int
     smallest: int
     identical: float
     title: str
     reference: str
 
+    @property
+    def function(self) -> Callable[..., Tensor]:
+        """piq's function."""
+        import piq  # takes seconds (with torchvision), which those who only name metrics need not wait for
+
+        return getattr(piq, self.name)
+
 
 METRICS: dict[str, Metric] = {
-    "psnr": Metric(piq.psnr, 1, 1, 80.0, "PSNR", "10·log10(1 / (MSE + 10⁻⁸)), which ends at 80 dB"),
-    "ssim": Metric(piq.ssim, 1, 11, 1.0, "SSIM", "Z. Wang et al., IEEE Trans. Image Processing 13, 2004"),
-    "ms_ssim": Metric(piq.multi_scale_ssim, 1, 161, 1.0, "MS-SSIM", "Z. Wang et al., Asilomar Conference 37, 2003"),
+    "psnr": Metric("psnr", 1, 1, 80.0, "PSNR", "10·log10(1 / (MSE + 10⁻⁸)), which ends at 80 dB"),
+    "ssim": Metric("ssim", 1, 11, 1.0, "SSIM", "Z. Wang et al., IEEE Trans. Image Processing 13, 2004"),
+    "ms_ssim": Metric("multi_scale_ssim", 1, 161, 1.0, "MS-SSIM", "Z. Wang et al., Asilomar Conference 37, 2003"),
     "iw_ssim": Metric(
-        piq.information_weighted_ssim, 1, 161, 1.0, "IW-SSIM", "Z. Wang, Q. Li, IEEE Trans. Image Processing 20, 2011"
+        "information_weighted_ssim", 1, 161, 1.0, "IW-SSIM", "Z. Wang, Q. Li, IEEE Trans. Image Processing 20, 2011"
     ),
-    "vif": Metric(piq.vif_p, 1, 41, 1.0, "VIF", "H. Sheikh, A. Bovik, IEEE Trans. Image Processing 15, 2006"),
-    "fsim": Metric(piq.fsim, 1, 8, 1.0, "FSIM", "L. Zhang et al., IEEE Trans. Image Processing 20, 2011"),
-    "srsim": Metric(piq.srsim, 1, 40, 1.0, "SR-SIM", "L. Zhang, H. Li, ICIP 2012"),
-    "gmsd": Metric(piq.gmsd, -1, 8, 0.0, "GMSD", "W. Xue et al., IEEE Trans. Image Processing 23, 2014"),
-    "ms_gmsd": Metric(piq.multi_scale_gmsd, -1, 17, 0.0, "MS-GMSD", "B. Zhang et al., ICASSP 2017"),
-    "mdsi": Metric(piq.mdsi, -1, 8, 0.0, "MDSI", "H. Nafchi et al., IEEE Access 4, 2016"),
+    "vif": Metric("vif_p", 1, 41, 1.0, "VIF", "H. Sheikh, A. Bovik, IEEE Trans. Image Processing 15, 2006"),
+    "fsim": Metric("fsim", 1, 8, 1.0, "FSIM", "L. Zhang et al., IEEE Trans. Image Processing 20, 2011"),
+    "srsim": Metric("srsim", 1, 40, 1.0, "SR-SIM", "L. Zhang, H. Li, ICIP 2012"),
+    "gmsd": Metric("gmsd", -1, 8, 0.0, "GMSD", "W. Xue et al., IEEE Trans. Image Processing 23, 2014"),
+    "ms_gmsd": Metric("multi_scale_gmsd", -1, 17, 0.0, "MS-GMSD", "B. Zhang et al., ICASSP 2017"),
+    "mdsi": Metric("mdsi", -1, 8, 0.0, "MDSI", "H. Nafchi et al., IEEE Access 4, 2016"),
     "haarpsi": Metric(
-        piq.haarpsi, 1, 16, 1.0, "HaarPSI", "R. Reisenhofer et al., Signal Processing: Image Communication 61, 2018"
+        "haarpsi", 1, 16, 1.0, "HaarPSI", "R. Reisenhofer et al., Signal Processing: Image Communication 61, 2018"
     ),
-    "vsi": Metric(piq.vsi, 1, 8, 1.0, "VSI", "L. Zhang et al., IEEE Trans. Image Processing 23, 2014"),
-    "dss": Metric(piq.dss, 1, 32, 1.0, "DSS", "A. Balanov et al., ICIP 2015"),
+    "vsi": Metric("vsi", 1, 8, 1.0, "VSI", "L. Zhang et al., IEEE Trans. Image Processing 23, 2014"),
+    "dss": Metric("dss", 1, 32, 1.0, "DSS", "A. Balanov et al., ICIP 2015"),
 }
 
 
@@ -129,7 +135,7 @@ def _of_pairs(name: str, reference: Tensor, distorted: Tensor) -> Tensor:
     except torch.linalg.LinAlgError:  # IW-SSIM: a singular covariance; the batch's other pairs keep their own values
         if len(reference) > 1:
             return _one_by_one(name, reference, distorted)
-        return piq.multi_scale_ssim(distorted, reference, data_range=1.0, reduction="none").reshape(-1)
+        return METRICS["ms_ssim"].function(distorted, reference, data_range=1.0, reduction="none").reshape(-1)
 
 
 def _one_by_one(name: str, reference: Tensor, distorted: Tensor) -> Tensor:
