@@ -31,6 +31,16 @@ def test_a_stem_comes_back_without_imagenet_weights(tmp_path):
     assert torch.equal(loaded(x), model(x)) and loaded.mean.tolist() == [0.25, 0.25, 0.25]
 
 
+def test_settings_of_each_of_joined_stems_come_back(tmp_path):
+    of_each = {"scales": {"squeezenet1_0": [64]}, "taps": {"squeezenet1_0": [3, 4]}}
+    stem = {"name": "spectrum+squeezenet1_0", "patch_size": 32, "cells": 2, "components": 4, **of_each}
+    model = models.create("vit_iqa", trunk={"size": "tiny", "depth": 1}, stem=stem, pretrained=False).eval()
+    model.arguments.pop("pretrained")
+    loaded, card = load_weights(save_weights(model, tmp_path / "a.safetensors"))
+    x = torch.randn(1, 3, 96, 96)
+    assert torch.equal(loaded(x), model(x)) and card.arguments["stem"]["scales"] == of_each["scales"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

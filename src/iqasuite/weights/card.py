@@ -94,7 +94,7 @@ class Card(_Part):
 
     version: int = Field(default=SCHEMA, alias="schema", description=f"{SCHEMA}")
     architecture: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="an architecture's name")
-    arguments: dict[_Key, _Value | dict[_Key, _Value]] = Field(
+    arguments: dict[_Key, _Value | dict[_Key, _Value | dict[_Key, _Value]]] = Field(
         description="a mapping of arguments: numbers up to a million, texts, short lists, or mappings of these"
     )
     scale: Scale = Field(
