@@ -298,7 +298,7 @@ def test_people_figures(rng, people):
     times = repetition.response_time(table, n_boot=20)
     assert "0 off" in texts(drawn(figures.response_time_plot(times, repetition.duration_by_disagreement(table))))
     assert "2 | 3" in texts(drawn(figures.thresholds_plot(thresholds.personal_thresholds(table, mos), "MOS")))
-    ceiling = ceilings.retest_ceiling(table, n_boot=20)
+    ceiling = ceilings.retest_ceiling(table, n_boot=5)
     reached = pd.DataFrame({"observer": PEOPLE[:people], "model": "a rule", "value": 0.4})
     fig = drawn(figures.ceilings_plot(ceiling, repetition.retest(table, n_boot=20), reached))
     assert "a rule" in texts(fig) and "model-free bracket" in texts(fig)
