@@ -104,6 +104,25 @@ def publish_weights(
         typer.echo(path)
 
 
+@app.command("recompute")
+def recompute_scores(name: SuiteName) -> None:
+    """Compute a suite's scores anew from the predictions in its results, and say how far they differ.
+
+    Nothing is trained; the set's own votes or scores are needed.
+
+    \b
+    Example: iqasuite suite recompute demo
+    """
+    from iqasuite.experiments import kept_predictions as kept
+
+    compared = kept.recompute(name)
+    difference = kept.largest_difference(compared)
+    typer.echo(f"{name}: {len(compared)} scores computed anew; they differ by {difference:.2g} at most")
+    if difference > kept.TOLERANCE:
+        typer.echo(f"error: more than the {kept.TOLERANCE:g} that rounding explains", err=True)
+        raise typer.Exit(1)
+
+
 def run_notebook(suite: str, run: str, threads: int = 1) -> None:
     """One run of a suite: what the Snakefile calls."""
     from iqasuite.experiments import batch

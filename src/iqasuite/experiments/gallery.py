@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from iqasuite.experiments import landing
+from iqasuite.experiments import kept_predictions, landing
 from iqasuite.experiments.gallery_items import Item, figures_of, highlight, scores, tables_of
 from iqasuite.experiments.page_templates import duration, environment, style
 from iqasuite.experiments.parameters import Parameter, declared_parameters
@@ -107,6 +107,7 @@ def build(suite: Suite | str) -> Path:
     cards = [card for kind in kinds for card in kind.cards]
     _write_notebook_pages(suite, cards, root)
     gather_scores(suite.name)
+    kept_predictions.keep(suite)
     content = {
         "suite": suite,
         "facts": _facts(cards),

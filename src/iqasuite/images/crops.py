@@ -11,9 +11,7 @@ from torch import Tensor
 from iqasuite.errors import InputError
 
 
-def random_crops(
-    x: Tensor, size: int, generator: torch.Generator, flip: bool = True, turned: bool = False
-) -> Tensor:
+def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = True, turned: bool = False) -> Tensor:
     """One square crop of each image at a random place, mirrored left to right half of the time.
 
     Args:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,16 +88,11 @@ class LSA(nn.Module):
         return dots.softmax(dim=-1)
 
 
-class FeedForward(nn.Module):
-    """Two layers on each token, dim -> hidden -> dim; parts are named as in `vit_pytorch`, so that its weights fit."""
-
-    def __init__(self, dim: int, hidden: int, dropout: float = 0.0):
-        super().__init__()
-        widen, narrow = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.net = nn.Sequential(nn.LayerNorm(dim), widen, nn.GELU(), nn.Dropout(dropout), narrow, nn.Dropout(dropout))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Module:
+    """Two layers on each token, dim -> hidden -> dim, named as in `vit_pytorch`, so that its weights fit."""
+    widen, narrow = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+    layers = nn.LayerNorm(dim), widen, nn.GELU(), nn.Dropout(dropout), narrow, nn.Dropout(dropout)
+    return nn.Sequential(OrderedDict(net=nn.Sequential(*layers)))
 
 
 class Transformer(nn.Module):
@@ -107,7 +103,7 @@ class Transformer(nn.Module):
     def __init__(self, dim: int, depth: int, heads: int, dim_head: int, mlp_dim: int, dropout: float = 0.0):
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.ModuleList([LSA(dim, heads, dim_head, dropout), FeedForward(dim, mlp_dim, dropout)])
+            nn.ModuleList([LSA(dim, heads, dim_head, dropout), feed_forward(dim, mlp_dim, dropout)])
             for _ in range(depth)
         )
 

@@ -40,7 +40,7 @@ class Metric:
 
     @property
     def function(self) -> Callable[..., Tensor]:
-        """piq's function."""
+        """Piq's function."""
         import piq  # takes seconds (with torchvision), which those who only name metrics need not wait for
 
         return getattr(piq, self.name)
