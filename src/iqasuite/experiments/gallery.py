@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from iqasuite.experiments import kept_predictions, landing
+from iqasuite.experiments import kept_predictions, landing, observer_pages
 from iqasuite.experiments.gallery_items import Item, figures_of, highlight, scores, tables_of
 from iqasuite.experiments.page_templates import duration, environment, style
 from iqasuite.experiments.parameters import Parameter, declared_parameters
@@ -108,6 +108,7 @@ def build(suite: Suite | str) -> Path:
     _write_notebook_pages(suite, cards, root)
     gather_scores(suite.name)
     kept_predictions.keep(suite)
+    observers = observer_pages.build(suite, root)
     content = {
         "suite": suite,
         "facts": _facts(cards),
@@ -115,6 +116,8 @@ def build(suite: Suite | str) -> Path:
         "highlights": [item for item in (highlight(entry, root) for entry in suite.highlights) if item],
         "scores": scores(root),
         "cards": cards,
+        "observers": observers,
+        "images": (root / "images.html").is_file(),
         "readme_rows": README_ROWS,
     }
     templates = environment()

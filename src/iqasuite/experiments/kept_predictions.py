@@ -42,7 +42,7 @@ def keep(suite: Suite) -> list[Path]:
     Returns:
         The files, the same bytes for the same predictions.
     """
-    kept, names = [], {run.name for run in suite.runs}
+    written, names = [], {run.name for run in suite.runs}
     for kind in (OF_OBSERVERS, OF_MOS):
         files = sorted(path for path in (work_root(suite.name) / kind).glob("*.csv") if path.stem in names)
         if not files:
@@ -51,8 +51,8 @@ def keep(suite: Suite) -> list[Path]:
         together = pd.concat(frames, ignore_index=True)[["run", *(c for c in PREDICTIONS if c != "target")]]
         together[["prediction", *P]] = together[["prediction", *P]].round(DIGITS)
         content = gzip.compress(frame_csv(together).encode(), mtime=0)
-        kept.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.gz", content))
-    return kept
+        written.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.gz", content))
+    return written
 
 
 def recompute(name: str) -> pd.DataFrame:
@@ -106,18 +106,27 @@ def largest_difference(compared: pd.DataFrame) -> float:
     return float(np.nanmax(np.abs(before - again), initial=0.0))
 
 
-def _restore(file: Path, into: Path, sets: Mapping[str, Dataset]) -> None:
-    """Predictions of these sets as the runs left them, with the targets that the sets give now."""
+def kept(file: Path) -> pd.DataFrame:
+    """Predictions of a file of `keep`: columns run and those of a predictions frame, without target.
+
+    Raises:
+        InputError: it is none.
+    """
+    numbers = {column: [""] for column in ("prediction", *P)}
     try:
-        kept = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values={c: "" for c in P})
-        for column in _TEXTS:
-            kept[column] = kept[column].map(without_guard)
+        frame = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=numbers)
+        return frame.assign(**{column: frame[column].map(without_guard) for column in _TEXTS})
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{file}: {error}; expected predictions as `iqasuite gallery` keeps them") from error
-    for run, frame in kept[kept["dataset"].isin(sets)].groupby("run", sort=False):
+
+
+def _restore(file: Path, into: Path, sets: Mapping[str, Dataset]) -> None:
+    """Predictions of these sets as the runs left them, with the targets that the sets give now."""
+    frame = kept(file)
+    for run, own in frame[frame["dataset"].isin(sets)].groupby("run", sort=False):
         of_sets = [
-            own.assign(target=_targets(sets[str(name)], own, into.name == OF_MOS))
-            for name, own in frame.groupby("dataset", sort=False)
+            each.assign(target=_targets(sets[str(name)], each, into.name == OF_MOS))
+            for name, each in own.groupby("dataset", sort=False)
         ]
         write_atomic(into / f"{run}.csv", frame_csv(pd.concat(of_sets).sort_index()[list(PREDICTIONS)]))
 
