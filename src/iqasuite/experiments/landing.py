@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from iqasuite.errors import InputError
+from iqasuite.experiments import try_page
 from iqasuite.experiments.findings import findings
 from iqasuite.experiments.page_templates import environment, style
 from iqasuite.experiments.suite import Suite, known_suites, read_suite
@@ -38,13 +40,14 @@ def build() -> Path:
     root = project_root() / "results"
     suites = _suites()
     terms = _glossary()
-    content = {
+    content: dict[str, Any] = {
         "findings": findings(),
         "suites": [(suite, read_runs(suite.name)) for suite in suites],
         "entries": [entry for suite in suites for entry in _entries(suite)],
         "terms": terms,
     }
     templates = environment()
+    content["try_page"] = try_page.build(root)
     write_atomic(root / "page.css", style())
     write_atomic(root / "README.md", templates.get_template("landing.md.j2").render(content))
     return write_atomic(root / "index.html", templates.get_template("landing.html.j2").render(content))
