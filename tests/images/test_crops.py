@@ -38,17 +38,6 @@ def test_random_crops_repeat_with_the_generator():
     assert torch.equal(random_crops(nhwc, 12, seeded(1)), random_crops(x, 12, seeded(1)))
 
 
-def test_turned_crops_are_the_eight_turned_and_mirrored_ones_alike():
-    x = coordinates(1, 9, 9).expand(800, 3, 9, 9)
-    crops = random_crops(x, 9, seeded(), turned=True)
-    found, counts = torch.unique(crops.flatten(1), dim=0, return_counts=True)
-    turned = [each.rot90(k, (1, 2)) for k in range(4) for each in (x[0], x[0].flip(-1))]
-    expected = torch.unique(torch.stack(turned).flatten(1), dim=0)
-    assert torch.equal(found, expected) and len(found) == 8
-    assert counts.min() > 60 and counts.max() < 145  # about 100 each
-    assert torch.equal(crops, random_crops(x, 9, seeded(), turned=True))
-
-
 def test_crop_as_large_as_the_image():
     x = coordinates(3, 16, 16)
     assert torch.equal(random_crops(x, 16, seeded(), flip=False), x)

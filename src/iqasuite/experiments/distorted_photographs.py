@@ -82,7 +82,7 @@ def pretrain_on_distortions(
     how = {name: training[name] for name in ("batch_size", "steps", "small_crops")}
     shown = schedule.epochs * training["steps"] * how["batch_size"]
     pairs, names, others = distorted(learnt_from, held_out, side, seed, int(np.clip(shown, *_MADE)))
-    plan = LabelsPlan(side, **how, beside=("distortion", "level", *MEASURED), turned=True)
+    plan = LabelsPlan(side, **how, beside=("distortion", "level", *MEASURED))
     result, logits = pretrain_on_pseudo_labels(model, pairs, names, others, schedule, plan, seed, followed)
     return result, read(pairs, others, logits, plan.beside)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from iqasuite.errors import InputError
 
 
-def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = True, turned: bool = False) -> Tensor:
+def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = True) -> Tensor:
     """One square crop of each image at a random place, mirrored left to right half of the time.
 
     Args:
@@ -19,7 +19,6 @@ def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = 
         size: side of the crops in pixels.
         generator: of the places; the same state gives the same crops on every device.
         flip: whether to mirror at all.
-        turned: whether each is turned by none to three quarter turns, too.
 
     Returns:
         Crops of the type and on the device of `x`, shape (B, 3, size, size).
@@ -34,9 +33,6 @@ def random_crops(x: Tensor, size: int, generator: torch.Generator, flip: bool = 
     mirrored = (torch.rand(count, **draw) < 0.5).to(x.device)
     # Slices are copied row by row; gathering by index arrays does the same several times slower.
     crops = torch.stack([x[i, :, t : t + size, w : w + size] for i, (t, w) in enumerate(zip(top, left, strict=True))])
-    if turned:
-        quarters = torch.randint(4, (count,), **draw).tolist()
-        crops = torch.stack([crop.rot90(quarter, (1, 2)) for crop, quarter in zip(crops, quarters, strict=True)])
     return torch.where(mirrored[:, None, None, None], crops.flip(-1), crops) if flip else crops
 
 

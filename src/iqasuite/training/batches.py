@@ -99,14 +99,12 @@ class Viewing:
         crop: side in pixels of the crops; None = whole images.
         views: crops a side of the fixed grid, where nothing is augmented; 0 = whole images there.
         mean, std: per channel, of inputs in [0, 1], as the network has them.
-        turned: whether random crops are turned by quarter turns, too: what labels say must not depend on it.
     """
 
     crop: int | None = 256
     views: int = 1
     mean: Sequence[float] | Tensor = IMAGENET_MEAN
     std: Sequence[float] | Tensor = IMAGENET_STD
-    turned: bool = False
 
     def fixed(self, images: Tensor | np.ndarray, device: torch.device | str = "cpu") -> Tensor:
         """Inputs (B, views, 3, h, w) of images uint8 (B, H, W, 3), always the same."""
@@ -119,8 +117,7 @@ class Viewing:
     ) -> Tensor:
         """Inputs (B, 3, h, w) of images uint8 (B, H, W, 3): random crops with random flips, or whole images."""
         x = _channels_first(images, device)
-        x = random_crops(x, self.crop, generator, turned=self.turned) if self.crop else x
-        return normalise(x, self.mean, self.std)
+        return normalise(random_crops(x, self.crop, generator) if self.crop else x, self.mean, self.std)
 
 
 class ImageBatches:
@@ -174,7 +171,7 @@ class ImageBatches:
 
     def signature(self) -> str:
         """See `Batches`."""
-        viewing = (self.viewing.crop, self.train, self.viewing.views, self.source, self.viewing.turned)
+        viewing = (self.viewing.crop, self.train, self.viewing.views, self.source)
         return _digest(self.targets, self.indices.tolist(), self.batch_size, self.seed, *viewing)
 
 

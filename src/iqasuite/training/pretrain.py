@@ -207,7 +207,6 @@ class LabelsPlan:
         steps: batches an epoch; None = all images once.
         small_crops: as of `JPEGPlan`.
         beside: labels asked for beside the votes: "distortion", "level", and names of the pairs' metrics.
-        turned: of `batches.Viewing`.
     """
 
     crop: int = 192
@@ -215,7 +214,6 @@ class LabelsPlan:
     steps: int | None = None
     small_crops: float = 0.0
     beside: Sequence[str] = ("distortion", "level")
-    turned: bool = False
 
 
 def labels_of(pairs: PseudoLabelled, beside: Sequence[str]) -> dict[str, Tensor]:
@@ -270,7 +268,7 @@ def pretrain_on_pseudo_labels(
 
     def batches(names: Sequence[str], crop: int, batch_size: int, train: bool = True) -> ImageBatches:
         chosen = rows[list(names)].to_numpy(copy=True)
-        viewing = Viewing(crop, 0, model.mean, model.std, plan.turned)
+        viewing = Viewing(crop, 0, model.mean, model.std)
         return ImageBatches(pairs.distorted, chosen, targets[chosen], viewing, batch_size, seed, train, pairs.source)
 
     def training(crop: int, batch_size: int) -> Batches:
