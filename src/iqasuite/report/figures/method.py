@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -201,7 +202,7 @@ def holm_steps(p: Sequence[float], adjusted: Sequence[float], names: Sequence[st
         text = f"× {factor}" + (" would be below the one before: raised to it" if raised else "")
         look = {"arrowstyle": "->", "color": GRAY, "shrinkA": 5, "shrinkB": 5}
         ax.annotate("", (adjusted[test], row), (p[test], row), arrowprops=look)
-        place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
         ax.annotate(text, (max(adjusted[test], p[test]), row), **place)
     ax.scatter(np.take(p, order), range(len(p)), s=30, facecolor="white", edgecolor=BLUE, zorder=3, label="p")
     ax.scatter(np.take(adjusted, order), range(len(p)), s=30, color=BLUE, zorder=3, label="p after Holm")
