@@ -128,12 +128,3 @@ def test_real_observers_have_the_mean_of_the_others(people):
     population, quality = panel.without(replace(people, truth=None), "Sim1")
     pd.testing.assert_series_equal(quality, people.votes.drop(columns="Sim1").mean(axis=1))
     assert population.features == tuple(people.features)
-
-
-def test_features_are_what_quality_does_not_explain():
-    rng = np.random.default_rng(1)
-    quality, own = pd.Series(rng.uniform(1, 5, 200)), rng.standard_normal(200)
-    features = pd.DataFrame({"blur": 40 - 3 * quality + 0.5 * quality**2 + own, "noise": 7 + 2 * own})
-    found = panel.apart_from(features, quality)
-    assert np.corrcoef(found["blur"], own)[0, 1] > 0.95
-    assert found.std().to_numpy() == pytest.approx(1, abs=0.02) and abs(found.mean()).max() < 1e-9

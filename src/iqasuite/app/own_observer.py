@@ -23,7 +23,7 @@ def answer(session: RatingSession, votes: pd.DataFrame, scores: TrunkScores) -> 
     """
     votes = votes.assign(image=votes["image"].map(lambda name: session.images.get(name, name)))
     contents = session.dataset.sources_of_images()
-    own = own_observer(votes, scores.frame())
+    own = own_observer(votes, scores.frame(), session.others())
     errors = unseen_errors(own, contents)
     path = save_own(own, session.observer, scores, errors)
     rest = own.predictions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ from iqasuite.cli.options import data_names
 from iqasuite.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from iqasuite.datasets.dataset import Dataset
+    from iqasuite.weights.catalogue import Entry
 
 _SET = typer.Argument(metavar="FOLDER|NAME", help="Folder of images, or data set.", autocompletion=data_names)
 
@@ -47,28 +51,55 @@ def set_to_rate(name: str) -> Dataset:
     )
 
 
-def train_from_votes(data: str, observer: str) -> None:
-    """Learn an observer from the votes of `iqasuite rate`, or from those of a rated set, and say what was learnt."""
+def voted_set(name: str, observer: str) -> tuple[Dataset, pd.DataFrame] | None:
+    """A set with an observer's votes of `iqasuite rate` in place of its own, and those of others who rated it so."""
+    from iqasuite.datasets.rating_session import RatingSession
+
+    dataset = set_to_rate(name)
+    session = RatingSession(dataset, observer)
+    votes = session.votes()
+    if votes.empty:
+        return None
+    votes = votes.assign(image=votes["image"].map(lambda image: session.images.get(image, image)))
+    return replace(dataset, votes=votes[votes["image"].isin(dataset.images["image"])]), session.others()
+
+
+def train_from_votes(data: str, observer: str, network: str = "") -> None:
+    """Learn an observer from the votes of `iqasuite rate`, or from those of a rated set, and say what was learnt.
+
+    Args:
+        data: folder or set.
+        observer: whose votes.
+        network: weights of the observer's own, of `iqasuite train --output`, that may take the default model's place.
+    """
     if not observer:
         raise InputError("--output: missing; expected the file of the weights, or --observer NAME")
     from iqasuite.datasets import load
-    from iqasuite.datasets.rating_session import RatingSession
+    from iqasuite.datasets.rating_session import checked_observer
     from iqasuite.evaluation.subjects import own_observer as own
     from iqasuite.evaluation.subjects.trunk_scores import TrunkScores
+    from iqasuite.training.levels import TRUNK
 
-    dataset = set_to_rate(data)
-    session = RatingSession(dataset, observer)
-    votes, name = session.votes(), session.observer
-    if votes.empty:
-        dataset = load(data, missing="drop")
-        name = dataset.check_observer(observer)
-        votes = dataset.votes[dataset.votes["observer"] == name]
-    else:
-        votes = votes.assign(image=votes["image"].map(lambda image: session.images.get(image, image)))
-    scores = TrunkScores(dataset)
+    voted = voted_set(data, observer)
+    dataset = load(data, missing="drop") if voted is None else voted[0]
+    name = checked_observer(observer) if voted else dataset.check_observer(observer)
+    mine = dataset.votes["observer"] == name
+    scores, contents = TrunkScores(dataset), dataset.sources_of_images()
     scores.complete(dataset.images["image"])
-    found = own.own_observer(votes, scores.frame())
-    errors = own.unseen_errors(found, dataset.sources_of_images())
+    found = own.own_observer(dataset.votes[mine], scores.frame(), voted[1] if voted else dataset.votes[~mine])
+    if network:
+        behind = TrunkScores(dataset, network)
+        behind.complete(found.votes.index)
+        found = own.behind_own_network(found, behind, _learnt_from(behind.entry), contents)
+        scores = behind if found.fitted.level == TRUNK else scores
+    errors = own.unseen_errors(found, contents)
     for sentence in own.sentences(found, errors):
         typer.echo(sentence)
     typer.echo(own.save_own(found, name, scores, errors))
+
+
+def _learnt_from(entry: Entry) -> list[str]:
+    """Images of the training part beside the weights of `iqasuite train`."""
+    from iqasuite.datasets.splits import part, read_split
+
+    return part(read_split(entry.path.with_name(f"{entry.path.stem}_split.csv")), 0, "train")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iqasuite.cli.options import Missing, Overwrite, Precision, RatedSet, check_precision, model_names
-from iqasuite.cli.rating import train_from_votes
+from iqasuite.cli.rating import train_from_votes, voted_set
 from iqasuite.cli.results import warn
 
 if TYPE_CHECKING:
@@ -66,15 +66,17 @@ def train(
     looks at no image, and the SROCC of four statistics of the image. A warning counts test images that the weights of
     --start have seen. A checkpoint is written after each epoch: the same command with --resume goes on.
     With --observer and without --output an observer is learnt from few votes, those of iqasuite rate or of the set, in
-    seconds: what is personal, behind the default model, goes into weights/SET/OBSERVER.safetensors.
+    seconds: what is personal, behind the default model, goes into weights/SET/OBSERVER.safetensors. A network that was
+    trained on these votes with --output may then take the default model's place: it is named by --start.
 
     \b
     Example: iqasuite train --data holiday/ --observer Anna
     Example: iqasuite train --data demo --output w.safetensors --epochs 5 --shown-at 128 --crop 96 --width 0.25
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
+    Example: iqasuite train --data my_study/ --observer Anna --start aios/Anna.safetensors
     """
     if output is None:
-        return train_from_votes(data, observer)
+        return train_from_votes(data, observer, start or "")
     from iqasuite.experiments.train_program import Settings
 
     settings = Settings(
@@ -105,7 +107,8 @@ def _run(settings: Settings, resume: bool, overwrite: bool) -> None:
     check_precision(settings.precision)
     program.check(settings, resume, overwrite)
     try:
-        program.run(settings, typer.echo, warn)
+        rated = voted_set(settings.data, settings.observer) if settings.observer else None
+        program.run(settings, typer.echo, warn, rated and rated[0])
     except KeyboardInterrupt:
         if settings.checkpoint.exists():
             typer.echo(f"interrupted; {settings.checkpoint} is kept: the same command with --resume goes on", err=True)

@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,6 +99,19 @@ class RatingSession:
         names = {composed(name).strip(): name for name in dataset.images["image"] if _is_writable(name)}
         self.images: Mapping[str, str] = names  # as playlists have them -> as the set has them
         self.unreadable: dict[str, str] = {}  # name -> why, as whoever shows the images finds
+
+    def others(self) -> pd.DataFrame:
+        """Votes frame of all other observers of the set, images as the set names them; what cannot be read is left out.
+
+        For numbers about all of them only: an observer sees nobody else's votes.
+        """
+        frames = [empty("votes")]
+        for path in sorted(self.folder.parent.glob("*/*_1.csv")):
+            if path.parent.name != self.folder.name and path.stem == f"{path.parent.name}_1":
+                with suppress(InputError):
+                    frames.append(read_playlist(path, path.parent.name, 1))
+        votes = pd.concat(frames[1:] or frames, ignore_index=True)
+        return votes.assign(image=votes["image"].map(lambda name: self.images.get(name, name)))
 
     def votes(self) -> pd.DataFrame:
         """Votes frame: session 1 and, of images shown again, session 2; images as the playlists name them.

@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.splits import kept_split
 from iqasuite.evaluation.baselines import majority
-from iqasuite.experiments.panel import apart_from, of_observers
+from iqasuite.experiments.panel import of_observers
 from iqasuite.training.few_shot import (
     PEOPLE,
     Observer,
@@ -25,6 +25,7 @@ from iqasuite.training.few_shot import (
     fit_observer,
     with_features,
 )
+from iqasuite.training.levels import apart
 from iqasuite.training.regressors import fit_pooled
 
 POPULATION, FEW_SHOT, FEATURES, HEAD = "population", "few-shot", "few-shot, named features", "head"
@@ -97,9 +98,16 @@ class Case:
     @cached_property
     def others(self) -> list[Observer]:
         """The seen observers, each fitted to all of their votes on the training and validation parts."""
-        images = self.images("train", "val")
-        own = {name: self.votes.loc[images, name].dropna() for name in self.seen}
-        return [fit_observer(self.population, self.quality_for(name), votes) for name, votes in own.items()]
+        return self._fitted(self.population, None)
+
+    @cached_property
+    def others_with_named(self) -> list[Observer]:
+        """The same with sensitivities to the named features."""
+        return self._fitted(self.with_named, self.features)
+
+    def _fitted(self, population: Population, phi: pd.DataFrame | None) -> list[Observer]:
+        own = self.votes.loc[self.images("train", "val"), self.seen]
+        return [fit_observer(population, self.quality_for(name), own[name].dropna(), phi) for name in own]
 
     @cached_property
     def disagreement(self) -> pd.Series:
@@ -141,7 +149,10 @@ def cases(
             mos = votes.loc[parts.index].drop(columns=list(group)).mean(axis=1)
             quality = mos if vectors is None else _trunk(vectors.loc[parts.index], mos, parts, content, kind, int(fold))
             axes = None if vectors is None else _axes(vectors.loc[parts.index], parts == "train")
-            phi = None if features is None else apart_from(features.loc[parts.index], quality, parts == "train")
+            phi = None
+            if features is not None:
+                named = features.loc[parts.index]
+                phi = apart(named, quality, parts == "train").of(named, quality)
             made.append(Case(votes.loc[parts.index], parts, tuple(group), quality, phi, axes, vectors is None))
     return made
 

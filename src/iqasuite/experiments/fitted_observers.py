@@ -3,17 +3,19 @@ as prior."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.evaluation.subjects.population import estimate_population
 from iqasuite.inference.predictions import predictions_frame
-from iqasuite.training.few_shot import fit_observer
+from iqasuite.training.few_shot import Population, fit_observer
 
-SUFFIX = ", observers fitted"
+SUFFIX, FEW_SUFFIX = ", observers fitted", ", few-shot, {} votes"
 
 
-def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes: int = 0) -> pd.DataFrame:
     """Predictions with those of observers who are fitted to the quality that networks of all observers predict.
 
     Bias, slope, inconsistency and cut points of each observer are fitted to the votes on the training and validation
@@ -21,26 +23,45 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset) -> pd.Dat
     have predicted their training part (out of fold, as `observers.cross_fitted` does) are taken, the others are not:
     what a network predicts of images that it has learnt from is too good to fit an observer to.
 
+    Observers of few votes are fitted to a draw from the validation part, which no network is trained on, with the
+    population of the others and their votes on it as prior.
+
     Args:
         predictions: predictions frame of a suite.
         dataset: whose votes.
+        few_votes: how many votes; 0 = no observers of few votes.
 
     Returns:
         The same frame and behind it, for each such network, rows of every observer with the model
-        "<model>, observers fitted".
+        "<model>, observers fitted", and "<model>, few-shot, <n> votes".
     """
     votes = first_votes(dataset.votes)
     frames = [predictions]
     networks = predictions[predictions["observer"] == ""]
-    for (model, protocol, seed, fold), rows in networks.groupby(["model", "protocol", "seed", "fold"], sort=False):
-        if not rows["part"].eq("train").any():
-            continue
-        quality, test = rows.set_index("image")["prediction"], rows.loc[rows["part"] == "test", "image"]
-        learnt = votes[votes["image"].isin(rows.loc[rows["part"] != "test", "image"])]
-        population = estimate_population(learnt, quality)
-        for observer, own in learnt.groupby("observer", sort=False):
-            fitted = fit_observer(population, quality, own.set_index("image")["vote"])
-            target = votes[votes["observer"] == observer].set_index("image")["vote"].reindex(test)
-            about = dataset.name, f"{model}{SUFFIX}", protocol, seed, fold, "test", observer
-            frames.append(predictions_frame(*about, test, target, fitted.distribution(quality[test].to_numpy())))
+    for about, rows in networks.groupby(["model", "protocol", "seed", "fold"], sort=False):
+        quality, part = rows.set_index("image")["prediction"], rows.set_index("image")["part"]
+        test = part.index[part == "test"]
+        ways = [(SUFFIX, votes[votes["image"].isin(part.index[part != "test"])], 0)] if (part == "train").any() else []
+        if few_votes and (part == "val").any():
+            learnt = votes[votes["image"].isin(part.index[part == "val"])]
+            ways.append((FEW_SUFFIX.format(few_votes), learnt, few_votes))
+        for suffix, learnt, n in ways:
+            for observer, own, population in _with_prior(learnt, quality, n):
+                fitted = fit_observer(population, quality, own)
+                target = votes[votes["observer"] == observer].set_index("image")["vote"].reindex(test)
+                model, protocol, seed, fold = about
+                named = dataset.name, f"{model}{suffix}", protocol, seed, fold, "test", observer
+                frames.append(predictions_frame(*named, test, target, fitted.distribution(quality[test].to_numpy())))
     return pd.concat(frames, ignore_index=True)
+
+
+def _with_prior(votes: pd.DataFrame, quality: pd.Series, n: int) -> Iterator[tuple[str, pd.Series, Population]]:
+    """Each observer's votes (index image) and the population: all, and of all; or n of them, and of the others."""
+    everybody = None if n else estimate_population(votes, quality)
+    for number, (observer, own) in enumerate(votes.groupby("observer", sort=False)):
+        mine = own.set_index("image")["vote"]
+        if everybody is None:
+            others = estimate_population(votes[votes["observer"] != observer], quality)
+            yield observer, mine.sample(min(n, len(mine)), random_state=number), others
+        else:
+            yield observer, mine, everybody

@@ -20,6 +20,7 @@ from iqasuite.images.nameable import NAMES, nameable_features
 from iqasuite.paths import data_root
 from iqasuite.training.asking import images_to_ask
 from iqasuite.training.few_shot import Observer, Population, fit_observer, set_mass, with_features
+from iqasuite.training.levels import apart
 from iqasuite.training.patch_features import Patches, extract
 
 TAPS = {"efficientnet_lite2": (3, 4, 5, 6, 7, 8, 10)}  # from edges to parts of objects; of others the last layer
@@ -64,7 +65,8 @@ def panel(data: Dataset, n_simulated: int = 40, side: int = 720, seed: int = 0) 
         votes = votes.reindex(columns=data.observers()).astype(float)
         quality, features = votes.mean(axis=1), pd.DataFrame(index=votes.index)
         if data.has_pixels:
-            features = apart_from(named_features(data, votes.index, side), quality)
+            features = named_features(data, votes.index, side)
+            features = apart(features, quality).of(features, quality)
         return Panel(data, votes, images["content"].reindex(votes.index), quality, features)
     quality = data.truth.groupby("image")["quality"].first().rename_axis("image")
     observers, kind = simulated.other_observers(n_simulated, seed), images["distortion"][quality.index].to_numpy()
@@ -91,23 +93,8 @@ def named_features(data: Dataset, images: pd.Index, side: int = 720) -> pd.DataF
     """
     rows = []
     for image in images:
-        shown = nameable_features(data.read(image, (side, side)))
-        shown[1] = nameable_features(data.read(image))[1]
-        rows.append(shown)
+        rows.append(nameable_features(data.read(image, (side, side)), data.read(image)))
     return pd.DataFrame(rows, images, list(NAMES))
-
-
-def apart_from(features: pd.DataFrame, quality: pd.Series, train: pd.Series | None = None) -> pd.DataFrame:
-    """Features without what quality and its square explain, of unit variance.
-
-    Args:
-        features, quality: index image.
-        train: index image, bool: which images tell what quality explains; None = all.
-    """
-    design, x = np.vander(quality.to_numpy() - 3, 3), features.to_numpy(float)
-    at = np.ones(len(x), bool) if train is None else train.to_numpy()
-    rest = x - design @ np.linalg.lstsq(design[at], x[at], rcond=None)[0]
-    return pd.DataFrame(rest / (rest[at].std(0) + 1e-9), features.index, list(features))
 
 
 def trunk_vectors(
@@ -237,11 +224,17 @@ def without(of: Panel, observer: str) -> tuple[Population, pd.Series]:
     return of_observers(others, None if of.truth is None else quality, of.features, prior_of(of)), quality
 
 
-def of_observers(votes: pd.DataFrame, quality: pd.Series | None, phi: pd.DataFrame, start: Population) -> Population:
+def of_observers(
+    votes: pd.DataFrame, quality: pd.Series | None, phi: pd.DataFrame | None, start: Population
+) -> Population:
     """`estimate_population` of a table of votes (index image, columns observers)."""
-    long = votes.melt(ignore_index=False, var_name="observer", value_name="vote").dropna()
-    long = long.rename_axis("image").reset_index().assign(session=1, position=0)
-    return estimate_population(long, quality, phi, start)
+    return estimate_population(long_votes(votes), quality, phi, start)
+
+
+def long_votes(votes: pd.DataFrame) -> pd.DataFrame:
+    """Votes frame of a table of votes (index image, columns observers)."""
+    rows = votes.rename_axis("image").melt(ignore_index=False, var_name="observer", value_name="vote").dropna()
+    return rows.reset_index().assign(session=1, position=0)
 
 
 def calibrated(
@@ -314,9 +307,5 @@ def taste(of: Mapping[str, Voted], n_permutations: int = 499, seed: int = 0) -> 
 
 def own_votes(of: Panel) -> Voted:
     """The panel's votes as `taste` takes them, with the set's repeated sessions where it has the observers' own."""
-    if of.truth is None:
-        votes = of.data.votes
-    else:
-        votes = of.votes.melt(ignore_index=False, var_name="observer", value_name="vote").rename_axis("image")
-        votes = votes.reset_index().assign(session=1, position=0)
+    votes = of.data.votes if of.truth is None else long_votes(of.votes)
     return votes, of.features if len(of.features.columns) else None, of.contents

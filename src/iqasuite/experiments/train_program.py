@@ -92,19 +92,22 @@ def check(settings: Settings, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{settings.checkpoint}: of a training that was interrupted; --resume goes on, or remove it")
 
 
-def run(settings: Settings, say: Callable[[str], None], warn: Callable[[str], None]) -> Path:
+def run(
+    settings: Settings, say: Callable[[str], None], warn: Callable[[str], None], rated_here: Dataset | None = None
+) -> Path:
     """Train, choose, test, write; the path of the weights.
 
     Args:
         settings: the options.
         say: takes lines about what is done.
         warn: takes what is wrong with the test part before training starts.
+        rated_here: the set with votes of `iqasuite rate`; None = it is loaded with its own.
 
     Raises:
         InputError: a set that cannot be read or split, weights that do not fit.
         TrainingError: the loss is no number.
     """
-    dataset = sets.load(settings.data, missing=settings.missing)
+    dataset = sets.load(settings.data, missing=settings.missing) if rated_here is None else rated_here
     if dataset.regions:
         raise InputError(f"{dataset.name}: its images are parts of files; expected a set of whole ones to train on")
     if settings.observer:

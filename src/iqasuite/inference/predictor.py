@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -20,11 +21,13 @@ from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
+from iqasuite.images.nameable import NAMES, nameable_features
 from iqasuite.models.few_shot import FewShotObserver
 from iqasuite.models.heads import distribution, expected_vote
 from iqasuite.models.network import LEVELS, Network
 from iqasuite.paths import file_hash
 from iqasuite.training.few_shot import Observer, Population
+from iqasuite.training.levels import AXIS, Apart, Fitted
 from iqasuite.training.machine import computes_in_bf16, default_device
 from iqasuite.training.outputs import outputs
 from iqasuite.weights.catalogue import Entry, find
@@ -45,6 +48,7 @@ class Prediction:
         distribution: probabilities of the votes 1…5, shape (5,); None for a model that gives one number only.
         intervals: share of images (`LEVELS`) -> low and high end on the model's own scale, between which the mean
             opinion of so many of them lies; empty for a model that does not know.
+        axes: where the image is on the main axes of what the network sees, shape (n_axes,); None = not known.
     """
 
     score: float
@@ -52,6 +56,7 @@ class Prediction:
     category: str
     distribution: np.ndarray | None
     intervals: Mapping[float, tuple[float, float]] = field(default_factory=dict)
+    axes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,9 @@ class Predictor:
         self.entry = entry
         self.device = default_device(device)
         network, card = load_weights(entry.path)
-        self.observer, self.quality_sd = None, 0.0
+        self.observer: Fitted | None = None
         if isinstance(network, FewShotObserver):
-            self.observer, self.quality_sd = _observer(network), network.quality_sd
+            self.observer = _observer(network)
             network, card = load_weights(_trunk(network, entry))
         network.fold()  # nothing is trained here
         self.network = network.to(self.device)
@@ -116,15 +121,31 @@ class Predictor:
         size = (max(self.shorter_side, round(width * factor)), max(self.shorter_side, round(height * factor)))
         return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
-    def predict(self, images: Sequence[np.ndarray], batch_size: int = 16) -> list[Prediction]:
+    def features(self, shown: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+        """`images.nameable.NAMES` (5,) of an image as shown and at its own size; None where nobody is sensitive."""
+        return nameable_features(shown, own) if self.observer and self.observer.apart else None
+
+    def predict(
+        self,
+        images: Sequence[np.ndarray],
+        batch_size: int = 16,
+        features: Sequence[np.ndarray | None] | None = None,
+    ) -> list[Prediction]:
         """Predictions for images uint8 (H, W, 3), in their order.
 
         On a GPU, those of one size go through the network together, `batch_size` at most, and a score's last digits
         depend on which others go along (1e-4 of a scale to 100). On a CPU each goes alone, so that its score is the
         same bit for bit; a batch would be no quicker for the networks that are slow (500 × 500 pixels: 20 ms an image
         together, 17 alone).
+
+        Args:
+            images: at their own size, or as `shown` gives them.
+            batch_size: see above.
+            features: of the same images, as `features` gives them; None = measured here, on images at their own size.
         """
         shown = [self.shown(image) for image in images]
+        if features is None:
+            features = [self.features(*pair) for pair in zip(shown, images, strict=True)]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(shown):
             by_shape.setdefault(image.shape, []).append(i)
@@ -133,33 +154,42 @@ class Predictor:
         for rows in by_shape.values():
             for start in range(0, len(rows), n):
                 chosen = rows[start : start + n]
-                predicted = self._predicted(np.stack([shown[i] for i in chosen]))
+                predicted = self._predicted(np.stack([shown[i] for i in chosen]), [features[i] for i in chosen])
                 predictions |= dict(zip(chosen, predicted, strict=True))
         return [predictions[i] for i in range(len(images))]
 
-    def _predicted(self, images: np.ndarray) -> list[Prediction]:
+    def _predicted(self, images: np.ndarray, features: Sequence[np.ndarray | None]) -> list[Prediction]:
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
         views = grid_crops(x, self.crop, self.views) if self.crop else self._whole_patches(x)[:, None]
         (found,) = outputs(self.network, [self._normalised(views)], _with_reach, self.half)
-        votes, reaches, shares = found.cpu().tensor_split([1, 1 + len(LEVELS)], dim=1)
+        after = 1 + len(LEVELS)
+        votes, reaches, axes, shares = found.cpu().tensor_split([1, after, after + self.network.n_axes], dim=1)
         steps = torch.arange(1, 6, dtype=found.dtype)[:, None]
         if self.observer is not None:
-            quality = (shares @ steps if shares.shape[1] else votes)[:, 0]
-            shares = torch.from_numpy(self.observer.distribution(quality.numpy(), None, self.quality_sd))
+            scores = {"quality": (shares @ steps if shares.shape[1] else votes)[:, 0].numpy()}
+            if self.observer.apart:
+                scores |= dict(zip(NAMES, np.array(features).T, strict=True))
+                scores |= {f"{AXIS}{k}": values for k, values in enumerate(axes.numpy().T, 1)}
+            shares = torch.from_numpy(self.observer.distribution(pd.DataFrame(scores)))
             reaches = torch.full_like(reaches, math.nan)  # of the trunk's quality, not of this observer's votes
         if shares.shape[1]:
             votes = shares @ steps.to(shares.dtype)
-        rows = zip(votes[:, 0].tolist(), reaches.tolist(), shares.numpy(), strict=True)
-        return [self._prediction(vote, reach, share if share.size else None) for vote, reach, share in rows]
+        rows = zip(votes[:, 0].tolist(), reaches.tolist(), axes.numpy(), shares.numpy(), strict=True)
+        return [
+            self._prediction(vote, reach, share if share.size else None, at if at.size else None)
+            for vote, reach, at, share in rows
+        ]
 
-    def _prediction(self, vote: float, reaches: Sequence[float], shares: np.ndarray | None) -> Prediction:
+    def _prediction(
+        self, vote: float, reaches: Sequence[float], shares: np.ndarray | None, axes: np.ndarray | None
+    ) -> Prediction:
         score = self.entry.score_of(vote)
         intervals = {
             level: (self.entry.score_of(max(vote - reach, 1.0)), self.entry.score_of(min(vote + reach, 5.0)))
             for level, reach in zip(LEVELS, reaches, strict=True)
             if not math.isnan(reach)
         }
-        return Prediction(score, vote, self.entry.category(score), shares, intervals)
+        return Prediction(score, vote, self.entry.category(score), shares, intervals, axes)
 
     def _whole_patches(self, x: Tensor) -> Tensor:
         patch = self.network.patch_size  # nothing is shown of what is left over at the right and at the bottom
@@ -189,9 +219,13 @@ class Predictor:
         return Map("attention", (attention / attention.sum()).float().cpu().numpy())
 
 
-def _observer(network: FewShotObserver) -> Observer:
+def _observer(network: FewShotObserver) -> Fitted:
     population = Population(**network.population)  # type: ignore[arg-type]  # as a card has it
-    return Observer(population, network.estimate.numpy(), network.covariance.numpy())
+    names, of = population.features, None
+    if names:
+        of = Apart(names, network.get_buffer("curves").numpy(), network.get_buffer("spread").numpy())
+    observer = Observer(population, network.estimate.numpy(), network.covariance.numpy())
+    return Fitted(network.level, observer, network.quality_sd, of, "")
 
 
 def _trunk(network: FewShotObserver, entry: Entry) -> Path:
@@ -217,11 +251,11 @@ def _averaged(out: Tensor, views: Tensor) -> Tensor:
 
 
 def _with_reach(network: Network, views: Tensor) -> Tensor:
-    """Vote, how far to both sides each of `LEVELS` reaches, and distribution, float64 (B, 1 + 3 + 5, or + 0).
+    """Vote, how far each of `LEVELS` reaches, main axes, and distribution, float64 (B, 1 + 3 + n_axes + 5, or + 0).
 
     The vote is nan where there is a distribution, a reach where the network does not know it.
     """
-    out, reach = network.with_reach(views.flatten(0, 1))
+    out, reach, axes = network.with_reach(views.flatten(0, 1))
     predicted = _averaged(out, views)
     one_number = predicted.ndim == 1
     votes = predicted[:, None] if one_number else torch.full_like(predicted[:, :1], math.nan)
@@ -229,7 +263,8 @@ def _with_reach(network: Network, views: Tensor) -> Tensor:
         reaches = votes.new_full((len(votes), len(LEVELS)), math.nan)
     else:
         reaches = reach.double().unflatten(0, views.shape[:2]).mean(1)
-    return torch.cat([votes, reaches, votes[:, :0] if one_number else predicted], dim=1)
+    place = votes[:, :0] if axes is None else axes.double().unflatten(0, views.shape[:2]).mean(1)
+    return torch.cat([votes, reaches, place, votes[:, :0] if one_number else predicted], dim=1)
 
 
 def load_predictor(name: Path | str, precision: str = "auto") -> Predictor:

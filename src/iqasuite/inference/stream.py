@@ -63,10 +63,11 @@ def predicted_by(
         raise InputError(f"batch size {batch_size}, workers {workers}; expected 1 or more of each")
     sides = {predictor.shorter_side: predictor for predictor in predictors}
 
-    def shown(item: T) -> dict[int, np.ndarray]:
+    def shown(item: T) -> tuple[dict[int, np.ndarray], list[np.ndarray | None]]:
         pixels = read(item)
         try:
-            return {side: predictor.shown(pixels) for side, predictor in sides.items()}
+            seen = {side: predictor.shown(pixels) for side, predictor in sides.items()}
+            return seen, [predictor.features(seen[predictor.shorter_side], pixels) for predictor in predictors]
         except InputError as error:
             raise InputError(f"{item}: {error}") from None
 
@@ -75,9 +76,10 @@ def predicted_by(
     while some := [(item, _result(item, future)) for item, future in islice(stream, ahead)]:
         readable = [images for _, images in some if not isinstance(images, str)]
         by_predictor = []
-        for predictor in predictors:
-            mine = [images[predictor.shorter_side] for images in readable]
-            by_predictor.append(zip(predictor.predict(mine, batch_size), mine, strict=True))
+        for k, predictor in enumerate(predictors):
+            mine = [images[predictor.shorter_side] for images, _ in readable]
+            predicted = predictor.predict(mine, batch_size, [features[k] for _, features in readable])
+            by_predictor.append(zip(predicted, mine, strict=True))
         predictions = zip(*by_predictor, strict=True)
         for item, images in some:
             yield item, images if isinstance(images, str) else _defined(item, next(predictions))

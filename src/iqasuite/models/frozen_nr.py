@@ -19,6 +19,7 @@ from iqasuite.models.heads import votes_around
 from iqasuite.models.network import LEVELS, Network
 
 CELLS = 8  # a side of the quality map
+N_AXES = 8  # main axes that observers may be sensitive to
 
 
 class FrozenNR(Network):
@@ -62,7 +63,7 @@ class FrozenNR(Network):
         if min(dim, components, n_seen) < 1:
             found = f"dim {dim}, components {components}, n_seen {n_seen}"
             raise InputError(f"frozen_nr: {found}; expected 1 or more of each")
-        self.base, self.taps, self.dim = base, tuple(taps), dim
+        self.base, self.taps, self.dim, self.n_axes = base, tuple(taps), dim, min(N_AXES, components)
         self._held: list[Backbone] = []  # a list hides it from `state_dict`
         shapes = {"mean": (3,), "std": (3,), "shift": (dim,), "axes": (dim, components), "gamma": ()}
         shapes |= {
@@ -97,8 +98,9 @@ class FrozenNR(Network):
     def forward(self, x: Tensor) -> Tensor:
         return self.with_reach(x)[0]
 
-    def with_reach(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.answers(self.described(x))
+    def with_reach(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.described(x)
+        return *self.answers(features), (features.double() - self.shift) @ self.axes[:, : self.n_axes].double()
 
     def described(self, x: Tensor) -> Tensor:
         """Features (B, dim) of normalised images (B, 3, H, W): mean and standard deviation of each channel."""

@@ -19,6 +19,7 @@ class Network(nn.Module):
         mean, std: buffers that normalise inputs in [0, 1], (3,); sorters and networks of patch features have none.
         steady: whether batch norm keeps its statistics in training; set it where training goes on from weights.
         patch_size: an image's sides are cut to multiples of so many pixels before it is seen whole.
+        n_axes: main axes of what it sees in images that `with_reach` gives.
     """
 
     architecture: str = ""
@@ -28,6 +29,7 @@ class Network(nn.Module):
     std: Tensor
     steady: bool = False
     patch_size: int = 1
+    n_axes: int = 0
 
     def embedded(self, x: Tensor) -> Tensor:
         """What the head is given of images (B, 3, H, W): (B, dim)."""
@@ -40,9 +42,10 @@ class Network(nn.Module):
     def fold(self) -> None:
         """Take batch norms into the convolutions before them, for a network that is trained no more; here none."""
 
-    def with_reach(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What it gives of images, and how far the intervals of `LEVELS` reach in votes (B, 3); None = not known."""
-        return self(x), None
+    def with_reach(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What it gives of images, how far the intervals of `LEVELS` reach in votes (B, 3), and where the images are
+        on its main axes (B, n_axes); None = not known."""
+        return self(x), None, None
 
     def local(self, x: Tensor) -> Tensor | None:
         """Logits (B, n_classes, h, w) of each neighbourhood of images (B, 3, H, W) alone; None = it has no such map."""

@@ -1,6 +1,7 @@
 """The observer of one session: simulated people are found again, few votes are few, weights score at once."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,30 +12,39 @@ from iqasuite import models
 from iqasuite.datasets import study_folder
 from iqasuite.datasets.rating_session import RatingSession
 from iqasuite.errors import InputError
-from iqasuite.evaluation.subjects.own_observer import MORE, own_observer, save_own, sentences, unseen_errors
+from iqasuite.evaluation.subjects.own_observer import (
+    MORE,
+    behind_own_network,
+    own_observer,
+    save_own,
+    sentences,
+    unseen_errors,
+)
 from iqasuite.evaluation.subjects.trunk_scores import COLUMNS, TrunkScores
+from iqasuite.images.nameable import NAMES
 from iqasuite.inference.opinions import chosen
 from iqasuite.inference.predictor import Predictor
-from iqasuite.training.few_shot import PEOPLE, VOTES
+from iqasuite.training.few_shot import PEOPLE, VOTES, fit_observer
 from iqasuite.weights.files import save_weights
 
 CARD = {"trained_on": "nothing", "scale": {"name": "ACR", "low": 1, "high": 5}, "preprocessing": {"shorter_side": 64}}
 
 
 def scores(n: int, seed: int = 0) -> pd.DataFrame:
-    """Predicted quality and statistics of n images."""
+    """Predicted quality and features of n images."""
     rng = np.random.default_rng(seed)
-    values = [rng.uniform(1, 5, n), rng.lognormal(2, 1, n), rng.uniform(20, 80, n), rng.uniform(60, 200, n)]
     names = pd.Index([f"{k:03d}.png" for k in range(n)], name="image")
-    return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)), names)
+    return pd.DataFrame(
+        np.column_stack([rng.uniform(1, 5, n), 7 + 3 * rng.standard_normal((n, 5))]), names, list(COLUMNS)
+    )
 
 
 def votes_of(
     table: pd.DataFrame, bias: float = 0.0, sd: float = 0.6, taste: float = 0.0, seed: int = 1
 ) -> pd.DataFrame:
-    """Votes frame of a person who sees the quality, `bias` better, and likes sharpness."""
-    sharp = np.log1p(table["sharpness"])
-    z = table["quality"] + bias + taste * (sharp - sharp.mean()) / sharp.std()
+    """Votes frame of a person who sees the quality, `bias` better, and minds blur."""
+    blur = table["blur"]
+    z = table["quality"] + bias - taste * (blur - blur.mean()) / blur.std()
     vote = (z + np.random.default_rng(seed).normal(0, PEOPLE.inconsistency, len(table))).round().clip(1, 5).astype(int)
     frame = pd.DataFrame(
         {"observer": "Ana", "session": 1, "position": 1, "image": table.index, "vote": vote.to_numpy()}
@@ -63,12 +73,54 @@ def test_more_votes_say_more_and_what_they_will_say_is_foretold():
     assert foretold[50] == pytest.approx(many.worth_of_more()[0], rel=0.25)
 
 
-def test_a_taste_for_sharpness_is_seen_and_others_are_not():
+def test_a_dislike_of_blur_is_seen_and_predicted_and_others_are_not():
     table = scores(200)
-    own = own_observer(votes_of(table, taste=0.5), table)
-    row = own.parameters().loc["sharpness"]
-    assert 0.3 < row["low"] < 0.5 < row["high"] < 0.7
-    assert any("Sensitivity" in line and "sharpness" in line for line in sentences(own, unseen_errors(own)))
+    own = own_observer(votes_of(table.iloc[:80], taste=0.5), table)
+    row = own.parameters().loc["blur"]
+    assert -0.8 < row["low"] < -0.5 < row["high"] < -0.2 and own.fitted.apart is not None
+    said = sentences(own, unseen_errors(own))
+    assert any("predictions use it" in line and "blur" in line for line in said)
+    rest = table.iloc[80:]
+    truth = votes_of(table, taste=0.5, seed=9)["vote"].iloc[80:].to_numpy()
+    plain = fit_observer(PEOPLE, table["quality"], own.votes, None, own.quality_sd)
+    without = plain.distribution(rest["quality"].to_numpy(), None, own.quality_sd) @ VOTES
+    with_it = own.predictions().loc[rest.index, "expected"]
+    assert np.abs(with_it - truth).mean() < np.abs(without - truth).mean() - 0.05
+    nobody = own_observer(votes_of(table.iloc[:80]), table)
+    assert nobody.fitted.apart is None and list(nobody.parameters().index[3:]) == list(NAMES)
+
+
+def test_others_who_rated_the_set_are_the_population():
+    table, off = scores(120), 0.9  # votes that the trunk is too high on this set
+    rng = np.random.default_rng(2)
+    biases = rng.normal(-off, 0.3, 9)
+    others = pd.concat(
+        votes_of(table.iloc[:60], bias, seed=20 + k).assign(observer=f"o{k}") for k, bias in enumerate(biases[1:])
+    )
+    votes, rest = votes_of(table.iloc[:3], biases[0]), table.iloc[60:]
+    truth = votes_of(rest, biases[0], seed=30)["vote"].to_numpy()
+    alone, among = own_observer(votes, table), own_observer(votes, table, others)
+    assert (alone.others, among.others) == (0, 8)
+    assert among.observer.population.bias == pytest.approx(-off, abs=0.35)
+    errors = [np.abs(own.predictions().loc[rest.index, "expected"] - truth).mean() for own in (alone, among)]
+    assert errors[1] < errors[0]
+    assert any("the 8 others" in line for line in sentences(among, unseen_errors(among)))
+    few = own_observer(votes, table, others[others["observer"] == "o1"])
+    assert few.others == 0 and few.observer.population == PEOPLE
+
+
+def test_a_network_of_ones_own_takes_the_trunks_place_where_it_predicts_better():
+    table, rng = scores(90), np.random.default_rng(8)
+    off = table.assign(quality=(table["quality"] + rng.normal(0, 1.2, 90)).clip(1, 5))
+    own, contents = own_observer(votes_of(table, -0.5), off), pd.Series(table.index, table.index)
+    for quality, level in ((table, "trunk"), (off, own.fitted.level)):
+        network = SimpleNamespace(frame=lambda q=quality: q[["quality"]], entry=SimpleNamespace(name="mine"))
+        behind = behind_own_network(own, network, table.index[:50], contents)
+        assert behind.fitted.level == level
+        said = " ".join(sentences(behind, unseen_errors(behind)))
+        assert ("your network alone" in said) == (level == "trunk") != ("it is not used" in said)
+    with pytest.raises(InputError, match="mine: 2 votes it has not learnt from"):
+        behind_own_network(own, network, table.index[2:], contents)
 
 
 def test_unseen_votes_are_predicted_better_than_by_rules_that_know_less():
@@ -80,7 +132,7 @@ def test_unseen_votes_are_predicted_better_than_by_rules_that_know_less():
 def test_the_error_of_the_trunk_is_told_from_the_observers_inconsistency():
     table = scores(200)
     wrong = table.assign(quality=(table["quality"] + np.random.default_rng(5).normal(0, 1, 200)))
-    assert own_observer(votes_of(table), table).quality_sd <= 0.4
+    assert own_observer(votes_of(table), table).quality_sd <= 0.45
     assert 0.7 < own_observer(votes_of(table), wrong).quality_sd < 1.6
 
 
@@ -165,7 +217,7 @@ def test_scores_are_stored_and_never_stale(rated, monkeypatch):
     (rated.dataset.root / "04.png").write_text("no image")
     third = TrunkScores(rated.dataset)
     third.complete(rated.images)
-    assert third.frame().loc["03.png", "sharpness"] == 0 and "04.png" in third.failed and len(third.frame()) == 11
+    assert third.frame().loc["03.png", "contrast"] == 0 and "04.png" in third.failed and len(third.frame()) == 11
 
 
 def test_the_commands_train_and_score(rated, project):

@@ -6,7 +6,7 @@ predicts. How far the trunk is off on these images is estimated from the same vo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,27 +20,25 @@ from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.datasets.rating_session import rated_set
 from iqasuite.errors import InputError
-from iqasuite.evaluation.rank_baselines import OF_PIXELS
+from iqasuite.evaluation.subjects.population import population_here
 from iqasuite.evaluation.subjects.trunk_scores import TrunkScores
 from iqasuite.evaluation.uncertainty import Z, content_weights, interval
+from iqasuite.images.nameable import NAMES
 from iqasuite.paths import safe_name, weights_roots
 from iqasuite.training.few_shot import (
     PEOPLE,
     VOTES,
     Observer,
-    Population,
     fit_observer,
     set_in_words,
     vote_sets,
     with_features,
 )
+from iqasuite.training.levels import TRUNK, Fitted, apart, fit_level
 from iqasuite.weights.files import save_weights
 
-FOLDS = 10
 MORE = (10, 20, 50)  # votes whose worth is foretold
-SENSITIVITY_SD = 0.2  # votes per standard deviation of a statistic: a choice, as wide as the population's slopes
-_ERRORS = np.geomspace(0.2, 1.6, 7)  # of the trunk, in votes, that are tried
-_ERROR, _ERROR_SD = 0.5, 0.5  # what is expected of it before any vote: median, and SD of its logarithm
+SENSITIVITY_SD = 0.2  # votes per standard deviation of a feature, where the votes do not tell it
 
 
 @dataclass(frozen=True)
@@ -48,26 +46,36 @@ class OwnObserver:
     """What one observer's votes say of them.
 
     Attributes:
-        observer: the posterior, that predicts.
-        quality_sd: how far the trunk's quality is off on these images, in votes.
-        tastes: a posterior that may also be sensitive to sharpness, contrast and brightness; to be looked at only.
+        fitted: the observer that predicts, at the level that the votes allow.
+        tastes: a posterior that is sensitive to the nameable features in any case, to be looked at.
         votes: first votes, index image.
         scores: of all images of the set, as `TrunkScores.frame`.
         same, repeated: images shown again that got the same vote, and all of them.
+        others: how many others' votes on this set the population was estimated from.
     """
 
-    observer: Observer
-    quality_sd: float
+    fitted: Fitted
     tastes: Observer
     votes: pd.Series
     scores: pd.DataFrame
     same: int
     repeated: int
+    others: int = 0
+
+    @property
+    def observer(self) -> Observer:
+        """The posterior that predicts."""
+        return self.fitted.observer
+
+    @property
+    def quality_sd(self) -> float:
+        """How far the trunk's quality is off on these images, in votes."""
+        return self.fitted.quality_sd
 
     def parameters(self) -> pd.DataFrame:
         """Index parameter: value, low, high (95 %), people (the median person), people_low, people_high (95 % of them).
 
-        bias, slope and inconsistency, then votes per standard deviation of each image statistic.
+        bias, slope and inconsistency, then votes per standard deviation of each nameable feature.
         """
         own = self.tastes.table()
         population = self.tastes.population
@@ -79,12 +87,12 @@ class OwnObserver:
         table.loc["bias", "people"] = 0.0
         first = self.observer.table().loc[["bias", "slope", "inconsistency"], ["value", "low", "high"]]
         table.loc[first.index, first.columns] = first
-        return table.loc[["bias", "slope", "inconsistency", *population.features]]
+        return table.loc[["bias", "slope", "inconsistency", *(name for name in NAMES if name in population.features)]]
 
     def predictions(self) -> pd.DataFrame:
         """Of the images without a vote, best first: index image, expected vote, p1 … p5, set (as "3 or 4")."""
         rest = self.scores.loc[self.scores.index.difference(self.votes.index)]
-        p = self.observer.distribution(rest["quality"].to_numpy(), None, self.quality_sd)
+        p = self.fitted.distribution(rest)
         table = pd.DataFrame(p, rest.index, [f"p{vote}" for vote in VOTES])
         sets = vote_sets(p, self.observer.population.mass)
         table.insert(0, "expected", p @ VOTES)
@@ -94,21 +102,21 @@ class OwnObserver:
         """Standard error of the expected vote of an image of this set: index more votes, 0 and `MORE`."""
         prior, n = np.diag(self.observer.population.sd() ** -2.0), max(1, self.observer.n)
         gained = np.linalg.inv(self.observer.covariance) - prior
-        quality = self.scores["quality"].to_numpy()
+        quality, phi = self.scores["quality"].to_numpy(), self.fitted.features(self.scores)
         errors = {}
         for more in (0, *MORE):
             covariance = np.linalg.inv(prior + gained * (n + more) / n)
-            errors[more] = float(replace(self.observer, covariance=covariance).expected(quality)[1].mean())
+            errors[more] = float(replace(self.observer, covariance=covariance).expected(quality, phi)[1].mean())
         return pd.Series(errors)
 
 
-def own_observer(votes: pd.DataFrame, scores: pd.DataFrame, population: Population = PEOPLE) -> OwnObserver:
+def own_observer(votes: pd.DataFrame, scores: pd.DataFrame, others: pd.DataFrame | None = None) -> OwnObserver:
     """The observer of some votes.
 
     Args:
         votes: votes frame of one observer; session 2 holds the images shown again.
         scores: of `TrunkScores.frame`; votes on other images are left out.
-        population: what people are like.
+        others: votes frame of others who rated the set; where they are two or more, they are the population.
 
     Raises:
         InputError: no vote on an image with a score.
@@ -118,71 +126,76 @@ def own_observer(votes: pd.DataFrame, scores: pd.DataFrame, population: Populati
     first = first[first.index.isin(scores.index)]
     if not len(first):
         raise InputError("votes: none on an image that the model could score; expected 1 or more")
-    quality = scores["quality"]
-    quality_sd = _trunk_error(population, quality, first)
-    statistics = _standardised(scores)
-    tasting = with_features(population, tuple(OF_PIXELS), SENSITIVITY_SD)
+    quality, others = scores["quality"], votes.iloc[:0] if others is None else others
+    population, error, n = population_here(others, quality)
+    fitted, tastes = fit_level(population, scores, first, error), None
+    if fitted.apart is None:
+        named = apart(scores[list(NAMES)], quality)
+        tasting, phi = with_features(population, NAMES, SENSITIVITY_SD), named.of(scores, quality)
+        tastes = fit_observer(tasting, quality, first, phi, fitted.quality_sd)
     pairs = first.reindex(again.index)
-    return OwnObserver(
-        fit_observer(population, quality, first, None, quality_sd),
-        quality_sd,
-        fit_observer(tasting, quality, first, statistics, quality_sd),
-        first,
-        scores,
-        int((pairs == again).sum()),
-        int(pairs.notna().sum()),
+    same, repeated = int((pairs == again).sum()), int(pairs.notna().sum())
+    return OwnObserver(fitted, tastes or fitted.observer, first, scores, same, repeated, n)
+
+
+def behind_own_network(own: OwnObserver, trunk: TrunkScores, seen: Sequence[str], contents: pd.Series) -> OwnObserver:
+    """The same observer behind a network that has learnt from their votes, where that predicts other votes better.
+
+    Args:
+        own: behind the default trunk.
+        trunk: scores of the observer's network.
+        seen: images that the network has learnt from.
+        contents: image -> content, which stays whole in the comparison (tenfold, the mean gain in the logarithm of the
+            probability of the votes must be more than its standard error).
+
+    Raises:
+        InputError: fewer than `LEAST_IMAGES` votes on other images.
+    """
+    scores = trunk.frame()
+    votes = own.votes[own.votes.index.isin(scores.index) & ~own.votes.index.isin(list(seen))]
+    if len(votes) < LEAST_IMAGES:
+        raise InputError(f"{trunk.entry.name}: {len(votes)} votes it has not learnt from; expected {LEAST_IMAGES}")
+    fitted, default = fit_level(PEOPLE, scores, votes), own.fitted
+    p = fitted.out_of_fold(scores, votes, contents[votes.index])
+    before = default.out_of_fold(own.scores, own.votes, contents[own.votes.index])
+    at = np.arange(len(votes)), votes.to_numpy(int) - 1
+    gain = np.log(p[at] / before[own.votes.index.get_indexer(votes.index)][at])
+    mean, error = gain.mean(), gain.std(ddof=1) / np.sqrt(len(gain))
+    said = (
+        f"on {len(votes)} votes that your network has not learnt from, it gains {mean:+.2f} ± {error:.2f} nats a vote"
     )
-
-
-def _trunk_error(population: Population, quality: pd.Series, votes: pd.Series) -> float:
-    """The error of the trunk, in votes, that makes the votes most probable, given what is expected of it."""
-    prior = -0.5 * (np.log(_ERRORS / _ERROR) / _ERROR_SD) ** 2
-    evidence, start = [], None
-    for error in _ERRORS:
-        fitted = fit_observer(population, quality, votes, None, error, start)
-        evidence.append(fitted.log_evidence)
-        start = fitted.estimate
-    return float(_ERRORS[int(np.argmax(prior + evidence))])
-
-
-def _standardised(scores: pd.DataFrame) -> pd.DataFrame:
-    """Statistics of the images, of mean 0 and standard deviation 1 over the set; sharpness as its logarithm."""
-    table = scores[list(OF_PIXELS)].assign(sharpness=np.log1p(scores["sharpness"]))
-    spread = table.std(ddof=0)
-    return (table - table.mean()) / spread.where(spread > 1e-9, 1.0)
+    if mean <= error:
+        return replace(own, fitted=replace(default, why=f"{default.why} {said.capitalize()}: it is not used."))
+    why = f"{TRUNK}: {said}, so it takes the default model's place; behind it, {fitted.why}"
+    return replace(own, fitted=replace(fitted, level=TRUNK, why=why), scores=scores, votes=votes)
 
 
 def unseen_errors(own: OwnObserver, contents: pd.Series | None = None) -> pd.DataFrame:
     """Mean absolute error of the predicted vote on votes that were not fitted, beside rules that know less.
 
     Args:
-        own: whose votes; each tenth is predicted from the others, with the trunk's error as it is.
+        own: whose votes; each tenth is predicted from the others, level and trunk's error as they are.
         contents: image -> content, which stays whole; None = every image by itself.
 
     Returns:
-        Index "your observer", "people in general" (the same without any vote), "your mean vote": value, low, high
-        (95 %, over contents), n; without rows below `LEAST_IMAGES` votes.
+        Index "your observer", "people in general" (the same without any vote; "your network alone" at the level
+        trunk), "your mean vote": value, low, high (95 %, over contents), n; without rows below `LEAST_IMAGES` votes.
     """
     images = own.votes.index
     group = images.to_numpy() if contents is None else contents.reindex(images).to_numpy()
-    names, code = np.unique(group.astype(str), return_inverse=True)
-    if len(names) < LEAST_IMAGES:
+    n_groups = len(np.unique(group.astype(str)))
+    if n_groups < LEAST_IMAGES:
         return pd.DataFrame(columns=["value", "low", "high", "n"])
-    fold = np.random.default_rng(0).permutation(len(names))[code] % min(FOLDS, len(names))
-    population, quality = own.observer.population, own.scores["quality"][images].to_numpy()
-    vote, predicted = own.votes.to_numpy(), np.zeros((3, len(images)))
-    nobody = fit_observer(population, quality[:0], vote[:0])
-    predicted[1] = nobody.distribution(quality, None, own.quality_sd) @ VOTES
-    for k in np.unique(fold):
-        test, train = fold == k, fold != k
-        start = own.observer.estimate
-        fitted = fit_observer(population, quality[train], vote[train], None, own.quality_sd, start)
-        predicted[0, test] = fitted.distribution(quality[test], None, own.quality_sd) @ VOTES
-        predicted[2, test] = vote[train].mean()
+    vote, rated = own.votes.to_numpy(), own.scores.loc[images]
+    nobody = fit_observer(with_features(own.observer.population, (), SENSITIVITY_SD), [], [])
+    alone = nobody.distribution(rated["quality"].to_numpy(), None, own.quality_sd) @ VOTES
+    others = (vote.sum() - vote) / (len(vote) - 1)
+    predicted = np.array([own.fitted.out_of_fold(own.scores, own.votes, group) @ VOTES, alone, others])
     errors = np.abs(predicted - vote)
     weights = content_weights(group, 1000)
-    rows = [(error.mean(), *interval(weights @ error / weights.sum(1), len(names)), len(vote)) for error in errors]
-    index = pd.Index(["your observer", "people in general", "your mean vote"], name="prediction")
+    rows = [(error.mean(), *interval(weights @ error / weights.sum(1), n_groups), len(vote)) for error in errors]
+    second = "your network alone" if own.fitted.level == TRUNK else "people in general"
+    index = pd.Index(["your observer", second, "your mean vote"], name="prediction")
     return pd.DataFrame(rows, index, ["value", "low", "high", "n"])
 
 
@@ -192,19 +205,25 @@ def sentences(own: OwnObserver, errors: pd.DataFrame) -> list[str]:
     told = {
         name: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]".replace("-", "−") for name, row in table.iterrows()
     }
-    signs = [name for name in OF_PIXELS if table.loc[name, "low"] > 0 or table.loc[name, "high"] < 0]
+    signs = [name for name in table.index[3:] if table.loc[name, "low"] > 0 or table.loc[name, "high"] < 0]
+    beside = (
+        f"what the {own.others} others who rated this set vote" if own.others else "the quality that the model predicts"
+    )
+    caution = "" if own.others else " What the model misses on these images is in it."
     more, people = own.worth_of_more(), own.observer.population
     stays = np.hypot(own.observer.inconsistency, own.quality_sd)
     foretold = ", ".join(f"{k} more votes to ±{more[k]:.2f}" for k in MORE)
     return [
         *([own.observer.remark] if own.observer.remark else []),
-        f"Bias: {told['bias']} votes beside the quality that the model predicts; 95 % of people are within "
-        f"±{table.loc['bias', 'people_high']:.1f}. What the model misses on these images is in it.",
+        f"Level {own.fitted.why}",
+        f"Bias: {told['bias']} votes beside {beside}; 95 % of people are within "
+        f"±{table.loc['bias', 'people_high']:.1f}.{caution}",
         f"Use of the scale: {told['slope']} votes per vote of predicted quality; people 1.",
         f"Inconsistency: {told['inconsistency']} votes around your own mean; people {people.inconsistency:.1f}. The "
         f"model itself is off by about {own.quality_sd:.1f}.",
         _agreement(own.same, own.repeated),
-        f"Sensitivity beyond the predicted quality: {_listed(signs, told)}.",
+        f"Sensitivity beyond the predicted quality: {_listed(signs, told)}"
+        f"{'; predictions use it' if own.fitted.apart else ''}.",
         *_unseen(errors),
         f"The vote that you would give on average to an image is known to ±{more[0]:.2f}; with {foretold}. Your "
         f"inconsistency and the model's error, together {stays:.1f} votes, stay.",
@@ -220,7 +239,7 @@ def _agreement(same: int, n: int) -> str:
 
 def _listed(names: list[str], told: Mapping[str, str]) -> str:
     if not names:
-        return f"none to {', '.join(OF_PIXELS)} that these votes show"
+        return f"none to {', '.join(NAMES)} that these votes show"
     return "; ".join(f"{name} {told[name]} votes per standard deviation" for name in names)
 
 
@@ -254,15 +273,17 @@ def save_own(own: OwnObserver, name: str, trunk: TrunkScores, errors: pd.DataFra
         trunk_hash=trunk.trunk_hash,
         quality_sd=own.quality_sd,
         population=population,
+        level=own.fitted.level,
     )
-    model.load_state_dict(
-        {"estimate": torch.from_numpy(observer.estimate), "covariance": torch.from_numpy(observer.covariance)}
-    )
+    state = {"estimate": observer.estimate, "covariance": observer.covariance}
+    if own.fitted.apart is not None:
+        state |= {"curves": own.fitted.apart.curves, "spread": own.fitted.apart.spread}
+    model.load_state_dict({key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in state.items()})
     card = {
         "observer": name,
         "dataset": dataset.name,
         "scale": {"name": "ACR", "low": 1, "high": 5},
-        "method": "few-shot observer",
+        "method": f"observer, {own.fitted.level}",
         "title": f"Observer {name}, learnt from {observer.n} votes on {dataset.name}",
         "trained_on": f"{observer.n} votes of {name} on {dataset.name}, behind {trunk.entry.name}",
         "scores": {

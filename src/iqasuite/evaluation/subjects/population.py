@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.datasets.tables import csv_table
 from iqasuite.errors import InputError
@@ -16,6 +17,7 @@ from iqasuite.evaluation.subjects.agreement import sos_parameter
 from iqasuite.evaluation.subjects.repetition import expected_of
 from iqasuite.evaluation.uncertainty import drawn_contents, interval
 from iqasuite.training.few_shot import PEOPLE, Observer, Population, fit_observer
+from iqasuite.training.levels import ERRORS, EXPECTED_ERROR
 
 ROUNDS = 40
 _STILL = 0.02  # change of means, in standard deviations, and of the latter's logarithms: the last round
@@ -103,6 +105,33 @@ def _of_fitted(fitted: list[Observer], start: Population, weight: float) -> Popu
         gap_sd=float(np.sqrt((sd[3:6] ** 2).mean())),
         sensitivity_sd=float(np.sqrt((sd[6:] ** 2).mean())) if len(sd) > 6 else start.sensitivity_sd,
     )
+
+
+def population_here(
+    votes: pd.DataFrame, quality: pd.Series, start: Population = PEOPLE
+) -> tuple[Population, tuple[float, float], int]:
+    """The population of the others who rated a set, behind a trunk whose error is estimated from their votes.
+
+    Args:
+        votes: votes frame of the others; first votes on images with a quality count, of observers with `LEAST_IMAGES`.
+        quality: that the trunk predicts, index image.
+        start: what people are like elsewhere; it remains where fewer than two observers count.
+
+    Returns:
+        The population; what its error is expected to be for a new observer (median, standard deviation of the
+        logarithm); how many observers count.
+    """
+    votes = first_votes(votes)
+    votes = votes[votes["image"].isin(quality.index)]
+    counted = votes["observer"].value_counts()
+    votes = votes[votes["observer"].isin(counted.index[counted >= LEAST_IMAGES])]
+    n = votes["observer"].nunique()
+    if n < 2:
+        return start, EXPECTED_ERROR, 0
+    people = _by_observer(votes, quality, None)
+    evidence = [sum(fit_observer(start, q, v, None, error).log_evidence for q, v, _ in people) for error in ERRORS]
+    error = float(ERRORS[int(np.argmax(evidence))])
+    return estimate_population(votes, quality, None, start, quality_sd=error), (error, EXPECTED_ERROR[1] / 2), n
 
 
 def panels(folder: Path | str) -> dict[str, pd.DataFrame]:

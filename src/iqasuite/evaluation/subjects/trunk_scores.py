@@ -12,20 +12,21 @@ import pandas as pd
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
-from iqasuite.evaluation.rank_baselines import OF_PIXELS, image_statistics
+from iqasuite.images.nameable import NAMES, nameable_features
 from iqasuite.inference.opinions import default
 from iqasuite.inference.predictor import Predictor
 from iqasuite.inference.stream import predicted_by
 from iqasuite.paths import cache_root, file_hash, locked, write_atomic
+from iqasuite.training.levels import AXIS
 from iqasuite.weights.catalogue import find
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 16  # images that are read ahead
-COLUMNS = ("quality", *OF_PIXELS)
+COLUMNS = ("quality", *NAMES)  # and axes
 
 
 class TrunkScores:
-    """The quality (1–5) that a trunk predicts for images of a set, and their sharpness, contrast and brightness.
+    """The quality (1–5) that a trunk predicts for images of a set, their nameable features, and the trunk's main axes.
 
     Values are stored in the cache folder under the contents of weights and images, so they are never stale.
 
@@ -35,7 +36,7 @@ class TrunkScores:
 
     Attributes:
         entry, trunk_hash: the trunk, and the SHA-256 of its weights.
-        values: image -> numbers as `COLUMNS`, of the images that are done.
+        values: image -> numbers as `COLUMNS` and of the axes, of the images that are done.
         failed: image -> why it has none.
 
     Raises:
@@ -49,6 +50,7 @@ class TrunkScores:
         self.failed: dict[str, str] = {}
         self._file = cache_root() / "trunk_scores" / f"{self.trunk_hash[:16]}.json"
         self._contents: dict[str, str] = {}
+        self._own: dict[str, np.ndarray] = {}
         self._stored = self._read()
 
     @cached_property
@@ -61,21 +63,29 @@ class TrunkScores:
         unknown = [image for image in missing if not self._known(image)]
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
-            for image, result in predicted_by([self._predictor], some, self.dataset.read, _AT_ONCE):
+            for image, result in predicted_by([self._predictor], some, self._at_own_size, _AT_ONCE):
                 if isinstance(result, str):
                     self.failed[image] = result
+                    self._own.pop(image, None)
                     continue
                 prediction, seen = result[0]
-                statistics = image_statistics(seen)
-                self.values[image] = [prediction.vote, *(statistics[name] for name in OF_PIXELS)]
+                axes = [] if prediction.axes is None else prediction.axes.tolist()
+                features = nameable_features(seen, self._own.pop(image))
+                self.values[image] = [prediction.vote, *features.tolist(), *axes]
                 self._stored[self._contents[image]] = self.values[image]
             self._store()
 
     def frame(self) -> pd.DataFrame:
-        """Index image, columns `COLUMNS`, of the images that are done."""
+        """Index image, columns `COLUMNS`, "axis_1" and so on, of the images that are done."""
         images = list(self.values)
-        values = np.array([self.values[image] for image in images], float).reshape(-1, len(COLUMNS))
-        return pd.DataFrame(values, pd.Index(images, name="image", dtype=object), list(COLUMNS))
+        n = len(self.values[images[0]]) if images else len(COLUMNS)
+        names = [*COLUMNS, *(f"{AXIS}{k}" for k in range(1, n - len(COLUMNS) + 1))]
+        values = np.array([self.values[image] for image in images], float).reshape(-1, n)
+        return pd.DataFrame(values, pd.Index(images, name="image", dtype=object), names)
+
+    def _at_own_size(self, image: str) -> np.ndarray:
+        self._own[image] = self.dataset.read(image)
+        return self._own[image]
 
     def _known(self, image: str) -> bool:
         try:
@@ -93,7 +103,7 @@ class TrunkScores:
             stored = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return {key: row for key, row in stored.items() if len(row) == len(COLUMNS)}
+        return {key: row for key, row in stored.items() if len(row) >= len(COLUMNS)}
 
     def _store(self) -> None:
         try:

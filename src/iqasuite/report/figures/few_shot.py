@@ -109,6 +109,23 @@ def posterior_steps(steps: pd.DataFrame, truth: pd.Series | None = None) -> Figu
 
 
 @styled
+def pp_plot(lines: pd.DataFrame) -> Figure:
+    """Shares of images whose p is at most a level, which follow the diagonal where a distribution describes the votes.
+
+    Args:
+        lines: rows panel, level, share, low, high (what chance allows).
+    """
+    fig, ax = one_panel(4.6, 4)
+    for colour, (name, rows) in zip(_COLOURS, lines.groupby("panel", sort=False), strict=False):
+        ax.plot(rows["level"], rows["share"], color=colour, label=name)
+    ax.fill_between(rows["level"], rows["low"].clip(0), rows["high"].clip(upper=1), color=LIGHT, linewidth=0)
+    ax.set_xlabel("p of the G-test")
+    ax.set_ylabel("share of images at or below")
+    ax.legend()
+    return fig
+
+
+@styled
 def variance_plot(parts: pd.DataFrame) -> Figure:
     """Shares of the variance of votes, a group of bars per set, with 95 % intervals.
 
