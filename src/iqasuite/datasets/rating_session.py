@@ -101,14 +101,11 @@ class RatingSession:
         self.unreadable: dict[str, str] = {}  # name -> why, as whoever shows the images finds
 
     def others(self) -> pd.DataFrame:
-        """Votes frame of all other observers of the set, images as the set names them; what cannot be read is left out.
-
-        For numbers about all of them only: an observer sees nobody else's votes.
-        """
+        """Votes frame of all other observers, for numbers about all of them; images as the set names them."""
         frames = [empty("votes")]
         for path in sorted(self.folder.parent.glob("*/*_1.csv")):
             if path.parent.name != self.folder.name and path.stem == f"{path.parent.name}_1":
-                with suppress(InputError):
+                with suppress(InputError):  # who broke it is told
                     frames.append(read_playlist(path, path.parent.name, 1))
         votes = pd.concat(frames[1:] or frames, ignore_index=True)
         return votes.assign(image=votes["image"].map(lambda name: self.images.get(name, name)))

@@ -17,14 +17,7 @@ from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.splits import kept_split
 from iqasuite.evaluation.baselines import majority
 from iqasuite.experiments.panel import of_observers
-from iqasuite.training.few_shot import (
-    PEOPLE,
-    Observer,
-    Population,
-    fit_gaussian,
-    fit_observer,
-    with_features,
-)
+from iqasuite.training.few_shot import PEOPLE, Observer, Population, fit_gaussian, fit_observer, with_features
 from iqasuite.training.levels import apart
 from iqasuite.training.regressors import fit_pooled
 

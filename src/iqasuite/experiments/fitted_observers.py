@@ -3,14 +3,12 @@ as prior."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.evaluation.subjects.population import estimate_population
 from iqasuite.inference.predictions import predictions_frame
-from iqasuite.training.few_shot import Population, fit_observer
+from iqasuite.training.few_shot import fit_observer
 
 SUFFIX, FEW_SUFFIX = ", observers fitted", ", few-shot, {} votes"
 
@@ -46,22 +44,14 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes
             learnt = votes[votes["image"].isin(part.index[part == "val"])]
             ways.append((FEW_SUFFIX.format(few_votes), learnt, few_votes))
         for suffix, learnt, n in ways:
-            for observer, own, population in _with_prior(learnt, quality, n):
-                fitted = fit_observer(population, quality, own)
+            population = estimate_population(learnt, quality)
+            for number, (observer, own) in enumerate(learnt.groupby("observer", sort=False)):
+                mine = own.set_index("image")["vote"]
+                if n:
+                    mine = mine.sample(min(n, len(mine)), random_state=number)
+                    population = estimate_population(learnt[learnt["observer"] != observer], quality)
+                fitted = fit_observer(population, quality, mine)
                 target = votes[votes["observer"] == observer].set_index("image")["vote"].reindex(test)
-                model, protocol, seed, fold = about
-                named = dataset.name, f"{model}{suffix}", protocol, seed, fold, "test", observer
+                named = dataset.name, f"{about[0]}{suffix}", *about[1:], "test", observer
                 frames.append(predictions_frame(*named, test, target, fitted.distribution(quality[test].to_numpy())))
     return pd.concat(frames, ignore_index=True)
-
-
-def _with_prior(votes: pd.DataFrame, quality: pd.Series, n: int) -> Iterator[tuple[str, pd.Series, Population]]:
-    """Each observer's votes (index image) and the population: all, and of all; or n of them, and of the others."""
-    everybody = None if n else estimate_population(votes, quality)
-    for number, (observer, own) in enumerate(votes.groupby("observer", sort=False)):
-        mine = own.set_index("image")["vote"]
-        if everybody is None:
-            others = estimate_population(votes[votes["observer"] != observer], quality)
-            yield observer, mine.sample(min(n, len(mine)), random_state=number), others
-        else:
-            yield observer, mine, everybody

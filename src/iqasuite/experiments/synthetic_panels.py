@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from iqasuite.evaluation import resampled
 from iqasuite.evaluation.subjects.agreement import sos_parameter
 from iqasuite.evaluation.subjects.observers import bias_and_inconsistency
-from iqasuite.evaluation.subjects.score_distribution import gsd_fits, pp_line
-from iqasuite.evaluation.uncertainty import content_weights, interval
+from iqasuite.evaluation.subjects.score_distribution import gsd_fits
+from iqasuite.evaluation.uncertainty import Z, content_weights, interval
 from iqasuite.experiments.few_shot import Case
 from iqasuite.experiments.panel import Panel, long_votes, of_observers, prior_of
 from iqasuite.training.few_shot import PEOPLE, PERSONAL, VOTES, Observer, Population, fit_observer
@@ -23,7 +22,7 @@ from iqasuite.training.few_shot import PEOPLE, PERSONAL, VOTES, Observer, Popula
 DIRECT, OF_AIOS, OF_SYNTHETIC = "direct: the trunk's quality", "mean of the others' AIOs", "mean of a synthetic panel"
 OF_NAMED = f"{OF_AIOS}, named features"
 _METRICS = {"srocc": resampled.sroccs, "plcc": resampled.plccs, "rmse": resampled.rmses}
-_REPEATS, _FOLDS, _FOREST = 5, 5, {"n_estimators": 200, "min_samples_leaf": 3, "class_weight": "balanced"}
+_LARGE = 100  # people in a synthetic panel whose mean counts
 
 
 def drawn_panel(
@@ -33,8 +32,7 @@ def drawn_panel(
 
     Args:
         population: whom they are drawn from.
-        quality: that all of them see, index image.
-        features: φ, index image; None = the population has none.
+        quality, features: that all of them see, index image; None = the population has no features.
         n, seed: how many people, and the seed of their draw.
     """
     rng, p, table = np.random.default_rng(seed), len(population.mean()), {}
@@ -53,97 +51,90 @@ def synthetic_panels(of: Panel, n_panels: int, seed: int = 0) -> list[pd.DataFra
     return [votes.where(of.votes.notna().to_numpy()) for votes in drawn]
 
 
-def _statistics(votes: pd.DataFrame) -> dict[str, float]:
-    frame = long_votes(votes)
-    each = bias_and_inconsistency(frame)
-    inconsistency = each["inconsistency"].clip(lower=0.05)
-    return {
-        "SOS parameter a": sos_parameter(frame, n_boot=3).a,
-        "SD of biases": each["bias"].std(),
-        "median inconsistency": inconsistency.median(),
-        "SD of log inconsistency": np.log(inconsistency).std(),
-    }
-
-
 def compared(people: pd.DataFrame, synthetic: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Statistics of a panel of people beside synthetic ones: statistic, people, synthetic, low, high (95 % of these).
 
     Args:
-        people: votes, index image, columns observers.
-        synthetic: the same of panels as large.
+        people, synthetic: votes, index image, columns observers, of panels as large.
     """
-    drawn = pd.DataFrame([_statistics(votes) for votes in synthetic])
-    table = pd.DataFrame({"people": _statistics(people), "synthetic": drawn.mean()})
+    found = []
+    for votes in (people, *synthetic):
+        each = bias_and_inconsistency(long_votes(votes))
+        logs = np.log(each["inconsistency"].clip(lower=0.05))
+        a = sos_parameter(long_votes(votes), n_boot=3).a
+        found.append([a, each["bias"].std(), np.exp(logs.median()), logs.std()])
+    names = ["SOS parameter a", "SD of biases", "median inconsistency", "SD of log inconsistency"]
+    drawn = pd.DataFrame(found[1:], columns=names)
+    table = pd.DataFrame({"people": pd.Series(found[0], names), "synthetic": drawn.mean()})
     return table.assign(low=drawn.quantile(0.025), high=drawn.quantile(0.975)).rename_axis("statistic").reset_index()
 
 
-def described(votes: pd.DataFrame, contents: pd.Series) -> pd.DataFrame:
-    """What each observer is like beside the mean of the others of their panel, index observer: what is personal
-    (`few_shot.PERSONAL`), SROCC, shares of 1, of 5 and of votes far off, and how far residuals of a content agree.
-
-    Args:
-        votes: index image, columns observers.
-        contents: image -> content.
-    """
+def _described(votes: pd.DataFrame, contents: pd.Series) -> list[list[float]]:
+    """Each observer beside the mean of the others: what is personal, SROCC, shares of 1, of 5 and of votes far off, and
+    how much of the residuals images of one content share."""
     rows = []
     for name in votes:
         own = votes[name].dropna()
         others = votes.drop(columns=name).mean(axis=1)[own.index]
         fitted = fit_observer(PEOPLE, others.to_numpy(), own.to_numpy())
         rest = own - fitted.distribution(others.to_numpy()) @ VOTES
-        between = rest.groupby(contents[own.index]).transform("mean").var() / max(rest.var(), 1e-9)
-        shares = [(own == 1).mean(), (own == 5).mean(), (rest.abs() >= 1.5).mean()]
-        rows.append([*fitted.estimate[: len(PERSONAL)], spearmanr(own, others).statistic, *shares, between])
-    columns = [*PERSONAL, "srocc", "share of 1", "share of 5", "far off", "by content"]
-    return pd.DataFrame(rows, votes.columns, columns).fillna(0.0)
+        shared = rest.groupby(contents[own.index]).transform("mean").var() / max(rest.var(), 1e-9)
+        shares = [(own == 1).mean(), (own == 5).mean(), (rest.abs() >= 1.5).mean(), shared]
+        rows.append([*fitted.estimate[: len(PERSONAL)], np.nan_to_num(spearmanr(own, others).statistic), *shares])
+    return rows
 
 
 def told_apart(
     people: pd.DataFrame, synthetic: Sequence[pd.DataFrame], contents: pd.Series, n_boot: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """How well a random forest tells people from synthetic observers by `described`.
+    """How well a random forest tells people from synthetic observers, each beside the others of their panel.
 
     Args:
-        people: votes, index image, columns observers.
-        synthetic: the same of some panels.
+        people, synthetic: votes, index image, columns observers.
         contents: image -> content.
-        n_boot, seed: resamples of observers, and the seed of folds, forests and resamples.
+        n_boot, seed: resamples of observers, and the seed of forest and resamples.
 
     Returns:
-        One row: auc (0.5 = they pass as people; five folds of observers, five times), low, high (95 %, over observers),
-        people, synthetic (how many).
+        One row: auc (of out-of-bag probabilities; 0.5 = they pass as people), low, high (95 %, over observers), people,
+        synthetic (how many).
     """
-    x = pd.concat([described(votes, contents) for votes in (people, *synthetic)]).to_numpy()
-    label, found = (np.arange(len(x)) < people.shape[1]).astype(int), []
-    for k in range(seed, seed + _REPEATS):
-        forest = RandomForestClassifier(random_state=k, **_FOREST)
-        folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=k)
-        found.append(cross_val_predict(forest, x, label, cv=folds, method="predict_proba")[:, 1])
-    score, rng, drawn = np.mean(found, axis=0), np.random.default_rng(seed), []
+    x = np.concatenate([_described(votes, contents) for votes in (people, *synthetic)])
+    label = (np.arange(len(x)) < people.shape[1]).astype(int)
+    forest = RandomForestClassifier(
+        1000, min_samples_leaf=3, class_weight="balanced", oob_score=True, random_state=seed
+    )
+    score, rng, drawn = forest.fit(x, label).oob_decision_function_[:, 1], np.random.default_rng(seed), []
     for _ in range(n_boot):
         rows = np.concatenate([rng.choice(np.flatnonzero(label == k), (label == k).sum()) for k in (0, 1)])
         drawn.append(roc_auc_score(label[rows], score[rows]))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    counts = {"people": label.sum(), "synthetic": len(label) - label.sum()}
-    return pd.DataFrame([{"auc": roc_auc_score(label, score), "low": low, "high": high} | counts])
+    n = {"people": label.sum(), "synthetic": len(label) - label.sum()}
+    return pd.DataFrame([{"auc": roc_auc_score(label, score), "low": low, "high": high, **n}])
 
 
-def pp_lines(panels: dict[str, pd.DataFrame], n_boot: int = 199, seed: int = 0) -> pd.DataFrame:
-    """`score_distribution.pp_line` of panels (name -> votes), with a column panel; arguments as of `gsd_fits`."""
-    fits = {name: gsd_fits(long_votes(votes), n_boot, seed)["p"].to_numpy() for name, votes in panels.items()}
-    return pd.concat([pp_line(p, np.linspace(0.01, 1, 100)).assign(panel=name) for name, p in fits.items()])
+def pp_lines(panels: Mapping[str, pd.DataFrame], n_boot: int = 199, seed: int = 0) -> pd.DataFrame:
+    """Shares of images whose p (`gsd_fits`) is at most a level: panel, level, share, low, high (95 % of chance).
+
+    Args:
+        panels: name -> votes, index image, columns observers.
+        n_boot, seed: as of `gsd_fits`.
+    """
+    frames, level = [], np.linspace(0.01, 1, 100)
+    for name, votes in panels.items():
+        p = gsd_fits(long_votes(votes), n_boot, seed)["p"].to_numpy()
+        share, width = (p[:, None] <= level + 1e-12).mean(0), Z * np.sqrt(level * (1 - level) / len(p))
+        ends = {"low": level - width, "high": level + width}
+        frames.append(pd.DataFrame({"panel": name, "level": level, "share": share, **ends}))
+    return pd.concat(frames, ignore_index=True)
 
 
-def mos_table(
-    cases: Sequence[Case], contents: pd.Series, n_synthetic: int = 100, n_boot: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def mos_table(cases: Sequence[Case], contents: pd.Series, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Predictions of the unseen observers' mean vote on the test part, by one number and by panels.
 
     Args:
         cases: of `few_shot.cases`.
         contents: image -> content.
-        n_synthetic: people in a synthetic panel.
-        n_boot, seed: resamples of contents; the seed of their draw and of the panels.
+        n_boot, seed: resamples of contents; the seed of their draw and of synthetic panels.
 
     Returns:
         Rows prediction, metric (srocc, plcc, rmse), value (mean over cases), low, high (95 %, over contents), n images.
@@ -152,22 +143,17 @@ def mos_table(
     weights = np.vstack([np.ones(len(contents)), content_weights(contents.to_numpy(), n_boot, seed)])
     for number, case in enumerate(cases):
         mos = case.votes.loc[case.images("test"), list(case.unseen)].mean(axis=1).dropna()
-        predicted = _by_panels(case, mos.index, n_synthetic, seed + number)
+        q, ways = case.quality[mos.index], {OF_AIOS: (case.others, None)}
+        if case.features is not None:
+            ways[OF_NAMED] = (case.others_with_named, case.features.loc[mos.index])
+        predicted = {DIRECT: q, OF_SYNTHETIC: drawn_panel(case.population, q, None, _LARGE, seed + number).mean(axis=1)}
+        for name, (others, phi) in ways.items():
+            predicted[name] = np.mean([each.distribution(q.to_numpy(), phi) @ VOTES for each in others], axis=0)
         about = np.array(list(predicted.values())), mos.to_numpy(), weights[:, contents.index.get_indexer(mos.index)]
         for metric, of in _METRICS.items():
             for name, value in zip(predicted, of(*about), strict=True):
                 drawn.setdefault((name, metric), []).append(value)
     means = {key: np.nanmean(values, axis=0) for key, values in drawn.items()}
-    n = contents.nunique()
-    rows = [(*key, mean[0], *interval(mean[1:], n), len(contents)) for key, mean in means.items()]
+    ends = {key: interval(mean[1:], contents.nunique()) for key, mean in means.items()}
+    rows = [(*key, mean[0], *ends[key], len(contents)) for key, mean in means.items()]
     return pd.DataFrame(rows, columns=["prediction", "metric", "value", "low", "high", "n"])
-
-
-def _by_panels(case: Case, at: pd.Index, n_synthetic: int, seed: int) -> dict[str, np.ndarray]:
-    quality, ways = case.quality[at], {OF_AIOS: (case.others, None)}
-    if case.features is not None:
-        ways[OF_NAMED] = (case.others_with_named, case.features.loc[at])
-    found = {DIRECT: quality, OF_SYNTHETIC: drawn_panel(case.population, quality, None, n_synthetic, seed).mean(axis=1)}
-    for name, (others, phi) in ways.items():
-        found[name] = np.mean([each.distribution(quality.to_numpy(), phi) @ VOTES for each in others], axis=0)
-    return {name: np.asarray(values) for name, values in found.items()}

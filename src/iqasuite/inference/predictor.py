@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -21,13 +20,13 @@ from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.images.crops import grid_crops, normalise
-from iqasuite.images.nameable import NAMES, nameable_features
+from iqasuite.images.nameable import nameable_features
 from iqasuite.models.few_shot import FewShotObserver
 from iqasuite.models.heads import distribution, expected_vote
 from iqasuite.models.network import LEVELS, Network
 from iqasuite.paths import file_hash
 from iqasuite.training.few_shot import Observer, Population
-from iqasuite.training.levels import AXIS, Apart, Fitted
+from iqasuite.training.levels import Apart, Fitted, score_frame
 from iqasuite.training.machine import computes_in_bf16, default_device
 from iqasuite.training.outputs import outputs
 from iqasuite.weights.catalogue import Entry, find
@@ -48,7 +47,7 @@ class Prediction:
         distribution: probabilities of the votes 1…5, shape (5,); None for a model that gives one number only.
         intervals: share of images (`LEVELS`) -> low and high end on the model's own scale, between which the mean
             opinion of so many of them lies; empty for a model that does not know.
-        axes: where the image is on the main axes of what the network sees, shape (n_axes,); None = not known.
+        features: `images.nameable.NAMES` and the network's main axes, where the predictor measures them.
     """
 
     score: float
@@ -56,7 +55,7 @@ class Prediction:
     category: str
     distribution: np.ndarray | None
     intervals: Mapping[float, tuple[float, float]] = field(default_factory=dict)
-    axes: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,9 @@ class Predictor:
         precision: "auto" (bfloat16 where the machine computes in it) or "float32".
         device: None = the GPU where there is one.
 
+    Attributes:
+        measures: whether features are measured, too: those that its observer is sensitive to.
+
     Raises:
         InputError: unknown precision; weights that do not fit their card, of a network that needs a reference, or on a
             scale without ends.
@@ -99,6 +101,7 @@ class Predictor:
         if isinstance(network, FewShotObserver):
             self.observer = _observer(network)
             network, card = load_weights(_trunk(network, entry))
+        self.measures = self.observer is not None and self.observer.apart is not None
         network.fold()  # nothing is trained here
         self.network = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)
@@ -122,14 +125,11 @@ class Predictor:
         return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
     def features(self, shown: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        """`images.nameable.NAMES` (5,) of an image as shown and at its own size; None where nobody is sensitive."""
-        return nameable_features(shown, own) if self.observer and self.observer.apart else None
+        """`images.nameable.NAMES` (5,) of an image as shown and at its own size, where they are measured."""
+        return nameable_features(shown, own) if self.measures else None
 
     def predict(
-        self,
-        images: Sequence[np.ndarray],
-        batch_size: int = 16,
-        features: Sequence[np.ndarray | None] | None = None,
+        self, images: Sequence[np.ndarray], batch_size: int = 16, features: Sequence[np.ndarray | None] = ()
     ) -> list[Prediction]:
         """Predictions for images uint8 (H, W, 3), in their order.
 
@@ -141,11 +141,10 @@ class Predictor:
         Args:
             images: at their own size, or as `shown` gives them.
             batch_size: see above.
-            features: of the same images, as `features` gives them; None = measured here, on images at their own size.
+            features: as `features` gives them; () = measured here, of images at their own size.
         """
         shown = [self.shown(image) for image in images]
-        if features is None:
-            features = [self.features(*pair) for pair in zip(shown, images, strict=True)]
+        features = features or [self.features(*pair) for pair in zip(shown, images, strict=True)]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(shown):
             by_shape.setdefault(image.shape, []).append(i)
@@ -164,32 +163,26 @@ class Predictor:
         (found,) = outputs(self.network, [self._normalised(views)], _with_reach, self.half)
         after = 1 + len(LEVELS)
         votes, reaches, axes, shares = found.cpu().tensor_split([1, after, after + self.network.n_axes], dim=1)
+        described = np.column_stack([np.array(features), axes.numpy()]) if self.measures else None
         steps = torch.arange(1, 6, dtype=found.dtype)[:, None]
         if self.observer is not None:
-            scores = {"quality": (shares @ steps if shares.shape[1] else votes)[:, 0].numpy()}
-            if self.observer.apart:
-                scores |= dict(zip(NAMES, np.array(features).T, strict=True))
-                scores |= {f"{AXIS}{k}": values for k, values in enumerate(axes.numpy().T, 1)}
-            shares = torch.from_numpy(self.observer.distribution(pd.DataFrame(scores)))
+            quality = (shares @ steps if shares.shape[1] else votes)[:, 0]
+            shares = torch.from_numpy(self.observer.distribution(score_frame(quality.numpy(), described)))
             reaches = torch.full_like(reaches, math.nan)  # of the trunk's quality, not of this observer's votes
         if shares.shape[1]:
             votes = shares @ steps.to(shares.dtype)
-        rows = zip(votes[:, 0].tolist(), reaches.tolist(), axes.numpy(), shares.numpy(), strict=True)
-        return [
-            self._prediction(vote, reach, share if share.size else None, at if at.size else None)
-            for vote, reach, at, share in rows
-        ]
+        rows = zip(votes[:, 0].tolist(), reaches.tolist(), shares.numpy(), strict=True)
+        made = [self._prediction(vote, reach, share if share.size else None) for vote, reach, share in rows]
+        return made if described is None else [replace(p, features=f) for p, f in zip(made, described, strict=True)]
 
-    def _prediction(
-        self, vote: float, reaches: Sequence[float], shares: np.ndarray | None, axes: np.ndarray | None
-    ) -> Prediction:
+    def _prediction(self, vote: float, reaches: Sequence[float], shares: np.ndarray | None) -> Prediction:
         score = self.entry.score_of(vote)
         intervals = {
             level: (self.entry.score_of(max(vote - reach, 1.0)), self.entry.score_of(min(vote + reach, 5.0)))
             for level, reach in zip(LEVELS, reaches, strict=True)
             if not math.isnan(reach)
         }
-        return Prediction(score, vote, self.entry.category(score), shares, intervals, axes)
+        return Prediction(score, vote, self.entry.category(score), shares, intervals)
 
     def _whole_patches(self, x: Tensor) -> Tensor:
         patch = self.network.patch_size  # nothing is shown of what is left over at the right and at the bottom
@@ -223,7 +216,7 @@ def _observer(network: FewShotObserver) -> Fitted:
     population = Population(**network.population)  # type: ignore[arg-type]  # as a card has it
     names, of = population.features, None
     if names:
-        of = Apart(names, network.get_buffer("curves").numpy(), network.get_buffer("spread").numpy())
+        of = Apart(names, *(network.get_buffer(name).numpy() for name in ("curves", "spread")))
     observer = Observer(population, network.estimate.numpy(), network.covariance.numpy())
     return Fitted(network.level, observer, network.quality_sd, of, "")
 

@@ -27,12 +27,7 @@ class FewShotObserver(Network):
     """
 
     def __init__(
-        self,
-        trunk: str,
-        trunk_hash: str,
-        quality_sd: float,
-        population: Mapping[str, Any],
-        level: str = "few-shot",
+        self, trunk: str, trunk_hash: str, quality_sd: float, population: Mapping[str, Any], level: str = "few-shot"
     ):
         super().__init__()
         self.trunk, self.trunk_hash, self.quality_sd, self.level = trunk, trunk_hash, quality_sd, level

@@ -30,6 +30,13 @@ _LIMIT = 5.0  # standard deviations: beyond, a feature says nothing of images li
 _STILL = 1e-6  # deviations below are those of a feature that all images share
 
 
+def score_frame(quality: np.ndarray, features: np.ndarray | None, index: pd.Index | None = None) -> pd.DataFrame:
+    """Columns quality (n,) and, of features (n, 5 + axes), `images.nameable.NAMES`, "axis_1", "axis_2" and so on."""
+    x = np.zeros((len(quality), 0)) if features is None else features
+    names = [*NAMES, *(f"{AXIS}{k}" for k in range(1, x.shape[1] - len(NAMES) + 1))][: x.shape[1]]
+    return pd.DataFrame(np.column_stack([quality, x]), index, ["quality", *names])
+
+
 @dataclass(frozen=True)
 class Apart:
     """Features without what the quality of an image says of them, in their standard deviations over a set.
@@ -120,10 +127,7 @@ class Fitted:
 
 
 def fit_level(
-    population: Population,
-    scores: pd.DataFrame,
-    votes: pd.Series,
-    expected_error: tuple[float, float] = EXPECTED_ERROR,
+    population: Population, scores: pd.DataFrame, votes: pd.Series, expected_error: tuple[float, float] = EXPECTED_ERROR
 ) -> Fitted:
     """The observer of these votes behind one trunk: population, few-shot or head.
 

@@ -20,11 +20,12 @@ from iqasuite.evaluation.subjects.own_observer import (
     sentences,
     unseen_errors,
 )
-from iqasuite.evaluation.subjects.trunk_scores import COLUMNS, TrunkScores
+from iqasuite.evaluation.subjects.trunk_scores import TrunkScores
 from iqasuite.images.nameable import NAMES
 from iqasuite.inference.opinions import chosen
 from iqasuite.inference.predictor import Predictor
 from iqasuite.training.few_shot import PEOPLE, VOTES, fit_observer
+from iqasuite.training.levels import score_frame
 from iqasuite.weights.files import save_weights
 
 CARD = {"trained_on": "nothing", "scale": {"name": "ACR", "low": 1, "high": 5}, "preprocessing": {"shorter_side": 64}}
@@ -34,9 +35,7 @@ def scores(n: int, seed: int = 0) -> pd.DataFrame:
     """Predicted quality and features of n images."""
     rng = np.random.default_rng(seed)
     names = pd.Index([f"{k:03d}.png" for k in range(n)], name="image")
-    return pd.DataFrame(
-        np.column_stack([rng.uniform(1, 5, n), 7 + 3 * rng.standard_normal((n, 5))]), names, list(COLUMNS)
-    )
+    return score_frame(rng.uniform(1, 5, n), 7 + 3 * rng.standard_normal((n, 5)), names)
 
 
 def votes_of(

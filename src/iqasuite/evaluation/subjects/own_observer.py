@@ -25,15 +25,7 @@ from iqasuite.evaluation.subjects.trunk_scores import TrunkScores
 from iqasuite.evaluation.uncertainty import Z, content_weights, interval
 from iqasuite.images.nameable import NAMES
 from iqasuite.paths import safe_name, weights_roots
-from iqasuite.training.few_shot import (
-    PEOPLE,
-    VOTES,
-    Observer,
-    fit_observer,
-    set_in_words,
-    vote_sets,
-    with_features,
-)
+from iqasuite.training.few_shot import PEOPLE, VOTES, Observer, fit_observer, set_in_words, vote_sets, with_features
 from iqasuite.training.levels import TRUNK, Fitted, apart, fit_level
 from iqasuite.weights.files import save_weights
 

@@ -110,16 +110,12 @@ def _of_fitted(fitted: list[Observer], start: Population, weight: float) -> Popu
 def population_here(
     votes: pd.DataFrame, quality: pd.Series, start: Population = PEOPLE
 ) -> tuple[Population, tuple[float, float], int]:
-    """The population of the others who rated a set, behind a trunk whose error is estimated from their votes.
+    """The population of the others who rated a set, the trunk's error for `fit_level`, and how many others count.
 
     Args:
         votes: votes frame of the others; first votes on images with a quality count, of observers with `LEAST_IMAGES`.
         quality: that the trunk predicts, index image.
-        start: what people are like elsewhere; it remains where fewer than two observers count.
-
-    Returns:
-        The population; what its error is expected to be for a new observer (median, standard deviation of the
-        logarithm); how many observers count.
+        start: people elsewhere, who stay the population where fewer than two observers count.
     """
     votes = first_votes(votes)
     votes = votes[votes["image"].isin(quality.index)]

@@ -7,7 +7,6 @@ import pandas as pd
 from scipy.special import binom
 
 from iqasuite.datasets.dataset import first_votes
-from iqasuite.errors import InputError
 
 _K = np.arange(5)
 _PSI, _RHO = (grid.ravel() for grid in np.meshgrid(np.linspace(1.01, 4.99, 80), np.linspace(0.02, 1, 40)))
@@ -62,25 +61,13 @@ def gsd_fits(votes: pd.DataFrame, n_boot: int = 199, seed: int = 0) -> pd.DataFr
     Returns:
         Index image: psi, rho, n, p (share of drawn panels that the GSD fits no better; uniform where it holds).
 
-    Raises:
-        InputError: no votes.
-
     Reference: J. Nawała, L. Janowski, B. Ćmiel & K. Rusek, "Describing subjective experiment consistency by p-value
     P–P plot", ACM Multimedia 2020.
     """
     first = first_votes(votes)
-    if first.empty:
-        raise InputError("votes: none, expected votes of several observers on each image")
     counts = pd.crosstab(first["image"], first["vote"]).reindex(columns=_K + 1, fill_value=0)
     n, (psi, rho, found) = counts.sum(axis=1).to_numpy(), fit_gsd(counts.to_numpy())
     drawn = np.random.default_rng(seed).multinomial(n, gsd(psi, rho), size=(n_boot, len(n)))
     by_chance = fit_gsd(drawn.reshape(-1, 5))[2].reshape(n_boot, -1)
     p = (1 + (by_chance >= found - 1e-9).sum(0)) / (1 + n_boot)
     return pd.DataFrame({"psi": psi, "rho": rho, "n": n, "p": p}, counts.index)
-
-
-def pp_line(p: np.ndarray, levels: np.ndarray) -> pd.DataFrame:
-    """Share of images whose p is at most each level, beside what chance allows: level, share, low, high (95 %)."""
-    share = (np.asarray(p)[:, None] <= levels + 1e-12).mean(0)
-    width = 1.959964 * np.sqrt(levels * (1 - levels) / len(p))
-    return pd.DataFrame({"level": levels, "share": share, "low": levels - width, "high": levels + width})

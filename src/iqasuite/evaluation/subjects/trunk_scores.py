@@ -12,17 +12,16 @@ import pandas as pd
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
-from iqasuite.images.nameable import NAMES, nameable_features
+from iqasuite.images.nameable import NAMES
 from iqasuite.inference.opinions import default
 from iqasuite.inference.predictor import Predictor
 from iqasuite.inference.stream import predicted_by
 from iqasuite.paths import cache_root, file_hash, locked, write_atomic
-from iqasuite.training.levels import AXIS
+from iqasuite.training.levels import score_frame
 from iqasuite.weights.catalogue import find
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 16  # images that are read ahead
-COLUMNS = ("quality", *NAMES)  # and axes
 
 
 class TrunkScores:
@@ -36,7 +35,7 @@ class TrunkScores:
 
     Attributes:
         entry, trunk_hash: the trunk, and the SHA-256 of its weights.
-        values: image -> numbers as `COLUMNS` and of the axes, of the images that are done.
+        values: image -> quality and `Prediction.features`, of the images that are done.
         failed: image -> why it has none.
 
     Raises:
@@ -50,12 +49,13 @@ class TrunkScores:
         self.failed: dict[str, str] = {}
         self._file = cache_root() / "trunk_scores" / f"{self.trunk_hash[:16]}.json"
         self._contents: dict[str, str] = {}
-        self._own: dict[str, np.ndarray] = {}
         self._stored = self._read()
 
     @cached_property
     def _predictor(self) -> Predictor:
-        return Predictor(self.entry, precision="float32")
+        predictor = Predictor(self.entry, precision="float32")
+        predictor.measures = True
+        return predictor
 
     def complete(self, images: Iterable[str]) -> None:
         """Have the values of these images, from the store or computed and stored; what cannot be read is `failed`."""
@@ -63,29 +63,20 @@ class TrunkScores:
         unknown = [image for image in missing if not self._known(image)]
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
-            for image, result in predicted_by([self._predictor], some, self._at_own_size, _AT_ONCE):
+            for image, result in predicted_by([self._predictor], some, self.dataset.read, _AT_ONCE):
                 if isinstance(result, str):
                     self.failed[image] = result
-                    self._own.pop(image, None)
                     continue
-                prediction, seen = result[0]
-                axes = [] if prediction.axes is None else prediction.axes.tolist()
-                features = nameable_features(seen, self._own.pop(image))
-                self.values[image] = [prediction.vote, *features.tolist(), *axes]
+                prediction, _ = result[0]
+                assert prediction.features is not None  # they are measured
+                self.values[image] = [prediction.vote, *prediction.features.tolist()]
                 self._stored[self._contents[image]] = self.values[image]
             self._store()
 
     def frame(self) -> pd.DataFrame:
-        """Index image, columns `COLUMNS`, "axis_1" and so on, of the images that are done."""
-        images = list(self.values)
-        n = len(self.values[images[0]]) if images else len(COLUMNS)
-        names = [*COLUMNS, *(f"{AXIS}{k}" for k in range(1, n - len(COLUMNS) + 1))]
-        values = np.array([self.values[image] for image in images], float).reshape(-1, n)
-        return pd.DataFrame(values, pd.Index(images, name="image", dtype=object), names)
-
-    def _at_own_size(self, image: str) -> np.ndarray:
-        self._own[image] = self.dataset.read(image)
-        return self._own[image]
+        """Index image, columns as of `training.levels.score_frame`, of the images that are done."""
+        values = np.array(list(self.values.values()) or np.zeros((0, 1 + len(NAMES))))
+        return score_frame(values[:, 0], values[:, 1:], pd.Index(list(self.values), name="image", dtype=object))
 
     def _known(self, image: str) -> bool:
         try:
@@ -103,7 +94,7 @@ class TrunkScores:
             stored = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return {key: row for key, row in stored.items() if len(row) >= len(COLUMNS)}
+        return {key: row for key, row in stored.items() if len(row) > len(NAMES)}
 
     def _store(self) -> None:
         try:
