@@ -10,7 +10,7 @@ from iqasuite.experiments import few_shot, panel, synthetic_panels
 from iqasuite.report import figures
 from iqasuite.training.few_shot import PEOPLE
 
-CONTENTS = pd.Series([f"c{k // 6:02d}" for k in range(72)], [f"i{k:03d}" for k in range(72)])
+CONTENTS = pd.Series([f"c{k // 4:02d}" for k in range(72)], [f"i{k:03d}" for k in range(72)])
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_people_like_the_population_cannot_be_told_apart(people, synthetic):
 
 def test_people_who_share_tastes_within_contents_are_told_apart(people, synthetic):
     rng = np.random.default_rng(1)
-    taste = pd.DataFrame(rng.normal(0, 1.0, (12, 24)), CONTENTS.unique(), people.votes.columns)
+    taste = pd.DataFrame(rng.normal(0, 1.0, (18, 24)), CONTENTS.unique(), people.votes.columns)
     own = (people.votes + taste.loc[CONTENTS].to_numpy()).round().clip(1, 5)
     assert synthetic_panels.told_apart(own, synthetic, CONTENTS, 200)["low"].iloc[0] > 0.7
 

@@ -31,7 +31,7 @@ def answer(session: RatingSession, votes: pd.DataFrame, scores: TrunkScores) -> 
     what = f"Predicted votes of {len(rest)} images without a vote, {len(rows)} shown, the best first"
     return Markup().join(
         [
-            html.sentence(f"{session.observer}, after {own.observer.n} votes (95 % intervals)"),
+            html.sentence(f"{session.observer}, after {own.fitted.observer.n} votes (95 % intervals)"),
             html.bullets(sentences(own, errors)),
             _drawn(own, rest),
             html.folded(what, html.table(("image", "expected vote", "9 in 10"), rows, (1,))) if rows else Markup(),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from iqasuite.datasets.dataset import Dataset
-    from iqasuite.weights.catalogue import Entry
 
 _SET = typer.Argument(metavar="FOLDER|NAME", help="Folder of images, or data set.", autocompletion=data_names)
 
@@ -67,15 +66,13 @@ def voted_set(name: str, observer: str) -> tuple[Dataset, pd.DataFrame] | None:
 def train_from_votes(data: str, observer: str, network: str = "") -> None:
     """Learn an observer from the votes of `iqasuite rate`, or from those of a rated set, and say what was learnt.
 
-    Args:
-        data: folder or set.
-        observer: whose votes.
-        network: weights of the observer's own, of `iqasuite train --output`, that may take the default model's place.
+    `network`: weights of the observer's own, of `iqasuite train --output`, that may take the default model's place.
     """
     if not observer:
         raise InputError("--output: missing; expected the file of the weights, or --observer NAME")
     from iqasuite.datasets import load
     from iqasuite.datasets.rating_session import checked_observer
+    from iqasuite.datasets.splits import part, read_split
     from iqasuite.evaluation.subjects import own_observer as own
     from iqasuite.evaluation.subjects.trunk_scores import TrunkScores
     from iqasuite.training.levels import TRUNK
@@ -88,18 +85,12 @@ def train_from_votes(data: str, observer: str, network: str = "") -> None:
     scores.complete(dataset.images["image"])
     found = own.own_observer(dataset.votes[mine], scores.frame(), voted[1] if voted else dataset.votes[~mine])
     if network:
-        behind = TrunkScores(dataset, network)
+        behind = TrunkScores(dataset, str(Path(network).resolve()) if Path(network).is_file() else network)
         behind.complete(found.votes.index)
-        found = own.behind_own_network(found, behind, _learnt_from(behind.entry), contents)
+        split = read_split(behind.entry.path.with_name(f"{behind.entry.path.stem}_split.csv"))
+        found = own.behind_own_network(found, behind, part(split, 0, "train"), contents)
         scores = behind if found.fitted.level == TRUNK else scores
     errors = own.unseen_errors(found, contents)
     for sentence in own.sentences(found, errors):
         typer.echo(sentence)
     typer.echo(own.save_own(found, name, scores, errors))
-
-
-def _learnt_from(entry: Entry) -> list[str]:
-    """Images of the training part beside the weights of `iqasuite train`."""
-    from iqasuite.datasets.splits import part, read_split
-
-    return part(read_split(entry.path.with_name(f"{entry.path.stem}_split.csv")), 0, "train")

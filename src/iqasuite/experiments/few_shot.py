@@ -217,13 +217,8 @@ def _plain(population: Population, slope: int) -> Population:
 
 
 def _without_prior(population: Population) -> Population:
-    return replace(
-        population,
-        bias_sd=_WIDE * population.bias_sd,
-        slope_sd=_WIDE * population.slope_sd,
-        inconsistency_sd=_WIDE * population.inconsistency_sd,
-        gap_sd=_WIDE * population.gap_sd,
-    )
+    spreads = ("bias_sd", "slope_sd", "inconsistency_sd", "gap_sd")
+    return replace(population, **{name: _WIDE * getattr(population, name) for name in spreads})
 
 
 def _kernel_ridge(case: Case, old: np.ndarray, own: np.ndarray, new: np.ndarray) -> np.ndarray:

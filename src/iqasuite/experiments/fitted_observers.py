@@ -21,8 +21,7 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes
     have predicted their training part (out of fold, as `observers.cross_fitted` does) are taken, the others are not:
     what a network predicts of images that it has learnt from is too good to fit an observer to.
 
-    Observers of few votes are fitted to a draw from the validation part, which no network is trained on, with the
-    population of the others and their votes on it as prior.
+    Observers of few votes are fitted to a draw from the validation part, with the others' votes on it as population.
 
     Args:
         predictions: predictions frame of a suite.

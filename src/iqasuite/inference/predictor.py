@@ -79,9 +79,6 @@ class Predictor:
         precision: "auto" (bfloat16 where the machine computes in it) or "float32".
         device: None = the GPU where there is one.
 
-    Attributes:
-        measures: whether features are measured, too: those that its observer is sensitive to.
-
     Raises:
         InputError: unknown precision; weights that do not fit their card, of a network that needs a reference, or on a
             scale without ends.
@@ -101,7 +98,7 @@ class Predictor:
         if isinstance(network, FewShotObserver):
             self.observer = _observer(network)
             network, card = load_weights(_trunk(network, entry))
-        self.measures = self.observer is not None and self.observer.apart is not None
+        self.measures = self.observer is not None and self.observer.apart is not None  # features of images, too
         network.fold()  # nothing is trained here
         self.network = network.to(self.device)
         self.half = precision == "auto" and computes_in_bf16(self.device)

@@ -11,6 +11,7 @@ from PIL import Image
 from iqasuite import models
 from iqasuite.datasets import study_folder
 from iqasuite.datasets.rating_session import RatingSession
+from iqasuite.datasets.splits import save_split
 from iqasuite.errors import InputError
 from iqasuite.evaluation.subjects.own_observer import (
     MORE,
@@ -81,8 +82,8 @@ def test_a_dislike_of_blur_is_seen_and_predicted_and_others_are_not():
     assert any("predictions use it" in line and "blur" in line for line in said)
     rest = table.iloc[80:]
     truth = votes_of(table, taste=0.5, seed=9)["vote"].iloc[80:].to_numpy()
-    plain = fit_observer(PEOPLE, table["quality"], own.votes, None, own.quality_sd)
-    without = plain.distribution(rest["quality"].to_numpy(), None, own.quality_sd) @ VOTES
+    plain = fit_observer(PEOPLE, table["quality"], own.votes, None, own.fitted.quality_sd)
+    without = plain.distribution(rest["quality"].to_numpy(), None, own.fitted.quality_sd) @ VOTES
     with_it = own.predictions().loc[rest.index, "expected"]
     assert np.abs(with_it - truth).mean() < np.abs(without - truth).mean() - 0.05
     nobody = own_observer(votes_of(table.iloc[:80]), table)
@@ -100,12 +101,12 @@ def test_others_who_rated_the_set_are_the_population():
     truth = votes_of(rest, biases[0], seed=30)["vote"].to_numpy()
     alone, among = own_observer(votes, table), own_observer(votes, table, others)
     assert (alone.others, among.others) == (0, 8)
-    assert among.observer.population.bias == pytest.approx(-off, abs=0.35)
+    assert among.fitted.observer.population.bias == pytest.approx(-off, abs=0.35)
     errors = [np.abs(own.predictions().loc[rest.index, "expected"] - truth).mean() for own in (alone, among)]
     assert errors[1] < errors[0]
     assert any("the 8 others" in line for line in sentences(among, unseen_errors(among)))
     few = own_observer(votes, table, others[others["observer"] == "o1"])
-    assert few.others == 0 and few.observer.population == PEOPLE
+    assert few.others == 0 and few.fitted.observer.population == PEOPLE
 
 
 def test_a_network_of_ones_own_takes_the_trunks_place_where_it_predicts_better():
@@ -131,8 +132,8 @@ def test_unseen_votes_are_predicted_better_than_by_rules_that_know_less():
 def test_the_error_of_the_trunk_is_told_from_the_observers_inconsistency():
     table = scores(200)
     wrong = table.assign(quality=(table["quality"] + np.random.default_rng(5).normal(0, 1, 200)))
-    assert own_observer(votes_of(table), table).quality_sd <= 0.45
-    assert 0.7 < own_observer(votes_of(table), wrong).quality_sd < 1.6
+    assert own_observer(votes_of(table), table).fitted.quality_sd <= 0.45
+    assert 0.7 < own_observer(votes_of(table), wrong).fitted.quality_sd < 1.6
 
 
 @pytest.mark.parametrize(("n", "vote"), [(1, None), (2, None), (5, None), (12, 4)])
@@ -155,12 +156,12 @@ def test_images_shown_again_tell_the_agreement_and_are_not_fitted_twice():
     again = votes.iloc[:4].assign(session=2, vote=[votes["vote"][0], *(6 - votes["vote"][1:4])])
     own = own_observer(pd.concat([votes, again]), table)
     same = int((again["vote"].to_numpy() == votes["vote"][:4].to_numpy()).sum())
-    assert (own.same, own.repeated, own.observer.n) == (same, 4, 30)
+    assert (own.same, own.repeated, own.fitted.observer.n) == (same, 4, 30)
 
 
 def test_votes_on_images_without_a_score_are_left_out():
     table = scores(30)
-    assert own_observer(votes_of(table), table.iloc[:7]).observer.n == 7
+    assert own_observer(votes_of(table), table.iloc[:7]).fitted.observer.n == 7
     with pytest.raises(InputError, match="none on an image that the model could score"):
         own_observer(votes_of(table), table.iloc[:0])
 
@@ -232,6 +233,14 @@ def test_the_commands_train_and_score(rated, project):
     assert scored.exit_code == 0, scored.output
     rows = [json.loads(line) for line in scored.stdout.splitlines() if line.startswith("{")]
     assert len(rows) == 12 and all(1 <= row["score"] <= 5 for row in rows)
+    network = project.root / "networks" / "Zoë.safetensors"
+    save_weights(models.create("mobile_nr", width=0.25), network, CARD)
+    images = rated.dataset.images[["image", "content"]]
+    save_split(
+        images.assign(fold=0, part=["train"] * 3 + ["val"] * 4 + ["test"] * 5), network.with_name("Zoë_split.csv")
+    )
+    behind = run(app, ["train", "--data", "holiday", "--observer", "Zoë", "--start", str(network)])
+    assert behind.exit_code == 0 and "that it has not learnt from" in behind.output, behind.output
     for arguments, message in (
         (["--observer", "Bo"], "no CSV file in it"),
         ([], "--output: missing"),

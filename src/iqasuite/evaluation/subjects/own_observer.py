@@ -54,16 +54,6 @@ class OwnObserver:
     repeated: int
     others: int = 0
 
-    @property
-    def observer(self) -> Observer:
-        """The posterior that predicts."""
-        return self.fitted.observer
-
-    @property
-    def quality_sd(self) -> float:
-        """How far the trunk's quality is off on these images, in votes."""
-        return self.fitted.quality_sd
-
     def parameters(self) -> pd.DataFrame:
         """Index parameter: value, low, high (95 %), people (the median person), people_low, people_high (95 % of them).
 
@@ -77,7 +67,7 @@ class OwnObserver:
         ends[:, 0] -= population.bias
         table = own.assign(people=own["prior"], people_low=ends[0], people_high=ends[1]).drop(columns="prior")
         table.loc["bias", "people"] = 0.0
-        first = self.observer.table().loc[["bias", "slope", "inconsistency"], ["value", "low", "high"]]
+        first = self.fitted.observer.table().loc[["bias", "slope", "inconsistency"], ["value", "low", "high"]]
         table.loc[first.index, first.columns] = first
         return table.loc[["bias", "slope", "inconsistency", *(name for name in NAMES if name in population.features)]]
 
@@ -86,19 +76,19 @@ class OwnObserver:
         rest = self.scores.loc[self.scores.index.difference(self.votes.index)]
         p = self.fitted.distribution(rest)
         table = pd.DataFrame(p, rest.index, [f"p{vote}" for vote in VOTES])
-        sets = vote_sets(p, self.observer.population.mass)
+        sets = vote_sets(p, self.fitted.observer.population.mass)
         table.insert(0, "expected", p @ VOTES)
         return table.assign(set=list(map(set_in_words, sets))).sort_values("expected", ascending=False, kind="stable")
 
     def worth_of_more(self) -> pd.Series:
         """Standard error of the expected vote of an image of this set: index more votes, 0 and `MORE`."""
-        prior, n = np.diag(self.observer.population.sd() ** -2.0), max(1, self.observer.n)
-        gained = np.linalg.inv(self.observer.covariance) - prior
+        prior, n = np.diag(self.fitted.observer.population.sd() ** -2.0), max(1, self.fitted.observer.n)
+        gained = np.linalg.inv(self.fitted.observer.covariance) - prior
         quality, phi = self.scores["quality"].to_numpy(), self.fitted.features(self.scores)
         errors = {}
         for more in (0, *MORE):
             covariance = np.linalg.inv(prior + gained * (n + more) / n)
-            errors[more] = float(replace(self.observer, covariance=covariance).expected(quality, phi)[1].mean())
+            errors[more] = float(replace(self.fitted.observer, covariance=covariance).expected(quality, phi)[1].mean())
         return pd.Series(errors)
 
 
@@ -137,8 +127,8 @@ def behind_own_network(own: OwnObserver, trunk: TrunkScores, seen: Sequence[str]
         own: behind the default trunk.
         trunk: scores of the observer's network.
         seen: images that the network has learnt from.
-        contents: image -> content, which stays whole in the comparison (tenfold, the mean gain in the logarithm of the
-            probability of the votes must be more than its standard error).
+        contents: image -> content, which stays whole in the comparison: the mean gain in the logarithm of the votes'
+            probability, tenfold, must be more than its standard error.
 
     Raises:
         InputError: fewer than `LEAST_IMAGES` votes on other images.
@@ -153,13 +143,11 @@ def behind_own_network(own: OwnObserver, trunk: TrunkScores, seen: Sequence[str]
     at = np.arange(len(votes)), votes.to_numpy(int) - 1
     gain = np.log(p[at] / before[own.votes.index.get_indexer(votes.index)][at])
     mean, error = gain.mean(), gain.std(ddof=1) / np.sqrt(len(gain))
-    said = (
-        f"on {len(votes)} votes that your network has not learnt from, it gains {mean:+.2f} ± {error:.2f} nats a vote"
-    )
+    said = f"Your network gains {mean:+.2f} ± {error:.2f} nats a vote on {len(votes)} that it has not learnt from"
     if mean <= error:
-        return replace(own, fitted=replace(default, why=f"{default.why} {said.capitalize()}: it is not used."))
-    why = f"{TRUNK}: {said}, so it takes the default model's place; behind it, {fitted.why}"
-    return replace(own, fitted=replace(fitted, level=TRUNK, why=why), scores=scores, votes=votes)
+        return replace(own, fitted=replace(default, why=f"{default.why} {said}: it is not used."))
+    why = f"{TRUNK}, and behind it {fitted.why} {said}."
+    return replace(own, fitted=replace(fitted, level=TRUNK, why=why), scores=scores, votes=votes, others=0)
 
 
 def unseen_errors(own: OwnObserver, contents: pd.Series | None = None) -> pd.DataFrame:
@@ -179,8 +167,8 @@ def unseen_errors(own: OwnObserver, contents: pd.Series | None = None) -> pd.Dat
     if n_groups < LEAST_IMAGES:
         return pd.DataFrame(columns=["value", "low", "high", "n"])
     vote, rated = own.votes.to_numpy(), own.scores.loc[images]
-    nobody = fit_observer(with_features(own.observer.population, (), SENSITIVITY_SD), [], [])
-    alone = nobody.distribution(rated["quality"].to_numpy(), None, own.quality_sd) @ VOTES
+    nobody = fit_observer(with_features(own.fitted.observer.population, (), SENSITIVITY_SD), [], [])
+    alone = nobody.distribution(rated["quality"].to_numpy(), None, own.fitted.quality_sd) @ VOTES
     others = (vote.sum() - vote) / (len(vote) - 1)
     predicted = np.array([own.fitted.out_of_fold(own.scores, own.votes, group) @ VOTES, alone, others])
     errors = np.abs(predicted - vote)
@@ -198,21 +186,19 @@ def sentences(own: OwnObserver, errors: pd.DataFrame) -> list[str]:
         name: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]".replace("-", "−") for name, row in table.iterrows()
     }
     signs = [name for name in table.index[3:] if table.loc[name, "low"] > 0 or table.loc[name, "high"] < 0]
-    beside = (
-        f"what the {own.others} others who rated this set vote" if own.others else "the quality that the model predicts"
-    )
+    beside = f"what the {own.others} others vote here" if own.others else "the quality that the model predicts"
     caution = "" if own.others else " What the model misses on these images is in it."
-    more, people = own.worth_of_more(), own.observer.population
-    stays = np.hypot(own.observer.inconsistency, own.quality_sd)
+    more, people = own.worth_of_more(), own.fitted.observer.population
+    stays = np.hypot(own.fitted.observer.inconsistency, own.fitted.quality_sd)
     foretold = ", ".join(f"{k} more votes to ±{more[k]:.2f}" for k in MORE)
     return [
-        *([own.observer.remark] if own.observer.remark else []),
+        *([own.fitted.observer.remark] if own.fitted.observer.remark else []),
         f"Level {own.fitted.why}",
         f"Bias: {told['bias']} votes beside {beside}; 95 % of people are within "
         f"±{table.loc['bias', 'people_high']:.1f}.{caution}",
         f"Use of the scale: {told['slope']} votes per vote of predicted quality; people 1.",
         f"Inconsistency: {told['inconsistency']} votes around your own mean; people {people.inconsistency:.1f}. The "
-        f"model itself is off by about {own.quality_sd:.1f}.",
+        f"model itself is off by about {own.fitted.quality_sd:.1f}.",
         _agreement(own.same, own.repeated),
         f"Sensitivity beyond the predicted quality: {_listed(signs, told)}"
         f"{'; predictions use it' if own.fitted.apart else ''}.",
@@ -257,13 +243,13 @@ def save_own(own: OwnObserver, name: str, trunk: TrunkScores, errors: pd.DataFra
     Raises:
         InputError: the folder cannot be written.
     """
-    observer, dataset = own.observer, trunk.dataset
+    observer, dataset = own.fitted.observer, trunk.dataset
     population = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(observer.population).items()}
     model = models.create(
         "few_shot",
         trunk=trunk.entry.name,
         trunk_hash=trunk.trunk_hash,
-        quality_sd=own.quality_sd,
+        quality_sd=own.fitted.quality_sd,
         population=population,
         level=own.fitted.level,
     )

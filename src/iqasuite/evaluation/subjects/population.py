@@ -107,15 +107,15 @@ def _of_fitted(fitted: list[Observer], start: Population, weight: float) -> Popu
     )
 
 
-def population_here(
-    votes: pd.DataFrame, quality: pd.Series, start: Population = PEOPLE
-) -> tuple[Population, tuple[float, float], int]:
+def population_here(votes: pd.DataFrame, quality: pd.Series) -> tuple[Population, tuple[float, float], int]:
     """The population of the others who rated a set, the trunk's error for `fit_level`, and how many others count.
 
     Args:
         votes: votes frame of the others; first votes on images with a quality count, of observers with `LEAST_IMAGES`.
         quality: that the trunk predicts, index image.
-        start: people elsewhere, who stay the population where fewer than two observers count.
+
+    Returns:
+        `PEOPLE`, what the error is of trunks elsewhere, and 0 where fewer than two observers count.
     """
     votes = first_votes(votes)
     votes = votes[votes["image"].isin(quality.index)]
@@ -123,11 +123,11 @@ def population_here(
     votes = votes[votes["observer"].isin(counted.index[counted >= LEAST_IMAGES])]
     n = votes["observer"].nunique()
     if n < 2:
-        return start, EXPECTED_ERROR, 0
+        return PEOPLE, EXPECTED_ERROR, 0
     people = _by_observer(votes, quality, None)
-    evidence = [sum(fit_observer(start, q, v, None, error).log_evidence for q, v, _ in people) for error in ERRORS]
+    evidence = [sum(fit_observer(PEOPLE, q, v, None, error).log_evidence for q, v, _ in people) for error in ERRORS]
     error = float(ERRORS[int(np.argmax(evidence))])
-    return estimate_population(votes, quality, None, start, quality_sd=error), (error, EXPECTED_ERROR[1] / 2), n
+    return estimate_population(votes, quality, quality_sd=error), (error, EXPECTED_ERROR[1] / 2), n
 
 
 def panels(folder: Path | str) -> dict[str, pd.DataFrame]:
