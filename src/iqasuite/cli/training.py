@@ -65,12 +65,10 @@ def train(
     the test part is read once, at the end. Its scores go into the card, with 95 % intervals by content, a rule that
     looks at no image, and the SROCC of four statistics of the image. A warning counts test images that the weights of
     --start have seen. A checkpoint is written after each epoch: the same command with --resume goes on.
-    With --observer and without --output an observer is learnt from few votes, those of iqasuite rate or of the set, in
-    seconds: what is personal, behind the default model, goes into weights/SET/OBSERVER.safetensors. A network that was
-    trained on these votes with --output may then take the default model's place: it is named by --start.
+    With --observer and without --output an observer is learnt from few votes, of iqasuite rate or of the set, in seconds:
+    what is personal, behind the default model or that of --start, goes into weights/SET/OBSERVER.safetensors.
 
     \b
-    Example: iqasuite train --data holiday/ --observer Anna
     Example: iqasuite train --data demo --output w.safetensors --epochs 5 --shown-at 128 --crop 96 --width 0.25
     Example: iqasuite train --data my_study/ --observer Anna --start mobile_nr --output aios/Anna.safetensors
     Example: iqasuite train --data my_study/ --observer Anna --start aios/Anna.safetensors

@@ -35,7 +35,7 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes
     votes = first_votes(dataset.votes)
     frames = [predictions]
     networks = predictions[predictions["observer"] == ""]
-    for about, rows in networks.groupby(["model", "protocol", "seed", "fold"], sort=False):
+    for (model, *about), rows in networks.groupby(["model", "protocol", "seed", "fold"], sort=False):
         quality, part = rows.set_index("image")["prediction"], rows.set_index("image")["part"]
         test = part.index[part == "test"]
         ways = [(SUFFIX, votes[votes["image"].isin(part.index[part != "test"])], 0)] if (part == "train").any() else []
@@ -51,6 +51,7 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes
                     population = estimate_population(learnt[learnt["observer"] != observer], quality)
                 fitted = fit_observer(population, quality, mine)
                 target = votes[votes["observer"] == observer].set_index("image")["vote"].reindex(test)
-                named = dataset.name, f"{about[0]}{suffix}", *about[1:], "test", observer
+                protocol, seed, fold = about
+                named = dataset.name, f"{model}{suffix}", protocol, seed, fold, "test", observer
                 frames.append(predictions_frame(*named, test, target, fitted.distribution(quality[test].to_numpy())))
     return pd.concat(frames, ignore_index=True)
