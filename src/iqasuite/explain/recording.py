@@ -30,7 +30,8 @@ def load_aios(
 
     Args:
         folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `display_size`.
-        pattern: of run names, such as "aio_*_0"; weights of nobody in particular (observer "") are left out.
+        pattern: of run names, such as "aio_*_0"; weights of nobody in particular (observer ""), and
+            of networks from before their refit ("…_chosen"), are left out.
         device: where the models go.
 
     Returns:
@@ -43,6 +44,8 @@ def load_aios(
     files: dict[str, Path] = {}
     for path in sorted(Path(folder).glob(f"{pattern}.safetensors")):
         card = read_card(path)
+        if path.stem.endswith("_chosen") and "observer" not in card.model_fields_set:
+            continue  # a network from before its refit (`training.aio.chosen_file`)
         missing = [key for key in ("observer", "fold") if key not in card.model_fields_set]
         missing += [] if card.preprocessing.display_size else ["display_size"]
         if missing:
