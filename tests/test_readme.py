@@ -6,8 +6,12 @@ import re
 import pandas as pd
 import pytest
 
+from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import read_frame
+from iqasuite.evaluation import metrics
+from iqasuite.experiments.kept_predictions import kept
 from iqasuite.experiments.suite import known_suites
+from iqasuite.inference.predictions import hard_predictions
 from iqasuite.report.tables import method_table, to_markdown
 
 MARKED = re.compile(r"<!-- (results/\S+\.csv)(.*?) -->\n\n((?:\|.*\n)+)")
@@ -52,16 +56,22 @@ def test_cards_of_committed_weights_say_what_the_results_say(repository):
             value, low, high = scores[f"{metric}, test parts, median of 10 splits [95 %]"]
             shown = [float(number) for number in re.findall(r"[\d.]+", medians[metric])]
             assert shown == pytest.approx([value, low, high], abs=6e-4)  # the card has a digit more, rounded itself
-    cards = sorted((weights / "demo_aios").glob("*.json"))
-    table = pd.read_csv(results / "demo" / "tables" / "evaluate" / "per_fold.csv")
-    table = table[table["fold"] == 0].set_index(["observer", "metric"])
+
+
+def test_cards_of_the_demos_aios_say_what_was_predicted(repository, demo_set):
+    predicted = kept(repository / "results" / "demo" / "predictions" / "predictions.csv.gz")
+    votes = first_votes(demo_set.votes).set_index(["observer", "image"])["vote"]
+    cards = sorted((repository / "weights" / "demo_aios").glob("*.json"))
     assert len(cards) == 5
     for path in cards:
         card = json.loads(path.read_text())
-        for metric in ("accuracy", "qwk", "mae", "srocc"):
-            row = table.loc[(card["observer"], metric)]
-            assert card["scores"][metric] == pytest.approx(row["value"], abs=5e-5), (path.name, metric)
-            assert card["scores"]["test images"] == row["n"]
+        about = {"observer": card["observer"], "fold": card["fold"], "seed": card["seed"], "part": "test"}
+        own = predicted[(predicted[list(about)] == pd.Series(about)).all(axis=1)]
+        truth = votes[card["observer"]][own["image"]].to_numpy()
+        hard = hard_predictions(own)
+        assert card["scores"]["test images"] == len(own)
+        assert card["scores"]["accuracy"] == pytest.approx(metrics.accuracy(hard, truth), abs=5e-5), path.name
+        assert card["scores"]["qwk"] == pytest.approx(metrics.qwk(hard, truth), abs=5e-5), path.name
 
 
 def test_it_names_every_suite_and_notebook(repository, readme):

@@ -57,6 +57,14 @@ def test_recorded_maps_are_the_models_own(stem, views, tmp_path):
         focus_layer(recorded, 4)
 
 
+def test_networks_from_before_their_refit_are_left_out(tmp_path):
+    folder = saved(tmp_path)
+    model = create("vit_iqa", image_size=64, trunk={"size": "tiny"}, **STEMS["spt"])
+    save_weights(model, folder / "aio_everybody_0_chosen.safetensors", {"dataset": "demo", "fold": 0})
+    models, _ = load_aios(folder, "aio_*")
+    assert list(models) == ["user2", "user10"]
+
+
 def test_views_with_too_many_places_are_refused(tmp_path, monkeypatch):
     models, _ = load_aios(saved(tmp_path), "aio_*_0")
     monkeypatch.setattr(recording, "LARGEST", 10_000)

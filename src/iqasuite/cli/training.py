@@ -65,7 +65,7 @@ def train(
     the test part is read once, at the end. Its scores go into the card, with 95 % intervals by content, a rule that
     looks at no image, and the SROCC of four statistics of the image. A warning counts test images that the weights of
     --start have seen. A checkpoint is written after each epoch: the same command with --resume goes on.
-    With --observer and without --output an observer is learnt from few votes of iqasuite rate or of the set, in seconds:
+    With --observer and without --output an observer is learnt from few votes of iqasuite rate or the set, in seconds:
     what is personal, behind the default model or that of --start, goes into weights/SET/OBSERVER.safetensors.
 
     \b
