@@ -11,6 +11,7 @@ import pytest
 
 from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.dataset import first_votes
+from iqasuite.errors import InputError
 from iqasuite.experiments import observer_pages
 from iqasuite.experiments.page_templates import environment
 from iqasuite.experiments.suite import read_suite
@@ -68,6 +69,17 @@ def test_votes_and_images_of_people_stay_out(demo, demo_set, monkeypatch):
     assert not any(each.images for each in observers) and not (results / "images").exists()
     assert "may not be passed on" in (results / observers[0].page).read_text(encoding="utf-8")
     assert not (results / "images.html").exists()
+
+
+def test_pages_are_built_where_the_set_is_not(demo, monkeypatch):
+    results, _ = demo
+
+    def absent(*_, **__):
+        raise InputError("demo: no such file")
+
+    monkeypatch.setattr(observer_pages, "load", absent)
+    observers = observer_pages.build(read_suite("demo"), results)
+    assert len(observers) == 5 and all((results / each.page).is_file() for each in observers)
 
 
 def test_names_are_text(demo):

@@ -19,6 +19,7 @@ from iqasuite.csv_texts import without_guard
 from iqasuite.datasets import load
 from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.frames import read_frame
+from iqasuite.errors import InputError
 from iqasuite.experiments.gallery_items import Item, figures_of
 from iqasuite.experiments.kept_predictions import OF_OBSERVERS, kept
 from iqasuite.experiments.page_templates import environment
@@ -110,7 +111,10 @@ def _add_images(observers: list[Observer], suite: Suite, root: Path, dataset: st
     file = root / "predictions" / f"{OF_OBSERVERS}.csv.gz"
     if not file.is_file():
         return
-    data = load(dataset, missing="drop")
+    try:
+        data = load(dataset, missing="drop")
+    except InputError:  # pages are built again where a set's files are not
+        return
     if not data.simulated:
         return
     predicted = kept(file)
