@@ -43,8 +43,10 @@ def test_training_goes_on_with_weights_by_their_name(tmp_path):
     torch.testing.assert_close(again.stem.linear.weight, before)  # not begun anew
     with pytest.raises(InputError, match="network: start, image_size; expected start alone"):
         pretraining.network_to_train({"start": "first", "image_size": 32}, files.__getitem__, 0)
+    with pytest.raises(InputError, match="network: name 'trcnn'; expected one of vit_iqa, jpeg_resnet"):
+        pretraining.network_to_train({"name": "trcnn"}, files.__getitem__, 0)
     save_weights(create("mobile_nr", base="scratch", width=0.25), files["other"], {})
-    with pytest.raises(InputError, match="start 'other' is a mobile_nr; expected a vit_iqa"):
+    with pytest.raises(InputError, match="start 'other' is a mobile_nr; expected vit_iqa or jpeg_resnet"):
         pretraining.network_to_train({"start": "other"}, files.__getitem__, 0)
 
 
@@ -66,6 +68,11 @@ def test_examples_are_sorted_by_what_they_teach():
     rows, columns, names = pretraining.examples(model, "encodings", paths, "corrected", 0)
     factors = [float(column.split()[1].rstrip(",")) for column in columns]
     assert np.shape(rows) == (2, 5, 16, 16, 3) and factors == sorted(factors)
+    resnet = create("jpeg_resnet", width=0.125)
+    assert pretraining.network_title(resnet) == "JPEGResNet18, width 0.125"
+    assert pretraining.network_title(create("jpeg_resnet")) == "JPEGResNet18"
+    with pytest.raises(InputError, match="objective 'encodings': the network is a jpeg_resnet; expected a vit_iqa"):
+        pretraining.examples(resnet, "encodings", paths, "corrected", 0)
     with pytest.raises(InputError, match="objective is 'votes', expected one of jpeg, encodings, distortions"):
         pretraining.examples(model, "votes", paths, "corrected", 0)
 

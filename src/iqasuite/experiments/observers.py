@@ -17,7 +17,7 @@ from iqasuite.evaluation import metrics
 from iqasuite.evaluation.baselines import majority
 from iqasuite.inference.predict import predict
 from iqasuite.inference.predictions import P, hard_predictions, predictions_frame
-from iqasuite.models.vit_iqa import ViTIQA
+from iqasuite.models.network import Network
 from iqasuite.training.aio import (
     EVERYBODY,
     LEAST_VOTES,
@@ -67,7 +67,7 @@ def votes_of(fold: Fold, observers: Sequence[str]) -> pd.DataFrame:
     return votes.assign(part=votes["image"].map(parts))
 
 
-def view(dataset: Dataset, model: ViTIQA, viewing: Mapping[str, float]) -> tuple[tuple[int, int], int | None]:
+def view(dataset: Dataset, model: Network, viewing: Mapping[str, float]) -> tuple[tuple[int, int], int | None]:
     """How images are shown to the network: (height, width) in pixels, and the side of the crops; None = whole images.
 
     Args:

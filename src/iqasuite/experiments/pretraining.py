@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from iqasuite.images.jpeg_stream import JPEGStream
 from iqasuite.images.loading import read_image
 from iqasuite.images.photographs import HELD_OUT, PHOTOGRAPHS, photograph, photographs
 from iqasuite.models import create
+from iqasuite.models.network import Network
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.training.batches import unzipped
 from iqasuite.training.loop import Followed, Result
@@ -35,6 +36,7 @@ from iqasuite.training.schedule import Schedule
 from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights
 
+STARTS = ("vit_iqa", "jpeg_resnet")  # architectures that AIOs start from
 OBJECTIVES = ("jpeg", "encodings", "distortions")
 _SHOWN = ("jpeg", "h265_quarter", "blur", "noise", "contrast_loss")  # distortions that the examples show
 _CHECKED, _BATCH = 2048, 64  # crops on which a network of JPEG classes is tested, a batch of them
@@ -107,33 +109,50 @@ def _name(path: Path) -> str:
     return next(of_demo, f"{path.parent.name}/{path.stem}")
 
 
-def network_to_train(network: Mapping[str, Any], find: Callable[[str], Path], seed: int) -> ViTIQA:
-    """A new ViT-IQA, or the one that training goes on with.
+def network_to_train(network: Mapping[str, Any], find: Callable[[str], Path], seed: int) -> Network:
+    """A new network, or the one that training goes on with.
 
     Args:
-        network: arguments of `ViTIQA`; or `start` alone, the name of weights.
+        network: arguments of the network `name`, one of `STARTS`, vit_iqa without it; or `start` alone, the name of
+            weights.
         find: the file of weights by their name, such as `Run.find_weights`.
         seed: of new weights.
 
     Raises:
-        InputError: arguments beside `start`, no such weights, or weights of another architecture.
+        InputError: another name, arguments beside `start`, no such weights, or weights of another architecture.
     """
     torch.manual_seed(seed)
     if "start" not in network:
-        return cast(ViTIQA, create("vit_iqa", **network))
+        name = network.get("name", STARTS[0])
+        if name not in STARTS:
+            raise InputError(f"network: name {name!r}; expected one of {', '.join(STARTS)}")
+        return create(name, **{key: value for key, value in network.items() if key != "name"})
     if len(network) > 1:
         raise InputError(f"network: {', '.join(network)}; expected start alone: weights say what network they are")
     model, card = load_weights(find(str(network["start"])))
-    if not isinstance(model, ViTIQA):
-        raise InputError(f"network: start {network['start']!r} is a {card.architecture}; expected a vit_iqa")
+    if card.architecture not in STARTS:
+        raise InputError(
+            f"network: start {network['start']!r} is a {card.architecture}; expected {' or '.join(STARTS)}"
+        )
     return model
 
 
-def aio0_card(table: pd.DataFrame, n_photographs: int) -> dict[str, Any]:
+def network_title(model: Network) -> str:
+    """What a network is called in tables: "ViT-IQA", or "JPEGResNet18" with its width where that is not 1."""
+    if model.architecture != "jpeg_resnet":
+        return "ViT-IQA"
+    given = {"depth": 18, "width": 1.0} | dict(model.arguments)
+    return f"JPEGResNet{given['depth']}" + (f", width {given['width']:g}" if given["width"] != 1 else "")
+
+
+def aio0_card(model: Network, table: pd.DataFrame, n_photographs: int) -> dict[str, Any]:
     """What the card of AIO0 says to those who are given its weights; `table` as of `jpeg_table`."""
     rows = table[table["metric"] == "accuracy"].set_index("crops")["value"]
+    network = network_title(model)
+    of = "AIO0, the objective observer" if network == "ViT-IQA" else network
     return {
-        "title": "AIO0, the objective observer: five classes of JPEG quality",
+        "title": f"{of}: five classes of JPEG quality",
+        "method": network,
         "trained_on": f"{n_photographs} undistorted photographs, compressed anew for every batch; nobody's votes",
         "scale": {"name": "JPEG class", "low": 1, "high": 5},
         "scores": {f"accuracy, {crops}": round(rows[crops], 4) for crops in (KEPT, SHIFTED, RESIZED)},
@@ -144,7 +163,7 @@ def aio0_card(table: pd.DataFrame, n_photographs: int) -> dict[str, Any]:
 
 
 def examples(
-    model: ViTIQA, objective: str, paths: list[Path], protocol: str, seed: int
+    model: Network, objective: str, paths: list[Path], protocol: str, seed: int
 ) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
     """What the network is shown, as arguments of `figures.image_grid`.
 
@@ -172,14 +191,15 @@ def examples(
         shown = [[ALL[kind](part, level, np.random.default_rng(seed)) for level in levels] for kind in _SHOWN]
         return shown, [f"level {level}" for level in levels], list(_SHOWN)
     _check_objective(objective)
-    patches, targets = EncodingStream(paths, model.sharpness.spectrum.patch_size, seed=seed).batch(30, 0)
+    side = _with_spectrum(model).sharpness.spectrum.patch_size
+    patches, targets = EncodingStream(paths, side, seed=seed).batch(30, 0)
     order = targets[:, 0].argsort()[::6]
     rows = [[patches[i, j].permute(1, 2, 0).numpy() for i in order] for j in range(2)]
     return rows, [f"× {targets[i, 0].exp():.1f}, {targets[i, 1]:.0f} dB" for i in order], ["patch 1", "patch 2"]
 
 
 def pretrain(
-    model: ViTIQA,
+    model: Network,
     objective: str,
     found: Photographs,
     training: Mapping[str, Any],
@@ -191,7 +211,7 @@ def pretrain(
     """Train a network on one of the objectives and test it on the photographs that were held out.
 
     Args:
-        model: a ViT-IQA; all of it is trained, with "encodings" its spectrum stem alone. Changed in place.
+        model: all of it is trained, with "encodings" the spectrum stem of a ViT-IQA alone. Changed in place.
         objective: one of `OBJECTIVES`.
         found: the photographs.
         training: epochs, lr, batch_size, steps (batches an epoch); small_crops and sigma of `pretrain_on_jpeg`.
@@ -224,7 +244,8 @@ def pretrain(
     common: dict[str, Any] = {"batch_size": training["batch_size"], "seed": seed, "followed": followed}
     if objective == "encodings":
         samples = training["steps"] * training["batch_size"]
-        result, estimates, truth = pretrain_on_encodings(model.sharpness, *parts, schedule, samples=samples, **common)
+        stem = _with_spectrum(model).sharpness
+        result, estimates, truth = pretrain_on_encodings(stem, *parts, schedule, samples=samples, **common)
         values = {"estimates": estimates, "truth": truth}
         return result, {name: pd.DataFrame(of.numpy(), columns=TARGETS) for name, of in values.items()}
     side, native = model.image_size, protocol == "corrected"
@@ -323,6 +344,12 @@ def headline(table: pd.DataFrame) -> dict[str, float]:
         return {f"{row.metric}, {row.what}": round(row.value, 4) for row in rows.itertuples()}
     rows = table[table["crops"].isin([KEPT, SHIFTED, RESIZED]) & table["metric"].isin(["accuracy", "qwk"])]
     return {f"{row.metric}, {row.crops}": round(row.value, 4) for row in rows.itertuples()}
+
+
+def _with_spectrum(model: Network) -> ViTIQA:
+    if not isinstance(model, ViTIQA):
+        raise InputError(f"objective 'encodings': the network is a {model.architecture}; expected a vit_iqa")
+    return model
 
 
 def _check_objective(objective: str) -> None:

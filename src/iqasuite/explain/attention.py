@@ -56,6 +56,25 @@ def layer_head_maps(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> n
     return _cls_rows(attn, grid)
 
 
+def rollout(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """How much of each place reaches the class token through all layers, if residual paths carry half of everything.
+
+    Args:
+        attn: (B, depth, heads, N + 1, N + 1).
+        grid: rows and columns of the tokens.
+
+    Returns:
+        (B, rows, columns), each map summing to 1 − what the class token keeps of itself.
+
+    Reference: S. Abnar and W. Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020.
+    """
+    mean = torch.as_tensor(attn).detach().cpu().double().mean(2)
+    flow = eye = torch.eye(mean.shape[-1], dtype=mean.dtype)
+    for layer in range(mean.shape[1]):
+        flow = (mean[:, layer] + eye) / 2 @ flow
+    return _cls_rows(flow.expand(len(mean), -1, -1), grid)
+
+
 def minmax(maps: np.ndarray) -> np.ndarray:
     """Each map (…, rows, columns) stretched to [0, 1]; a constant map becomes 0. Only for looking at one map alone."""
     maps = np.asarray(maps, np.float32)

@@ -13,6 +13,7 @@ from iqasuite.models.network import Network
 # name -> module and class, imported when first asked for: what some of them need takes seconds to import
 _ARCHITECTURES = {
     "vit_iqa": "vit_iqa.ViTIQA",
+    "jpeg_resnet": "jpeg_resnet.JPEGResNet",
     "mobile_nr": "mobile_nr.MobileNR",
     "frozen_nr": "frozen_nr.FrozenNR",
     "trcnn": "trcnn.TRCNN",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.models.backbones import Backbone, backbone, cell_statistics, folded, moments
@@ -117,6 +117,12 @@ class FrozenNR(Network):
         """Of features (B, dim): logits (B, 5) whose expected vote is the head's, and how far intervals reach (B, 3)."""
         vote, off, spread = self.head(features).unbind(1)
         return votes_around(vote, spread.exp()).float(), (off.exp()[:, None] * self.reach).float()
+
+    def badness(self, x: Tensor) -> Tensor:
+        return -self.head(self.described(x))[:, 0]  # the logits are found by bisection, which has no gradient
+
+    def cam_layer(self) -> nn.Module:
+        return self.frozen.layers[self.taps[-1]]
 
     def local(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

@@ -113,12 +113,6 @@ class MobileNR(Network):
         self.to(memory_format=torch.channels_last)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> MobileNR:
-        super().train(mode)
-        if self.steady:
-            self.features.eval()
-        return self
-
     def forward(self, x: Tensor) -> Tensor:
         logits = self.predicted(self.embedded(x))
         return logits.squeeze(-1) if logits.shape[-1] == 1 else logits

@@ -125,12 +125,6 @@ class TRCNN(Network):
         self.register_buffer("std", torch.tensor(std))
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> TRCNN:
-        super().train(mode)
-        if self.steady:
-            self.features.eval()
-        return self
-
     def tokens(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embedded sequence (B, 1 + h · w, dim), CLS first, and the grid (h, w)."""
         features = self.features(x)
@@ -153,14 +147,18 @@ class TRCNN(Network):
 
     def record(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B,) and attention of CLS to the positions, float32 (B, depth, heads, h, w)."""
+        sequence, attention, grid = self._recorded(x)
+        return self.ranked(sequence[:, 0]), attention[..., 0, 1:].unflatten(-1, grid)
+
+    def _recorded(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         (sequence, grid), recorded = self.tokens(x), []
         for block in self.blocks:
             sequence, attention = block.record(sequence)
-            recorded.append(attention[:, :, 0, 1:].unflatten(-1, grid))
-        return self.ranked(sequence[:, 0]), torch.stack(recorded, dim=1)
+            recorded.append(attention)
+        return sequence, torch.stack(recorded, dim=1), grid
 
-    def attention_map(self, x: Tensor) -> Tensor:
-        return self.record(x)[1][0, -1].mean(0)
+    def attentions(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        return self._recorded(x)[1:]
 
     def fold(self) -> None:
         self.features = folded(self.features)

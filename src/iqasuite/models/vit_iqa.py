@@ -277,9 +277,11 @@ class ViTIQA(Network):
         """Logits (B, 5), and attention weights float32 (B, depth, heads, N + 1, N + 1): row 0 is CLS → tokens."""
         return self.trunk.attention(self.reduce(self.stem(x)), self.grid(x))
 
-    def attention_map(self, x: Tensor) -> Tensor:
-        of_cls = self.attention(x)[1][0, -1, :, 0, 1:].mean(0)
-        return of_cls.view(-1, *self.grid(x)).sum(0)  # over scales
+    def attentions(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        return self.attention(x)[1], self.grid(x)
+
+    def cam_layer(self) -> nn.Module:
+        return self.trunk.transformer.layers[-1][0].norm  # what the last block is given
 
     def grid(self, x: Tensor) -> tuple[int, int]:
         """Rows and columns of the tokens (of each scale) of images x."""

@@ -127,10 +127,11 @@ def starting_model(path: Path, strategy: str, seed: int) -> Network:
     """
     model, card = load_weights(path)
     if strategy != "scratch":
+        model.steady = True  # its batch norm has learnt from more images than one observer has rated
         return model
     torch.manual_seed(seed)
     fresh = create(card.architecture, **card.arguments | {"pretrained": False})
-    if not any(p.requires_grad for p in model.get_submodule("stem").parameters()):
+    if isinstance(model, ViTIQA) and not any(p.requires_grad for p in model.stem.parameters()):
         fresh.stem = model.stem
     fresh.arguments, fresh.card = model.arguments, card
     return fresh

@@ -67,7 +67,7 @@ class JPEGPlan:
 
 
 def pretrain_on_jpeg(
-    model: ViTIQA,
+    model: Network,
     photographs: list[Path],
     held_out: list[Path],
     schedule: Schedule,
@@ -100,8 +100,10 @@ def pretrain_on_jpeg(
     return fit(model, train, val, create_loss(plan.loss), schedule, seed, accuracy, followed=followed)
 
 
-def _begin(model: ViTIQA, images: Tensor) -> None:
-    """Let a new network's stem begin with what is known of images, such as these (n, 3, H, W), uint8."""
+def _begin(model: Network, images: Tensor) -> None:
+    """Let the stem of a new ViT-IQA begin with what is known of images, such as these (n, 3, H, W), uint8."""
+    if not isinstance(model, ViTIQA):
+        return
     if isinstance(model.stem, SpectrumTokens):
         model.stem.set_statistics(normalise(images, model.get_buffer("mean"), model.get_buffer("std")))
     if isinstance(model.stem, ShiftedPatchTokens) and model.stem.patch_size % 8 == 0:
@@ -262,7 +264,7 @@ def pretrain_on_pseudo_labels(
     images = pairs.images
     wanted = labels_of(pairs, plan.beside)
     targets, rows = torch.cat(list(wanted.values()), dim=1), pd.Series(range(len(images)), index=images["image"])
-    if isinstance(model, ViTIQA) and model.card is None:
+    if model.card is None:
         some = rows[list(train_images)].to_numpy()[:: max(1, len(train_images) // 256)].tolist()
         _begin(model, torch.from_numpy(np.array(pairs.distorted[some])).permute(0, 3, 1, 2))
 

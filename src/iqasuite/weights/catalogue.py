@@ -21,7 +21,7 @@ Votes = TypeVar("Votes", float, "np.ndarray")
 _log = logging.getLogger(__name__)
 CATEGORIES = ("very poor", "poor", "average", "good", "excellent")
 PAIRS = ("siamese_fr",)  # architectures that compare an image with its reference
-IMAGES = ("frozen_nr", "mobile_nr", "trcnn", "trcnn_faithful", "vit_iqa", "few_shot")  # no-reference architectures
+IMAGES = ("frozen_nr", "jpeg_resnet", "mobile_nr", "trcnn", "trcnn_faithful", "vit_iqa", "few_shot")  # no reference
 
 
 @dataclass(frozen=True)
