@@ -78,7 +78,7 @@ def pretrain_on_distortions(
     Returns:
         What the training did; `read` of the held-out photographs.
     """
-    side = int(model.image_size)  # type: ignore[arg-type]
+    side = int(model.image_size)
     how = {name: training[name] for name in ("batch_size", "steps", "small_crops")}
     shown = schedule.epochs * training["steps"] * how["batch_size"]
     pairs, names, others = distorted(learnt_from, held_out, side, seed, int(np.clip(shown, *_MADE)))

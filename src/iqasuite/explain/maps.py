@@ -150,7 +150,8 @@ def _windows(network: Network, x: Tensor) -> np.ndarray:
     """Badness of windows of three eighths of the shorter side, each by itself, where they overlap their mean."""
     unit = max(CELL, _patch(network))
     side = max(SMALLEST, unit, min(x.shape[-2:]) * 3 // 8 // unit * unit)
-    boxes = patch_boxes(*x.shape[-2:], side, 1 - max(8, side // 24 * 8) / side)  # a third apart, in JPEG's blocks
+    height, width = x.shape[-2:]
+    boxes = patch_boxes(height, width, side, 1 - max(8, side // 24 * 8) / side)  # a third apart, in JPEG's blocks
     cut = [x[0, :, top:bottom, left:right] for top, left, bottom, right in boxes]
     return patch_map(_of_many(lambda part: below_best(network(part)), cut), boxes, CELL)[None]
 
