@@ -81,7 +81,7 @@ def test_what_a_predictor_saw_comes_along(predictor, pictures):
 def test_a_score_that_is_no_number_is_an_error(predictor, pictures, monkeypatch):
     real = predictor.predict(np.zeros((1, 64, 64, 3), np.uint8))[0]
     nothing = type(real)(float("nan"), float("nan"), "", None)
-    monkeypatch.setattr(predictor, "predict", lambda images, batch_size: [nothing] * len(images))
+    monkeypatch.setattr(predictor, "predict", lambda images, *_: [nothing] * len(images))
     assert "the score is nan" in next(predicted(predictor, pictures))[1]
 
 

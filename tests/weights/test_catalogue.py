@@ -124,7 +124,7 @@ ODD_VALUES = [
     ("arguments", [1], None),
     ("arguments", {"width": 1e9}, {"depth": 10_000}),
     ("arguments", {"a b": 1}, {"stem": {"patch_size": 9e4}}),
-    ("arguments", {"dim": {"of": {"of": 1}}}, {"scales": [[1]]}),
+    ("arguments", {"dim": {"of": {"of": {"of": 1}}}}, {"scales": [[1]]}),
     ("arguments", {"scales": [1] * 99}, {"head": "x" * 999}),
     ("scale", {"name": "x"}, ["low", "high"]),
     ("scale", [], [1, 2, 3]),
@@ -162,7 +162,7 @@ ODD_WHEN_OLDER = [  # what cards said before they had a schema, and where it sta
     ("views", None, "preprocessing"),
     ("preprocessing", [224], "preprocessing"),
     ("preprocessing", {"tile": 0}, "preprocessing"),
-    ("arguments", {"spectrum_patch": {"of": {}}}, "arguments"),
+    ("arguments", {"spectrum_patch": {"of": {"of": {"of": 1}}}}, "arguments"),
 ]
 BROKEN = [
     *NO_CARDS,
