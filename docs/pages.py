@@ -29,15 +29,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """A page whose links to pages lead to pages; those to other files lead from `site/` into the repository."""
     sources = {name: source for source, name in OUTSIDE.items()}
     folder = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")).parent
+    up = "../" * page.file.src_uri.count("/")  # to the site's own folder
 
     def led(link: re.Match[str]) -> str:
         target = os.path.normpath(folder / link[3]).replace(os.sep, "/")
         name = OUTSIDE.get(target, target.removeprefix("docs/"))
         if files.get_file_from_path(name) or not (ROOT / target).exists():
-            return f"{link[1]}[{link[2]}]({name}{link[4] or ''})"
+            return f"{link[1]}[{link[2]}]({up}{name}{link[4] or ''})"
         if link[1]:
-            return f'<img src="../{target}" alt="{escape(link[2])}">'
-        return f'<a href="../{target}">{link[2]}</a>'
+            return f'<img src="{up}../{target}" alt="{escape(link[2])}">'
+        return f'<a href="{up}../{target}">{link[2]}</a>'
 
     return LINK.sub(led, markdown)
 
