@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from iqasuite.experiments.parameters import declared_parameters, fits
+from iqasuite.report.notebook_page import FORMULA, SYMBOLS, plain_formulas
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 MOST_PARAMETERS, LONGEST_CELL = 12, 15
@@ -72,6 +73,32 @@ def test_calls_the_library_and_names_no_path_of_a_machine(notebook):
     assert "iqasuite" in code
     assert not re.search(r"['\"](/[a-z]+/|[A-Z]:\\)", code)
     assert not re.search(r"^\s*[!%](pip|conda)", code, re.MULTILINE)
+
+
+READABLE = {
+    *SYMBOLS,
+    "text",
+    "mathrm",
+    "mathbf",
+    "operatorname",
+    "mathit",
+    "hat",
+    "bar",
+    "tilde",
+    "sqrt",
+    "frac",
+    "tanh",
+}
+
+
+def test_formulas_can_be_read_in_a_page_without_mathjax(path, notebook):
+    allowed = READABLE | ({"varphi", "top"} if path.stem == "15_your_own_observer" else set())  # shown as these words
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            used = {name for found in FORMULA.finditer(cell.source) for name in re.findall(r"\\([A-Za-z]+)", found[0])}
+            assert used <= allowed, cell.id
+            shown = re.findall(r'<span class="formula[^>]*>(.*?)</span>', plain_formulas(cell.source), re.DOTALL)
+            assert not [formula for formula in shown if re.search(r"[{}\\]", formula)], cell.id
 
 
 def breaches(path: Path) -> list[str]:
