@@ -8,6 +8,7 @@ from iqasuite.models.mobile_nr import Separable
 from iqasuite.models.shifted_patches import ShiftedPatchTokens
 from iqasuite.report import figures
 from iqasuite.report.figures.method import _shifted
+from iqasuite.report.figures.style import BLUE, GRAY
 
 
 def texts(fig):
@@ -45,10 +46,11 @@ def test_whole_numbers_are_shown_as_such_and_need_no_common_scale():
 
 def test_curves_have_a_legend_and_whole_numbers_on_the_axis():
     votes = np.arange(1, 6)
-    curves = {"σ = 0": (votes, votes == 3), "σ = 1": (votes, np.full(5, 0.2))}
+    curves = {"σ = 0": (votes, votes == 3), "baseline: even": (votes, np.full(5, 0.2))}
     fig = figures.example_curves(curves, "vote", "share", "title", {"dots": (votes, votes / 5)}, (0 * votes, votes / 5))
+    assert [line.get_color() for line in fig.axes[0].get_lines()] == [BLUE, GRAY]
     shown = texts(fig)
-    assert {"σ = 0", "σ = 1", "dots", "title"} <= set(shown) and "1.5" not in shown
+    assert {"σ = 0", "baseline: even", "dots", "title"} <= set(shown) and "1.5" not in shown
 
 
 def test_draws_are_those_of_the_intervals():

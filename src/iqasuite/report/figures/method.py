@@ -134,7 +134,7 @@ def example_curves(
     """A few curves of one example, with a legend beside them.
 
     Args:
-        curves: name -> x and y, (n,) each; up to 30 points are marked.
+        curves: name -> x and y, (n,) each; up to 30 points are marked, and what is called "baseline …" is gray.
         x, y: what the axes show, with the unit.
         title: what is to be seen.
         dots: name -> x and y of points that no line joins.
@@ -142,7 +142,9 @@ def example_curves(
     """
     fig, ax = one_panel(6.8, 3.2)
     for (name, (at, value)), colour, line in zip(curves.items(), PALETTE, _LINES * 2, strict=False):
-        ax.plot(at, value, line, color=colour, marker="o" if len(at) <= 30 else "", markersize=4, label=readable(name))
+        shade = GRAY if name.startswith("baseline") else colour
+        marker = "o" if len(at) <= 30 else ""
+        ax.plot(at, value, line, color=shade, marker=marker, markersize=4, label=readable(name))
     for (name, (at, value)), marker in zip((dots or {}).items(), "x+D", strict=False):
         ax.scatter(at, value, marker=marker, s=30, color="black", linewidth=1.2, label=readable(name), zorder=3)
     if band is not None:
