@@ -135,11 +135,9 @@ def fit_level(
 
     Args:
         population: the prior, without features.
-        scores: of the set's images: quality (1–5), and those of `images.nameable.NAMES` and axes ("axis_1", …) that
-            are known.
+        scores: of the set's images, as of `score_frame`.
         votes: index image.
-        expected_error: what the trunk's error is before any vote, in votes: median, standard deviation of its
-            logarithm.
+        expected_error: of the trunk before any vote, in votes: median, standard deviation of its logarithm.
 
     Raises:
         InputError: as `fit_observer`.
