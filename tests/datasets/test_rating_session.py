@@ -84,6 +84,18 @@ def test_everybody_has_an_order_of_their_own_that_lasts(folder, root):
     assert rate(again, 7) + rate(session(folder, root / "third")) == ana
 
 
+def test_others_are_all_but_oneself_and_a_broken_playlist_is_left_out(folder, root):
+    for name in ("Ana", "Bo/b", "Cy"):
+        rate(session(folder, root, name), 12)
+    own = session(folder, root)
+    others = own.others()
+    assert others["observer"].nunique() == 2 and len(others) == 2 * 11  # of the 12 votes one is on an image shown again
+    assert set(others["image"]) <= set(own.dataset.images["image"])
+    next(root.rglob("Cy_1.csv")).write_text("no playlist")
+    assert session(folder, root).others()["observer"].nunique() == 1
+    assert session(folder, root / "elsewhere").others().empty
+
+
 def test_training_images_span_the_predicted_quality_where_it_is_known(folder, root):
     own = session(folder, root)
     assert len(set(own.training())) == 3 and own.training() == session(folder, root).training()

@@ -134,11 +134,7 @@ class Predictor:
         depend on which others go along (1e-4 of a scale to 100). On a CPU each goes alone, so that its score is the
         same bit for bit; a batch would be no quicker for the networks that are slow (500 × 500 pixels: 20 ms an image
         together, 17 alone).
-
-        Args:
-            images: at their own size, or as `shown` gives them.
-            batch_size: see above.
-            features: as `features` gives them; () = measured here, of images at their own size.
+        `features`: of the images at their own size, as the method gives them; () = of these images, measured here.
         """
         shown = [self.shown(image) for image in images]
         features = features or [self.features(*pair) for pair in zip(shown, images, strict=True)]

@@ -1,9 +1,8 @@
 """One observer at the level that their votes allow: population, few-shot, head or trunk.
 
-Without votes an observer is the population. Votes move what is personal (few-shot). Sensitivities to features that can
-be named, and from `HEAD_VOTES` on to the main axes of what the trunk sees (head), count where they make the votes more
-probable by `MARGIN`. A network of the observer's own takes the trunk's place (trunk) where it predicts votes better
-that neither was fitted to.
+Votes move what is personal (few-shot). Sensitivities to features that can be named, and from `HEAD_VOTES` on to main
+axes of what the trunk sees (head), count where they make the votes more probable. A network of the observer's own takes
+the trunk's place where it predicts votes better that it has not learnt from (`subjects.own_observer`).
 """
 
 from __future__ import annotations
@@ -52,12 +51,7 @@ class Apart:
     spread: np.ndarray
 
     def of(self, features: pd.DataFrame, quality: pd.Series | np.ndarray) -> pd.DataFrame:
-        """φ of images, within ±5, in the features' order.
-
-        Args:
-            features: as they were measured; other columns are left out.
-            quality: of the same images, from 1 to 5.
-        """
+        """φ of images, within ±5, from features as they were measured and the quality of the same images."""
         rest = features[list(self.names)].to_numpy(float) - _design(quality) @ self.curves
         return pd.DataFrame(np.clip(rest / self.spread, -_LIMIT, _LIMIT), features.index, list(self.names))
 
@@ -107,12 +101,9 @@ class Fitted:
         return self.observer.distribution(scores["quality"].to_numpy(), self.features(scores), self.quality_sd)
 
     def out_of_fold(self, scores: pd.DataFrame, votes: pd.Series, groups: Sequence[str]) -> np.ndarray:
-        """Distributions (n, 5) of votes, each by an observer like this one who is fitted to the other folds' votes.
+        """Distributions (n, 5) of votes (index image), each by an observer who is fitted to the other folds' votes.
 
-        Args:
-            scores: of the images.
-            votes: index image.
-            groups: of the votes' images, such as contents, which stay whole.
+        `groups` of the votes' images (n,), such as contents, stay whole; level, features and trunk's error stay, too.
         """
         names, code = np.unique(np.asarray(groups, str), return_inverse=True)
         fold = np.random.default_rng(0).permutation(len(names))[code] % min(FOLDS, len(names))
@@ -135,11 +126,9 @@ def fit_level(
 
     Args:
         population: the prior, without features.
-        scores: of the set's images: quality (1–5), and those of `images.nameable.NAMES` and axes ("axis_1", …) that
-            are known.
+        scores: of the set's images, as of `score_frame`.
         votes: index image.
-        expected_error: what the trunk's error is before any vote, in votes: median, standard deviation of its
-            logarithm.
+        expected_error: of the trunk before any vote, in votes: median, standard deviation of its logarithm.
 
     Raises:
         InputError: as `fit_observer`.

@@ -127,11 +127,8 @@ def behind_own_network(own: OwnObserver, trunk: TrunkScores, seen: Sequence[str]
         own: behind the default trunk.
         trunk: scores of the observer's network.
         seen: images that the network has learnt from.
-        contents: image -> content, which stays whole in the comparison: the mean gain in the logarithm of the votes'
-            probability, tenfold, must be more than its standard error.
-
-    Raises:
-        InputError: fewer than `LEAST_IMAGES` votes on other images.
+        contents: image -> content, which stays whole: the gain in the logarithm of the votes' probability, tenfold,
+            must be more than its standard error, of `LEAST_IMAGES` other votes or more.
     """
     scores = trunk.frame()
     votes = own.votes[own.votes.index.isin(scores.index) & ~own.votes.index.isin(list(seen))]

@@ -111,11 +111,9 @@ def population_here(votes: pd.DataFrame, quality: pd.Series) -> tuple[Population
     """The population of the others who rated a set, the trunk's error for `fit_level`, and how many others count.
 
     Args:
-        votes: votes frame of the others; first votes on images with a quality count, of observers with `LEAST_IMAGES`.
+        votes: votes frame of the others; first votes on images with a quality count, of observers with `LEAST_IMAGES`;
+            where these are fewer than two, people elsewhere are the population.
         quality: that the trunk predicts, index image.
-
-    Returns:
-        `PEOPLE`, what the error is of trunks elsewhere, and 0 where fewer than two observers count.
     """
     votes = first_votes(votes)
     votes = votes[votes["image"].isin(quality.index)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,13 +61,8 @@ def few_shot_curves(table: pd.DataFrame, metrics: Sequence[str], leading: Sequen
             colour = GRAY if gray else GREEN if name == ceiling else _COLOURS[list(leading).index(name)]
             dash = _DASHES[others.index(name) % len(_DASHES)] if gray else "-"
             mark = "o^sDvPX<>*"[others.index(name) % 10] if gray else "o"
-            drawn: dict[str, Any] = {
-                "color": colour,
-                "marker": mark,
-                "markersize": 3.5,
-                "linewidth": 1 if gray else 1.8,
-            }
-            ax.plot(x, rows["value"], dash, label=name, **drawn)
+            width = 1 if gray else 1.8
+            ax.plot(x, rows["value"], dash, color=colour, marker=mark, markersize=3.5, linewidth=width, label=name)
             if not gray:
                 ax.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
         ax.set_xticks(range(len(counts)), counts)
