@@ -35,7 +35,7 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes
     votes = first_votes(dataset.votes)
     frames = [predictions]
     networks = predictions[predictions["observer"] == ""]
-    for (model, *about), rows in networks.groupby(["model", "protocol", "seed", "fold"], sort=False):
+    for (model, protocol, seed, fold), rows in networks.groupby(["model", "protocol", "seed", "fold"], sort=False):
         quality, part = rows.set_index("image")["prediction"], rows.set_index("image")["part"]
         test = part.index[part == "test"]
         ways = [(SUFFIX, votes[votes["image"].isin(part.index[part != "test"])], 0)] if (part == "train").any() else []
@@ -43,15 +43,13 @@ def with_fitted_observers(predictions: pd.DataFrame, dataset: Dataset, few_votes
             learnt = votes[votes["image"].isin(part.index[part == "val"])]
             ways.append((FEW_SUFFIX.format(few_votes), learnt, few_votes))
         for suffix, learnt, n in ways:
-            population = estimate_population(learnt, quality)
+            everybody = None if n else estimate_population(learnt, quality)
             for number, (observer, own) in enumerate(learnt.groupby("observer", sort=False)):
                 mine = own.set_index("image")["vote"]
-                if n:
-                    mine = mine.sample(min(n, len(mine)), random_state=number)
-                    population = estimate_population(learnt[learnt["observer"] != observer], quality)
+                population = everybody or estimate_population(learnt[learnt["observer"] != observer], quality)
+                mine = mine.sample(min(n, len(mine)), random_state=number) if n else mine
                 fitted = fit_observer(population, quality, mine)
                 target = votes[votes["observer"] == observer].set_index("image")["vote"].reindex(test)
-                protocol, seed, fold = about
                 named = dataset.name, f"{model}{suffix}", protocol, seed, fold, "test", observer
                 frames.append(predictions_frame(*named, test, target, fitted.distribution(quality[test].to_numpy())))
     return pd.concat(frames, ignore_index=True)
