@@ -33,7 +33,9 @@ class _Layers(ResNet):
             self.conv1, self.bn1 = nn.Conv2d(3, n, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(n)
 
     def _channels(self, planes: int) -> int:
-        return max(8, round(planes * self.width / 8) * 8)
+        # never 8: on processors with AVX-512, oneDNN 3 (torch 2.15) writes past its buffer in the backward pass of a 1 x 1
+        # convolution of 8 channels with stride 2, and the process ends
+        return max(16, round(planes * self.width / 16) * 16)
 
     def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
         if planes == 64:  # the first group, which reads what the first convolution gives
@@ -46,7 +48,7 @@ class JPEGResNet(Network):
 
     Args:
         depth: 18 or 50.
-        width: of all layers, 1 = torchvision's 64 to 512 channels (times 4 at depth 50).
+        width: of all layers, 1 = torchvision's 64 to 512 channels (times 4 at depth 50); rounded to 16 channels.
         image_size: side in pixels of the crops that it is trained on.
         n_classes: outputs.
 
