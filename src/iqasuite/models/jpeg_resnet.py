@@ -33,8 +33,8 @@ class _Layers(ResNet):
             self.conv1, self.bn1 = nn.Conv2d(3, n, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(n)
 
     def _channels(self, planes: int) -> int:
-        # never 8: on processors with AVX-512, oneDNN 3 (torch 2.15) writes past its buffer in the backward pass of a 1 x 1
-        # convolution of 8 channels with stride 2, and the process ends
+        # never 8: with AVX-512, oneDNN (torch 2.15) writes past its buffer in the backward pass of a 1 x 1 convolution
+        # of 8 channels with stride 2, and the process ends
         return max(16, round(planes * self.width / 16) * 16)
 
     def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
