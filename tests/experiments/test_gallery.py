@@ -315,10 +315,16 @@ def test_a_figure_is_the_same_file_each_time(project):
         ("$x_{ij} \\le \\frac{1}{n+1}$", '<span class="formula">x<sub>ij</sub> ≤ 1 / (n+1)</span>'),
         ("$\\mathrm{MOS} < 3$", '<span class="formula">MOS &lt; 3</span>'),
         ("$$a * b$$", '<span class="formula block">a ∗ b</span>'),
+        (r"$\bar{x} \propto \hat{\sigma}^\top$", '<span class="formula">x\u0304 ∝ σ\u0302<sup>T</sup></span>'),
     ],
 )
 def test_formulas_are_readable_without_a_script(text, expected):
     assert notebook_page.plain_formulas(text) == expected
+
+
+def test_links_with_a_place_on_the_page_stay():
+    page = notebook_page.clean('<a href="../docs/glossary.md#srocc">a</a><a href="x.html#&quot;onclick=">b</a>')
+    assert page == '<a href="../docs/glossary.md#srocc">a</a><a>b</a>'
 
 
 def test_a_notebook_on_several_sets_is_headed_by_them(project):

@@ -51,6 +51,8 @@ def file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
     papermill_notes["output_path"] = f"results/{suite.name}/notebooks/{run.name}.ipynb"
     papermill_notes.pop("environment_variables", None)
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # the executed copy lies two folders deeper
+            cell.source = cell.source.replace("](../docs/", "](../../../docs/")
         for output in cell.get("outputs", []):
             clean_output(output)
         if "outputs" in cell:

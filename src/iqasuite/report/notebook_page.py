@@ -26,12 +26,14 @@ TAGS = {
     *("sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
 }
 ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan", "scope", "start", "style", "title", "width"}
-LINK = re.compile(r"(https?://|mailto:|#)\S*|[\w./%?=~-]*")
+LINK = re.compile(r"(https?://|mailto:|#)\S*|[\w./%?=~-]*(#[\w-]*)?")
 IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[\w+/=\s-]*|(?!//)[\w./%~-]*")
 STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
+ACCENTS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303"}
 SYMBOLS = {
     **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ"},
     **{"lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "omega": "ω"},
+    **{"nu": "ν", "kappa": "κ", "ell": "ℓ", "propto": "∝", "top": "T", "odot": "⊙", "oplus": "⊕", "cap": "∩", "cup": "∪"},
     **{"Delta": "Δ", "Sigma": "Σ", "Phi": "Φ", "sum": "∑", "prod": "∏", "int": "∫", "infty": "∞", "partial": "∂"},
     **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "sim": "∼", "in": "∈"},
     **{"times": "×", "cdot": "·", "pm": "±", "to": "→", "rightarrow": "→", "ldots": "…", "dots": "…", "mid": "|"},
@@ -132,7 +134,7 @@ def plain_formulas(text: str) -> str:
 def _formula(match: re.Match) -> str:
     text = match[2].strip().replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"\\(?:text|mathrm|mathbf|operatorname|mathit)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"\\(?:hat|bar|tilde)\{?(\w)\}?", "\\1\u0302", text)
+    text = re.sub(r"\\(hat|bar|tilde)\s*\{?(\\[A-Za-z]+|\w)\}?", _accented, text)
     text = re.sub(
         r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", lambda found: " / ".join(map(_bracketed, found.groups())), text
     )
@@ -144,6 +146,11 @@ def _formula(match: re.Match) -> str:
         text = re.sub(mark + r"([^\s<{&])", rf"<{tag}>\1</{tag}>", text)
     text = text.replace("*", "∗")  # not Markdown's emphasis
     return f'<span class="formula{" block" if match[1] == "$$" else ""}">{" ".join(text.split())}</span>'
+
+
+def _accented(found: re.Match) -> str:
+    letter = found[2].removeprefix("\\")
+    return SYMBOLS.get(letter, letter) + ACCENTS[found[1]]
 
 
 def _bracketed(text: str) -> str:
