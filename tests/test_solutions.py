@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-WITHOUT = {"03_train_vit_iqa", "06_attention_maps", "15_your_own_observer", "16_how_many_votes"}  # no solutions yet
+WITHOUT = {"06_attention_maps"}  # no solutions yet
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -35,7 +35,7 @@ def test_each_notebook_has_three_exercises_with_an_answer(repository, solved):
         assert all("assert " in "".join(CODE.findall(section)) for section in sections), name
 
 
-@pytest.mark.parametrize("number", ["00", "01", "02", "04", "05", "07", "08", "09", "10", "11", "12", "13", "14", "17"])
+@pytest.mark.parametrize("number", ["00", "01", "02", "03", "04", "05", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17"])
 def test_its_code_runs(number, solved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IQASUITE_CACHE", str(tmp_path / "cache"))
