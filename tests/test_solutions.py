@@ -35,7 +35,9 @@ def test_each_notebook_has_three_exercises_with_an_answer(repository, solved):
         assert all("assert " in "".join(CODE.findall(section)) for section in sections), name
 
 
-@pytest.mark.parametrize("number", ["00", "01", "02", "03", "04", "05", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17"])
+@pytest.mark.parametrize(
+    "number", ["00", "01", "02", "03", "04", "05", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17"]
+)
 def test_its_code_runs(number, solved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IQASUITE_CACHE", str(tmp_path / "cache"))

@@ -33,7 +33,7 @@ ACCENTS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303"}
 SYMBOLS = {
     **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ"},
     **{"lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "omega": "ω"},
-    **{"nu": "ν", "kappa": "κ", "ell": "ℓ", "propto": "∝", "top": "T", "odot": "⊙", "oplus": "⊕", "cap": "∩", "cup": "∪"},
+    **{"nu": "ν", "kappa": "κ", "ell": "ℓ", "propto": "∝", "top": "T", "odot": "⊙", "cap": "∩", "cup": "∪"},
     **{"Delta": "Δ", "Sigma": "Σ", "Phi": "Φ", "sum": "∑", "prod": "∏", "int": "∫", "infty": "∞", "partial": "∂"},
     **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "sim": "∼", "in": "∈"},
     **{"times": "×", "cdot": "·", "pm": "±", "to": "→", "rightarrow": "→", "ldots": "…", "dots": "…", "mid": "|"},
