@@ -3,7 +3,8 @@ import pytest
 
 from iqasuite.datasets.frames import validate
 from iqasuite.errors import InputError
-from iqasuite.report.outputs import captions, gather_scores, save_scores
+from iqasuite.report.figures.style import one_panel
+from iqasuite.report.outputs import captions, gather_scores, save_figure, save_scores
 
 ROW = {
     "dataset": "demo",
@@ -40,3 +41,13 @@ def test_what_is_no_scores_frame_is_refused_and_changes_nothing(project):
     with pytest.raises(InputError, match="run two"):
         save_scores(scores(b=0.4).drop(columns="metric"), "small", "two", "Scores.")
     assert path.read_bytes() == before and not (path.parent / "tables" / "two").exists()
+
+
+def test_a_saved_figure_is_shown_again_as_it_was_saved_until_it_changes(project):
+    figure, axes = one_panel(3, 2)
+    axes.plot([1, 2])
+    saved = save_figure(figure, "small", "one", "a", "A line.").read_bytes()
+    assert figure._repr_png_() is figure._repr_png_() and figure._repr_png_() == saved
+    axes.set_title("Another")
+    assert figure._repr_png_() != saved
+    assert save_figure(figure, "small", "one", "b", "The same, coarse.", dpi=50).read_bytes() == figure._repr_png_()

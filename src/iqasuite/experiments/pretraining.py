@@ -39,7 +39,7 @@ from iqasuite.weights.files import load_weights
 STARTS = ("vit_iqa", "jpeg_resnet")  # architectures that AIOs start from
 OBJECTIVES = ("jpeg", "encodings", "distortions")
 _SHOWN = ("jpeg", "h265_quarter", "blur", "noise", "contrast_loss")  # distortions that the examples show
-_CHECKED, _BATCH = 2048, 64  # crops on which a network of JPEG classes is tested, a batch of them
+_CHECKED, _BATCH = (256, 2048), 64  # crops that test a network of JPEG classes: fewest (of a try), most; in a batch
 KEPT, SHIFTED, RESIZED = "block grid kept", "block grid shifted", "resized, as in the study"
 
 
@@ -254,7 +254,9 @@ def pretrain(
     ways = {KEPT: (True, False), SHIFTED: (True, True), RESIZED: (False, False)}
     streams = {name: JPEGStream(found.held_out, side, seed + 2, *way) for name, way in ways.items()}
     learnt = KEPT if native else RESIZED
-    return result, {name: jpeg_classes(model, streams[name]) for name in sorted(ways, key=lambda name: name != learnt)}
+    count = int(np.clip(training["epochs"] * training["steps"] * training["batch_size"], *_CHECKED))
+    ordered = sorted(ways, key=lambda name: name != learnt)
+    return result, {name: jpeg_classes(model, streams[name], count) for name in ordered}
 
 
 def held_out_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> pd.DataFrame:
@@ -269,14 +271,14 @@ def held_out_table(reading: Mapping[str, pd.DataFrame], n_photographs: int) -> p
     return encoding_table(reading, n_photographs) if "truth" in reading else jpeg_table(reading)
 
 
-def jpeg_classes(model: nn.Module, stream: JPEGStream) -> pd.DataFrame:
-    """What a network reads in 2,048 crops of a stream: `JPEGStream.described` and the column `predicted`, 1 to 5."""
+def jpeg_classes(model: nn.Module, stream: JPEGStream, count: int = _CHECKED[1]) -> pd.DataFrame:
+    """What a network reads in `count` crops of a stream: `JPEGStream.described` and the column `predicted`, 1 to 5."""
     mean, std = model.get_buffer("mean"), model.get_buffer("std")
 
     def read(network: nn.Module, images: Tensor) -> Tensor:
         return network(normalise(images, mean, std)).argmax(1) + 1
 
-    images, facts = unzipped(stream.described(_BATCH, step) for step in range(_CHECKED // _BATCH))
+    images, facts = unzipped(stream.described(_BATCH, step) for step in range(count // _BATCH))
     reading = zip(facts, outputs(model, images, read), strict=True)
     frames = [of.assign(predicted=classes.cpu().numpy()) for of, classes in reading]
     return pd.concat(frames, ignore_index=True)

@@ -68,17 +68,26 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 class NotebookFigure(Figure):
-    """A Figure that Jupyter shows as an image without pyplot and its list of open figures."""
+    """A Figure that Jupyter shows as an image without pyplot and its list of open figures.
+
+    Drawing takes longer than most of what is drawn, so what was saved is shown again as long as nothing has changed.
+    """
+
+    _saved: tuple[float, bytes] = (0.0, b"")
 
     def _repr_png_(self) -> bytes:
-        return png_of(self)
+        dpi, file = self._saved
+        return png_of(self) if self.stale or dpi != self.dpi else file
 
 
 def png_of(fig: Figure, dpi: int | str = "figure") -> bytes:
     """The figure as a small PNG file (`lighter`)."""
     drawn = io.BytesIO()
     fig.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
-    return lighter(Image.open(drawn))
+    file = lighter(Image.open(drawn))
+    if isinstance(fig, NotebookFigure):
+        fig._saved, fig.stale = (fig.dpi if dpi == "figure" else float(dpi), file), False
+    return file
 
 
 def lighter(image: Image.Image) -> bytes:
