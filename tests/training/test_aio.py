@@ -292,3 +292,23 @@ def test_the_bias_of_a_person_is_that_of_the_aio(rated, network, split, tune):
         expected = p @ np.arange(1, 6)
         assert expected.mean() - quality.mean() == pytest.approx(bias, abs=0.3)
         assert (p.argmax(1) + 1 == quality + bias).mean() > 0.8
+
+
+def test_aio0_s_surety_of_classes_is_taken_back_before_votes_are_learnt(rated, network, split, tmp_path):
+    model = network(stem={"freeze": False}, trunk={"emb_dropout": 0.0})
+    with torch.no_grad():
+        model.trunk.mlp_head[-1].weight *= 30
+    save_weights(model, tmp_path / "aio0.safetensors", {"objective": "jpeg"})
+    nothing = Schedule(epochs=1, lr=1e-12, precision="no")
+    plan = Plan("iterative", refit=False, schedule=nothing)
+    losses = {}
+    for strategy in ("scratch", "finetune"):
+        start = starting_model(tmp_path / "aio0.safetensors", strategy, 0)
+        before, inputs = copy.deepcopy(start), PixelInputs(rated, SIZE)
+        train_observer(start, inputs, Fold(rated, split, 0), "fair", replace(plan, strategy=strategy))
+        images = part(split, 0, "test")
+        one, other = predict(before, inputs, images), predict(start, inputs, images)
+        losses[strategy] = [-np.log(p).mean() for p in (one, other)]
+        assert (one.argmax(1) == other.argmax(1)).all() or strategy == "scratch"
+    assert losses["finetune"][1] < losses["finetune"][0] / 3  # evenly spread where it knows nothing
+    assert losses["scratch"][1] == pytest.approx(losses["scratch"][0], rel=1e-3)

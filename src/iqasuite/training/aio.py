@@ -29,10 +29,12 @@ from iqasuite.models.network import Network
 from iqasuite.models.reduction import TokenReduction
 from iqasuite.models.vit_iqa import ViTIQA
 from iqasuite.paths import safe_name
+from iqasuite.training.batches import unzipped
 from iqasuite.training.inputs import PixelInputs, StoredInputs
 from iqasuite.training.loop import Followed, Result, Schedule, fit
 from iqasuite.training.losses import create as create_loss
 from iqasuite.training.losses import soft_labels
+from iqasuite.training.outputs import outputs
 from iqasuite.weights.files import load_weights
 
 logger = logging.getLogger(__name__)
@@ -259,6 +261,7 @@ def train_observer(
     chain = _Chain(model, inputs, fold, observer, plan, seed, checkpoints, log)
     _fit_reduction(model, inputs, learnt, seed)
     network = inputs.network(model)
+    chain.soften(learnt)
     start = copy.deepcopy(network.state_dict())
     rated = chain.votes[chain.votes["image"].isin(learnt)]  # a session may be for tests alone
     sessions = sorted(rated["session"].unique()) if plan.strategy == "iterative" else [None]
@@ -314,6 +317,7 @@ def cross_fits(
         rest = sorted(set(learnt) - set(left_out))
         _fit_reduction(model, inputs, rest, seed)
         chain = _Chain(model, inputs, fold, observer, plan, seed, checkpoints, log)
+        chain.soften(rest)
         chain.stage(None, rest + fold.part("val"), [], schedule, f"_without_{number}")
         yield left_out
 
@@ -353,6 +357,27 @@ class _Chain:
             followed=Followed(self.checkpoints / f"{safe_name(name)}.pt" if self.checkpoints else None, self.log),
         )
         return Stage(name, result, len(training.targets), len(validation.targets) if validation else 0)
+
+    def soften(self, images: list[str]) -> None:
+        """Divide AIO0's logits by the temperature, 1 or more, at which the loss is least.
+
+        AIO0 has learnt classes of JPEG quality, and is far surer of them than votes are: training would spend its
+        epochs on unlearning that. What starts elsewhere stays as it is.
+
+        Reference: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+        """
+        network = self.inputs.network(self.model)
+        last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+        of_aio0 = getattr(self.model.card, "objective", "") == "jpeg" and self.plan.strategy != "scratch"
+        if not of_aio0 or last.out_features != 5:  # an ordinal head has a scale of its own
+            return
+        given, targets = unzipped(self._batches(self.votes, images, False).epoch(0))
+        logits, wanted = torch.cat([out.float().cpu() for out in outputs(network, given)]), torch.cat(list(targets))
+        loss, temperatures = create_loss(self.plan.loss), torch.logspace(0, 2, 101)
+        best = temperatures[min(range(101), key=lambda n: loss(logits / temperatures[n], wanted).item())].item()
+        with torch.no_grad():
+            for parameter in last.parameters():
+                parameter.div_(best)
 
     def _batches(self, votes: pd.DataFrame, images: list[str], training: bool):
         votes = votes[votes["image"].isin(images)]
