@@ -90,13 +90,14 @@ def _repeated() -> Finding:
 
 
 def _aio0() -> Finding:
-    rows = _table("aio0", "aio0/held_out")
-    rows = rows[rows["metric"] == "accuracy"].set_index("crops")
+    tables = (_table("aio0", f"{run}/held_out") for run in ("aio0", "jpeg_resnet18"))
+    rows, beside = (table[table["metric"] == "accuracy"].set_index("crops") for table in tables)
     kept, shifted = rows.loc["block grid kept"], rows.loc["block grid shifted"]
     text = (
         "The objective observer AIO0 reads the JPEG class of photographs that it has not seen with accuracy "
-        f"{_value(kept)} ({int(kept['photographs'])} photographs, {int(kept['n']):,} crops; a guess 0.200), and with "
-        f"{_value(shifted)} where the crop does not begin on JPEG's grid of blocks."
+        f"{_value(kept)} ({int(kept['photographs'])} photographs, {int(kept['n']):,} crops; a guess 0.200), a narrow "
+        f"JPEGResNet18 with {_value(beside.loc['block grid kept'])}; where the crop does not begin on JPEG's grid of "
+        f"blocks, AIO0 has {_value(shifted)}."
     )
     return Finding(text, "aio0", "aio0", "tables/aio0/held_out.csv", "figures/aio0/held_out.png")
 
