@@ -362,14 +362,14 @@ class _Chain:
         """Divide AIO0's logits by the temperature, 1 or more, at which the loss is least.
 
         AIO0 has learnt classes of JPEG quality, and is far surer of them than votes are: training would spend its
-        epochs on unlearning that. What starts elsewhere stays as it is.
+        epochs on unlearning that. What starts elsewhere stays as it is, and so does the faithful protocol.
 
         Reference: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
         """
         network = self.inputs.network(self.model)
         last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
         of_aio0 = getattr(self.model.card, "objective", "") == "jpeg" and self.plan.strategy != "scratch"
-        if not of_aio0 or last.out_features != 5:  # an ordinal head has a scale of its own
+        if not of_aio0 or self.plan.protocol == "faithful" or last.out_features != 5:  # an ordinal head has a scale
             return
         given, targets = unzipped(self._batches(self.votes, images, False).epoch(0))
         logits, wanted = torch.cat([out.float().cpu() for out in outputs(network, given)]), torch.cat(list(targets))
