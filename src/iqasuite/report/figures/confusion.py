@@ -36,14 +36,21 @@ def _accuracy(counts: np.ndarray) -> float:
 
 
 @styled
-def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figure:
+def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "", classes: str = "") -> Figure:
     """Votes of an observer (rows) against those of an AIO (columns): numbers are counts, colour is the share of the
     row.
 
     Args:
         counts: (5, 5).
         aio, observer: names for the axes.
+        classes: what is read where nobody has voted, such as "JPEG class"; `aio` is then the network's name.
     """
+    predicted, given = (
+        f"vote predicted by AIO {readable(aio, 32)}",
+        f"vote of {readable(observer, 32) or 'the observer'}",
+    )
+    if classes:
+        predicted, given = f"{classes} read by {readable(aio, 32)}", classes
     fig, ax = one_panel(4.4, 3.8)
     _confusion(ax, counts, numbers=True, size=10)
     ax.set(
@@ -51,9 +58,9 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "") -> Figu
         yticks=range(5),
         xticklabels=VOTES,
         yticklabels=VOTES,
-        xlabel=f"vote predicted by AIO {readable(aio, 32)}".rstrip(),
-        ylabel=f"vote of {readable(observer, 32) or 'the observer'}",
-        title=f"{counts.sum()} votes, accuracy {_accuracy(counts):.2f}",
+        xlabel=predicted.rstrip(),
+        ylabel=given,
+        title=f"{counts.sum():,} {'crops' if classes else 'votes'}, accuracy {_accuracy(counts):.3f}",
     )
     ax.tick_params(length=0)
     fig.colorbar(ax.images[0], ax=ax, label="share of the row", shrink=0.85)
