@@ -30,8 +30,8 @@ from iqasuite.report.provenance import read_runs
 
 OF_OBSERVERS, OF_MOS = "predictions", "mos_predictions"  # folders in work/<suite>, by what is predicted
 SCORED_BY = ("05_evaluate_aios", "13_benchmark")  # notebooks that read nothing but predictions, the split and the set
-DIGITS = 4
-TOLERANCE = 0.005  # between scores of predictions and of those rounded to DIGITS digits
+DIGITS = 5
+TOLERANCE = 0.01  # between scores of predictions and of rounded ones: one that crosses a half is a vote of some 200
 _KEYS = ["dataset", "model", "protocol", "observer", "part", "metric"]
 _TEXTS = ["run", "dataset", "model", "protocol", "part", "observer", "image"]
 
