@@ -111,11 +111,15 @@ FIGURES = {
     "image_grid": lambda: figures.image_grid([[PICTURE] * N] * N, NAMES, NAMES),
     "attention_across_aios": lambda: figures.attention_across_aios(None, rng.random((N, N, 4, 4)), NAMES, NAMES),
     "attention_comparison": lambda: figures.attention_comparison([PICTURE] * N, rng.random((N, N, 4, 4)), NAMES, NAMES),
+    "maps_beside_images": lambda: figures.maps_beside_images(
+        [PICTURE] * N, {name: rng.random((N, 4, 4)) for name in NAMES}, rng.random((N, *PICTURE.shape[:2])) > 0.5, NAMES
+    ),
+    "localisation_plot": lambda: figures.localisation_plot(each_two("model", "method", **BANDS)),
+    "cascade_plot": lambda: figures.cascade_plot(each_two("model", "method", shuffled=1.0, value=0.5)),
     "disagreement_plot": lambda: figures.disagreement_plot(IMAGES.assign(rank=1, difference=0.5)),
     "vote_distributions": lambda: figures.vote_distributions(
         pd.concat([P.assign(observer=NAMES, image=image, target=3) for image in NAMES]), NAMES
     ),
-    "perturbation_plot": lambda: figures.perturbation_plot(each_two("perturbation", "aio", difference=0.5)),
     "significance_matrix": lambda: figures.significance_matrix(
         pd.DataFrame([(LONG, name) for name in NAMES if name != LONG], columns=["model", "other"]).assign(
             metric="srocc", difference=0.1, p_holm=0.1, p_least=1e-6, n=8, n_contents=8

@@ -22,6 +22,7 @@ from iqasuite.inference.pairs import load_pair_predictor
 from iqasuite.inference.predictor import Map, Prediction, Predictor
 from iqasuite.names import natural_key
 from iqasuite.pixel_values import RGB_TO_YCC
+from iqasuite.report.figures.style import EVEN, share_look
 from iqasuite.weights.catalogue import Entry
 
 _log = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ def _coloured(entry: Entry, found: Map) -> tuple[np.ndarray, str]:
     if found.kind == "quality":
         values = entry.low + (found.values - 1) / 4 * (entry.high - entry.low)
         return values, f"quality of each neighbourhood by itself, {entry.scale}"
-    return found.values * found.values.size, "attention, times that of a place of average attention"
+    return found.values * found.values.size, "attention, in multiples of an even share"
 
 
 def _ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
@@ -233,7 +234,7 @@ def _ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
     values = [_coloured(entry, found)[0] for found in maps]
     low, high = min(float(x.min()) for x in values), max(float(x.max()) for x in values)
     if maps[0].kind != "quality":
-        return 0.0, max(high, 1.5)
+        return 0.0, float(share_look(np.concatenate([x.ravel() for x in values]))["vmax"])
     middle, reach = (low + high) / 2, max(high - low, (entry.high - entry.low) / 4) / 2
     middle = min(max(middle, entry.low + reach), entry.high - reach)
     return middle - reach, middle + reach
@@ -251,8 +252,8 @@ def _laid(entry: Entry, image: np.ndarray, found: Map | None, ends: tuple[float,
 
 def _evenly(maps: Sequence[Map]) -> Markup:
     """A sentence for maps of attention that show nothing because there is nothing to show."""
-    reach = max(np.ptp(found.values) * found.values.size for found in maps)
-    if maps[0].kind != "attention" or reach >= 0.1:
+    far = max(np.abs(found.values * found.values.size - 1).max() for found in maps)
+    if maps[0].kind != "attention" or far >= EVEN:
         return Markup()
     return html.sentence("Attention is nearly the same everywhere: the last layer looks at the image as a whole.")
 

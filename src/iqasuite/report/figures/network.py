@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from iqasuite.report.figures.benchmark import NAMES
 from iqasuite.report.figures.style import (
-    DIVERGING,
     LIGHT,
     PALETTE,
     SEQUENTIAL,
+    WARM,
     blank,
     cell_grid,
     ends,
@@ -29,6 +28,8 @@ from iqasuite.report.figures.style import (
     new_figure,
     one_panel,
     readable,
+    share_bar,
+    share_look,
     styled,
 )
 from iqasuite.weights.catalogue import CATEGORIES
@@ -170,12 +171,11 @@ def map_strip(
         axes[row, 0].set_title(readable(names[row], letters(2.1 if images is None else 7, 8)), fontsize=8, loc="left")
     for ax in axes.flat:
         blank(ax)
-    label = "vote of each neighbourhood alone" if kind == "quality" else "attention over an equal share"
-    bar = fig.colorbar(shown, ax=list(axes.flat), shrink=0.9 if images is None else 0.5 + 0.5 / len(maps), label=label)
     if kind == "attention":
-        end = look["norm"].vmax
-        bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
-        bar.minorticks_off()
+        share_bar(fig, list(axes.flat), shown)
+    else:
+        shrink = 0.9 if images is None else 0.5 + 0.5 / len(maps)
+        fig.colorbar(shown, ax=list(axes.flat), shrink=shrink, label="vote of each neighbourhood alone")
     return fig
 
 
@@ -185,13 +185,10 @@ def _middles(n: int, side: float) -> np.ndarray:
 
 
 def _map_look(maps: Sequence[np.ndarray], kind: str) -> dict:
+    values = np.concatenate([np.ravel(each) for each in maps])
     if kind == "quality":
-        return {
-            "cmap": SEQUENTIAL,
-            "norm": Normalize(min(float(v.min()) for v in maps), max(float(v.max()) for v in maps)),
-        }
-    end = max(1.2, *(float(np.maximum(v, 1 / np.maximum(v, 0.05)).max()) for v in maps))
-    return {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)}
+        return {"cmap": WARM, "vmin": float(values.min()), "vmax": float(values.max())}
+    return share_look(values)
 
 
 @styled

@@ -1,0 +1,207 @@
+"""What can be believed of maps of networks: true places of distortions, sanity checks, a verdict for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from iqasuite.errors import InputError
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.explain.maps import maps, methods_of
+from iqasuite.explain.planted import Planted, baselines, localisation, plant
+from iqasuite.explain.sanity import agreement, cascaded, moved, repaired
+from iqasuite.inference.predictor import enlarged
+from iqasuite.models.metrics.piq_metrics import METRICS
+from iqasuite.models.network import Network
+from iqasuite.weights.files import load_weights
+
+Maps = Mapping[tuple[str, str], np.ndarray]  # (model, method) -> (images, rows, columns)
+NONE = "–"  # model of maps that take no network
+FOUND, LOST, STEADY = 0.85, 0.5, 0.7  # AUC of a place that is found; agreements below and above which a check is passed
+_GRID = 16  # places a side at which maps of two networks are compared
+_TOP = 0.2  # share of the places whose overlap is counted
+
+
+def networks_of(names: Sequence[str], find: Callable[[str], Path]) -> dict[str, Network]:
+    """Networks by the names of their weights.
+
+    Args:
+        names: of weights.
+        find: the file of weights by their name, such as `Run.find_weights`.
+
+    Raises:
+        InputError: a metric, no such weights, or a network that is not given single images.
+    """
+    networks = {}
+    for name in names:
+        if name in METRICS or name in ("brisque", "niqe"):
+            raise InputError(f"model {name!r}: a metric has no network to make maps of; expected names of weights")
+        networks[name], _ = load_weights(find(name))
+        methods_of(networks[name])
+    return networks
+
+
+def all_maps(networks: Mapping[str, Network], images: np.ndarray, log: Callable[[str], None] = print) -> Maps:
+    """All maps that the networks can have of images uint8 (n, H, W, 3), and those that take no network."""
+    found = {(NONE, name): values for name, values in baselines(images).items()}
+    for name, network in networks.items():
+        found |= {(name, method): maps(network, images, method) for method in methods_of(network)}
+        log(f"{name}: {len(images)} images, {', '.join(methods_of(network))}")
+    return found
+
+
+def reads(network: Network | None) -> str | None:
+    """The only distortion that a network has learnt to read; None = it was not taught one alone."""
+    return "jpeg" if network is not None and network.card and network.card.scale.name == "JPEG class" else None
+
+
+def _row(values: np.ndarray, contents: np.ndarray, **named: object) -> dict[str, object]:
+    low, high = bootstrap_by_content(values, contents)
+    return {**named, "value": values.mean(), "low": low, "high": high, "n": len(values)} | {
+        "contents": len(np.unique(contents))
+    }
+
+
+def localisation_table(found: Maps, planted: Planted) -> pd.DataFrame:
+    """How well all maps point at planted distortions, with 95 % intervals over contents.
+
+    Returns:
+        model, method, distortion ("all" or one), place ("all" or one), metric ("auc" or "pointing"), value, low, high,
+        n (images), contents.
+    """
+    facts, rows = planted.facts, []
+    parts = [("all", "all", np.ones(len(facts), bool))]
+    parts += [(kind, "all", (facts["distortion"] == kind).to_numpy()) for kind in facts["distortion"].unique()]
+    parts += [("all", place, (facts["place"] == place).to_numpy()) for place in facts["place"].unique()]
+    for (model, method), values in found.items():
+        scores = localisation(values, planted.masks)
+        for kind, place, chosen in parts:
+            contents = facts["content"].to_numpy()[chosen]
+            for metric in scores:
+                named = {"model": model, "method": method, "distortion": kind, "place": place, "metric": metric}
+                rows.append(_row(scores[metric].to_numpy()[chosen], contents, **named))
+    return pd.DataFrame(rows)
+
+
+def sanity_table(
+    networks: Mapping[str, Network],
+    contents: Mapping[str, np.ndarray],
+    distortions: Sequence[str],
+    level: int,
+    checked: int,
+    seed: int = 0,
+    log: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Sanity checks of all maps of networks on images that are distorted as a whole.
+
+    Args:
+        networks: by name.
+        contents: name -> undistorted image.
+        distortions, level: of the images; a network that reads one alone is shown that one.
+        checked: images whose maps are asked for again with shuffled weights, mirrored and shifted.
+        seed: of what is drawn.
+        log: takes a line for every network.
+
+    Returns:
+        model, method, check, value, low, high, n, contents. Checks: "shuffled 0.25" to "shuffled 1.00" (agreement with
+        the network's own map when that share of its tensors, from the output on, is shuffled), "mirrored", "shifted"
+        (agreement), and "order" (votes that repairing places in the map's order is worth, less a random order's).
+    """
+    rows, names, references = [], np.array(list(contents)), np.stack(list(contents.values()))
+    for model, network in networks.items():
+        only = reads(network)
+        images = plant(contents, [only] if only else distortions, level, ("whole",), seed).images
+        own, few = {method: maps(network, images, method) for method in methods_of(network)}, images[:checked]
+        own |= {name: values for name, values in baselines(images).items() if "contrast" in name}
+        chance = repaired(network, images, references, None, seed)
+        for method, values in own.items():
+            gain = repaired(network, images, references, values, seed) - chance
+            rows.append(_row(gain, names, model=model, method=method, check="order"))
+        again = {
+            f"shuffled {share:.2f}": {method: maps(shuffled, few, method) for method in methods_of(network)}
+            for share, shuffled in cascaded(network, seed=seed)
+        }
+        for method in methods_of(network):
+            checks = {check: agreement(own[method][:checked], of[method]) for check, of in again.items()}
+            checks |= moved(network, few, method, own[method][:checked])
+            named = {"model": model, "method": method}
+            rows += [_row(values, names[:checked], **named, check=check) for check, values in checks.items()]
+        log(f"{model}: checked")
+    return pd.DataFrame(rows)
+
+
+def verdicts(networks: Mapping[str, Network], places: pd.DataFrame, sanity: pd.DataFrame) -> pd.DataFrame:
+    """One sentence for each map: what it may be used for, by the numbers of the two tables.
+
+    Returns:
+        model, method, auc (of the distortions that the network reads), shuffled, mirrored, shifted, order, verdict.
+    """
+    aucs = places[(places["metric"] == "auc") & (places["place"] == "all")].set_index(["model", "method", "distortion"])
+    checks, rows = sanity.set_index(["model", "method", "check"]), []
+    asked = ("shuffled 1.00", "mirrored", "shifted", "order")
+    for model, network in networks.items():
+        kind = reads(network) or "all"
+        trivial = aucs.loc[(NONE, "baseline: local contrast", kind), "value"]
+        for method in methods_of(network):
+            auc = aucs.loc[(model, method, kind)]
+            of = {check: checks.loc[(model, method, check)] for check in asked}
+            verdict = _verdict(auc, trivial, **{check.split()[0]: row for check, row in of.items()})
+            numbers = {check.split()[0]: row["value"] for check, row in of.items()}
+            rows.append({"model": model, "method": method, "auc": auc["value"], **numbers, "verdict": verdict})
+    return pd.DataFrame(rows)
+
+
+def _verdict(
+    auc: pd.Series, trivial: float, shuffled: pd.Series, mirrored: pd.Series, shifted: pd.Series, order: pd.Series
+) -> str:
+    if shuffled["value"] >= LOST:
+        return "not to be used: it looks much the same when all weights are shuffled"
+    counts = order["low"] > 0
+    if auc["value"] >= FOUND and auc["low"] > max(trivial, 0.5):
+        use = "tells where the distortion is"
+    elif auc["low"] > max(trivial, 0.5):
+        use = "a hint of where the distortion is"
+    elif counts:
+        use = "names places that the vote hangs on, not where the distortion is"
+    else:
+        use = "to look at only: neither the distortion nor the vote follows it"
+    if counts and "distortion is" in use and "not where" not in use:
+        use += ", and the vote hangs on these places"
+    unsteady = [row.name[2] for row in (mirrored, shifted) if row["value"] < STEADY]
+    return use + (f"; another map when {' or '.join(unsteady)}" if unsteady else "")
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Overlap (n,) of the fifths of the places that have most in pairs of maps (n, rows, columns): shared over any."""
+    tops = []
+    for each in (first, second):
+        flat = each.reshape(len(each), -1)
+        tops.append(flat.argsort(1, kind="stable").argsort(1) >= flat.shape[1] * (1 - _TOP))
+    return (tops[0] & tops[1]).sum(1) / (tops[0] | tops[1]).sum(1)
+
+
+def agreement_table(found: Maps, compared: Mapping[str, str], contents: Sequence[str]) -> pd.DataFrame:
+    """How alike maps of different networks are on the same images, and each to local contrast.
+
+    Args:
+        found: of `all_maps`.
+        compared: model -> method.
+        contents: of each image.
+
+    Returns:
+        first, second (model: method), metric ("rank correlation" or "overlap"; that of two random maps is 0, or .11),
+        value, low, high, n, contents.
+    """
+    keys = [*compared.items(), (NONE, "baseline: local contrast")]
+    small = {f"{model}: {method}": enlarged(found[model, method], (_GRID, _GRID)) for model, method in keys}
+    rows, named = [], list(small)
+    for number, first in enumerate(named):
+        for second in named[number + 1 :]:
+            both = {"first": first, "second": second}
+            pair = small[first], small[second]
+            for metric, values in (("rank correlation", agreement(*pair)), ("overlap", overlap(*pair))):
+                rows.append(_row(values, np.asarray(contents), **both, metric=metric))
+    return pd.DataFrame(rows)
