@@ -13,13 +13,15 @@ from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.explain.maps import maps, methods_of
 from iqasuite.explain.planted import Planted, baselines, localisation, plant
 from iqasuite.explain.sanity import agreement, cascaded, moved, repaired
+from iqasuite.images.distortions.blur import gaussian_blur
 from iqasuite.inference.predictor import enlarged
 from iqasuite.models.metrics.piq_metrics import METRICS
 from iqasuite.models.network import Network
 from iqasuite.weights.files import load_weights
 
 Maps = Mapping[tuple[str, str], np.ndarray]  # (model, method) -> (images, rows, columns)
-NONE = "–"  # model of maps that take no network
+NONE, CONTRAST = "–", "baseline: local contrast"  # model of maps that take no network, and the better one of these
+_ASKED = ("shuffled 1.00", "mirrored", "shifted", "order")  # checks that verdicts go by
 FOUND, LOST, STEADY = 0.85, 0.5, 0.7  # AUC of a place that is found; agreements below and above which a check is passed
 _GRID = 16  # places a side at which maps of two networks are compared
 _TOP = 0.2  # share of the places whose overlap is counted
@@ -115,7 +117,7 @@ def sanity_table(
         only = reads(network)
         images = plant(contents, [only] if only else distortions, level, ("whole",), seed).images
         own, few = {method: maps(network, images, method) for method in methods_of(network)}, images[:checked]
-        own |= {name: values for name, values in baselines(images).items() if "contrast" in name}
+        own |= {name: values for name, values in baselines(images).items() if name == CONTRAST}
         chance = repaired(network, images, references, None, seed)
         for method, values in own.items():
             gain = repaired(network, images, references, values, seed) - chance
@@ -133,23 +135,49 @@ def sanity_table(
     return pd.DataFrame(rows)
 
 
+def order_table(network: Network, images: np.ndarray, method: str = "attention", seed: int = 0) -> pd.DataFrame:
+    """What the order of a map is worth for repairing images uint8 (n, H, W, 3) that are blurred (σ 4 pixels).
+
+    Returns:
+        order ("most first", "least first"), value (votes, less a random order's), low, high (over images), n, contents.
+    """
+    soft, found = np.stack([gaussian_blur(image, 4.0) for image in images]), maps(network, images, method)
+    chance, each = repaired(network, soft, images, None, seed), np.arange(len(images))
+    orders = {"most first": found, "least first": -found}
+    gains = {name: repaired(network, soft, images, order, seed) - chance for name, order in orders.items()}
+    return pd.DataFrame([_row(gain, each, order=name) for name, gain in gains.items()])
+
+
+def as_they_read(places: pd.DataFrame, networks: Mapping[str, Network]) -> pd.DataFrame:
+    """Rows of a localisation table of all places, of the distortions that each model reads, local contrast beside each.
+
+    Args:
+        places: of `localisation_table`.
+        networks: by model; a model that is not among them reads all distortions.
+    """
+    rows, parts = places[places["place"] == "all"], []
+    for model in rows["model"].unique():
+        kind = reads(networks.get(model)) or "all"
+        trivial = rows[rows["method"] == CONTRAST].assign(model=model)
+        both = pd.concat([rows[rows["model"] == model], trivial])
+        parts += [both[both["distortion"] == kind]] if model != NONE else []
+    return pd.concat(parts, ignore_index=True)
+
+
 def verdicts(networks: Mapping[str, Network], places: pd.DataFrame, sanity: pd.DataFrame) -> pd.DataFrame:
     """One sentence for each map: what it may be used for, by the numbers of the two tables.
 
     Returns:
         model, method, auc (of the distortions that the network reads), shuffled, mirrored, shifted, order, verdict.
     """
-    aucs = places[(places["metric"] == "auc") & (places["place"] == "all")].set_index(["model", "method", "distortion"])
+    aucs = as_they_read(places, networks).query("metric == 'auc'").set_index(["model", "method"])
     checks, rows = sanity.set_index(["model", "method", "check"]), []
-    asked = ("shuffled 1.00", "mirrored", "shifted", "order")
     for model, network in networks.items():
-        kind = reads(network) or "all"
-        trivial = aucs.loc[(NONE, "baseline: local contrast", kind), "value"]
         for method in methods_of(network):
-            auc = aucs.loc[(model, method, kind)]
-            of = {check: checks.loc[(model, method, check)] for check in asked}
-            verdict = _verdict(auc, trivial, **{check.split()[0]: row for check, row in of.items()})
-            numbers = {check.split()[0]: row["value"] for check, row in of.items()}
+            of = {check.split()[0]: checks.loc[(model, method, check)] for check in _ASKED}
+            auc, trivial = aucs.loc[(model, method)], aucs.loc[(model, CONTRAST), "value"]
+            numbers = {check: row["value"] for check, row in of.items()}
+            verdict = _verdict(auc, max(trivial, 1 - trivial), **of)
             rows.append({"model": model, "method": method, "auc": auc["value"], **numbers, "verdict": verdict})
     return pd.DataFrame(rows)
 
@@ -157,20 +185,17 @@ def verdicts(networks: Mapping[str, Network], places: pd.DataFrame, sanity: pd.D
 def _verdict(
     auc: pd.Series, trivial: float, shuffled: pd.Series, mirrored: pd.Series, shifted: pd.Series, order: pd.Series
 ) -> str:
-    if shuffled["value"] >= LOST:
+    if abs(shuffled["value"]) >= LOST:
         return "not to be used: it looks much the same when all weights are shuffled"
     counts = order["low"] > 0
-    if auc["value"] >= FOUND and auc["low"] > max(trivial, 0.5):
-        use = "tells where the distortion is"
-    elif auc["low"] > max(trivial, 0.5):
-        use = "a hint of where the distortion is"
+    if auc["low"] > trivial:
+        use = "tells where the distortion is" if auc["value"] >= FOUND else "a hint of where the distortion is"
+        use += ", and the vote hangs on these places" if counts else ""
     elif counts:
         use = "names places that the vote hangs on, not where the distortion is"
     else:
         use = "to look at only: neither the distortion nor the vote follows it"
-    if counts and "distortion is" in use and "not where" not in use:
-        use += ", and the vote hangs on these places"
-    unsteady = [row.name[2] for row in (mirrored, shifted) if row["value"] < STEADY]
+    unsteady = [name for name, row in (("mirrored", mirrored), ("shifted", shifted)) if row["value"] < STEADY]
     return use + (f"; another map when {' or '.join(unsteady)}" if unsteady else "")
 
 
@@ -183,20 +208,26 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (tops[0] & tops[1]).sum(1) / (tops[0] | tops[1]).sum(1)
 
 
-def agreement_table(found: Maps, compared: Mapping[str, str], contents: Sequence[str]) -> pd.DataFrame:
+def agreement_table(found: Maps, compared: Sequence[str], contents: Sequence[str]) -> pd.DataFrame:
     """How alike maps of different networks are on the same images, and each to local contrast.
 
     Args:
         found: of `all_maps`.
-        compared: model -> method.
+        compared: "model: method", such as "aio0: attention".
         contents: of each image.
 
     Returns:
         first, second (model: method), metric ("rank correlation" or "overlap"; that of two random maps is 0, or .11),
         value, low, high, n, contents.
+
+    Raises:
+        InputError: no such map.
     """
-    keys = [*compared.items(), (NONE, "baseline: local contrast")]
-    small = {f"{model}: {method}": enlarged(found[model, method], (_GRID, _GRID)) for model, method in keys}
+    known = {f"{model}: {method}": values for (model, method), values in found.items()}
+    unknown = [name for name in compared if name not in known]
+    if unknown:
+        raise InputError(f"compared: no map {unknown[0]!r}; expected some of {', '.join(known)}")
+    small = {name: enlarged(known[name], (_GRID, _GRID)) for name in (*compared, f"{NONE}: {CONTRAST}")}
     rows, named = [], list(small)
     for number, first in enumerate(named):
         for second in named[number + 1 :]:

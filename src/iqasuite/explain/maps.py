@@ -37,22 +37,14 @@ def below_best(outputs: Tensor) -> Tensor:
     return 5 - (outputs.float() if outputs.ndim == 1 else expected_vote(outputs.float()))
 
 
-def _attention(network: Network, x: Tensor) -> np.ndarray:
-    """What the class token attends to in the last layer, mean over its heads."""
-    weights, grid = _attentions(network, x)
-    return focus_layer(layer_head_maps(weights, grid))
-
-
-def _rollout(network: Network, x: Tensor) -> np.ndarray:
-    weights, grid = _attentions(network, x)
-    return rollout(weights, grid)
-
-
-def _attentions(network: Network, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    with torch.no_grad():
+def _attention(of_weights: Callable[[Tensor, tuple[int, int]], np.ndarray]) -> Maker:
+    @torch.no_grad()
+    def make(network: Network, x: Tensor) -> np.ndarray:
         found = network.attentions(x)
-    assert found is not None  # `_needs` has looked
-    return found
+        assert found is not None
+        return of_weights(*found)
+
+    return make
 
 
 def _features(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,8 +164,8 @@ def _is_local(network: Network) -> bool:
 
 # Name -> how it is made, which networks can have it, and what the others lack.
 _METHODS: dict[str, tuple[Maker, Callable[[Network], bool], str]] = {
-    "attention": (_attention, _attends, "attention"),
-    "rollout": (_rollout, _attends, "attention"),
+    "attention": (_attention(lambda *found: focus_layer(layer_head_maps(*found))), _attends, "attention"),
+    "rollout": (_attention(rollout), _attends, "attention"),
     "grad_cam": (_cam(grad_cam), _has_features, "convolutions or tokens"),
     "layer_cam": (_cam(layer_cam), _has_features, "convolutions or tokens"),
     "input_gradients": (_input_gradients, lambda network: True, ""),

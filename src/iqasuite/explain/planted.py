@@ -103,22 +103,14 @@ def plant(
     return Planted(np.stack(images), np.stack(masks), table)
 
 
-def local_contrast(images: np.ndarray, cells: int = GRID) -> np.ndarray:
-    """Standard deviation of the luma in cells of images uint8 (n, H, W, 3): (n, cells, cells). No network."""
-    maps = []
-    for image in images:
-        luma = _luma(image)
-        parts = [np.array_split(rows, cells, axis=1) for rows in np.array_split(luma, cells, axis=0)]
-        maps.append([[part.std() for part in row] for row in parts])
-    return np.array(maps, np.float32)
-
-
 def baselines(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Maps that take no network: name -> (n, rows, columns)."""
-    return {
-        "baseline: constant": np.ones((len(images), GRID, GRID), np.float32),
-        "baseline: local contrast": local_contrast(images),
-    }
+    """Maps (n, rows, columns) of images uint8 (n, H, W, 3) that take no network: the standard deviation of the luma in
+    each place, and a constant.
+    """
+    rows = [part for image in images for part in np.array_split(_luma(image), GRID, axis=0)]
+    contrast = [[part.std() for part in np.array_split(row, GRID, axis=1)] for row in rows]
+    contrast = np.array(contrast, np.float32).reshape(len(images), GRID, GRID)
+    return {"baseline: constant": np.ones_like(contrast), "baseline: local contrast": contrast}
 
 
 def localisation(maps: np.ndarray, masks: np.ndarray) -> pd.DataFrame:

@@ -178,19 +178,30 @@ def test_attention_figures(rng):
     fig = drawn(figures.attention_across_aios(images, even, PEOPLE[:3]))
     assert {im.get_clim() for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6} == {(0, 2)}
     assert texts(fig).count("even: nothing to see") == 6
-    assert texts(drawn(figures.attention_comparison(images, even, PEOPLE[:3]))).count("as the mean") == 6 + 1  # and bar
+    assert (
+        texts(drawn(figures.attention_comparison(images, even, PEOPLE[:3]))).count("as the mean") == 6 + 2
+    )  # and the bar
     assert "nothing to see" not in texts(drawn(figures.attention_across_aios(images, maps, PEOPLE[:3])))
     assert "nothing to see" in texts(drawn(figures.attention_across_aios(images, maps, PEOPLE[:3], floor=2.0)))
-    masks = np.zeros((2, 64, 64), bool)
-    masks[:, :32] = True
-    fig = drawn(
-        figures.maps_beside_images(images, {"grad_cam": maps[0], "occlusion": maps[1] - 0.5}, masks, ["a", "b"])
-    )
-    assert "map, in multiples of an even share" in texts(fig) and "1 (even)" in texts(fig)
-    assert [bool(ax.collections) for ax in fig.axes[:6]] == [True, False, False] * 2  # the true place is on the images
     drawn(figures.attention_layers_heads(rng.random((2, 4, 8, 8)), images[0]))
     drawn(figures.attention_layers_heads(rng.random((6, 16, 8, 8))))
     drawn(figures.image_grid([images, images], ["class 1", "class 2"], ["x", "y"]))
+
+
+def test_maps_stand_beside_their_images(rng):
+    images = [rng.integers(0, 256, (64, 80, 3), dtype=np.uint8) for _ in range(2)]
+    masks = np.zeros((2, 64, 80), bool)
+    masks[:, :32] = True
+    even, votes = np.ones((2, 4, 4)), np.stack([np.full((4, 5), 2.0), np.full((4, 5), 4.0)])
+    columns = {"grad_cam": rng.random((2, 8, 8)), "occlusion": even, "local": votes}
+    fig = drawn(figures.maps_beside_images(images, columns, ["a", "b"], masks, ("local", "votes")))
+    assert {"map, in multiples of an even share", "quality, votes"} <= {ax.get_ylabel() for ax in fig.axes}
+    assert texts(fig).count("even: nothing to see") == 2 and "1 (even)" in texts(fig)
+    assert [bool(ax.collections) for ax in fig.axes[:8]] == [True, False, False, False] * 2  # the place, on the images
+    limits = [ax.images[1].get_clim() for ax in fig.axes[1:4]]
+    assert limits[0] == limits[1] and limits[0][0] == 0 and limits[2] == (2, 4)
+    fig = drawn(figures.maps_beside_images(None, {"attention": [np.eye(3), np.eye(4)]}))
+    assert "image" not in [ax.get_title() for ax in fig.axes] and fig.axes[0].images[0].get_clim()[1] >= 2
 
 
 def test_figures_of_believing(rng):
@@ -218,13 +229,6 @@ def test_attention_figures_do_without_pixels(rng):
     fig = drawn(figures.attention_across_aios(None, maps, PEOPLE[:3], ["a", "b"]))
     assert "image" not in texts(fig) and "AIO Obs1" in texts(fig)
     assert len(drawn(figures.attention_comparison(None, maps, PEOPLE[:3])).axes) == 7  # and the scale
-
-
-def test_disagreement_plot_writes_the_marked_ranks(rng):
-    ranking = pd.DataFrame({"rank": range(1, 7), "image": list("abcdef"), "difference": rng.random(6)})
-    ranking = ranking.assign(mos=rng.uniform(1, 5, 6), distortion=["blur", "jpeg"] * 3)
-    words = texts(drawn(figures.disagreement_plot(ranking, [1, 4]))).split()
-    assert {"1", "4", "blur", "jpeg"} <= set(words)
 
 
 def test_gains_plot_puts_the_largest_gain_on_top():

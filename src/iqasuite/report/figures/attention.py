@@ -22,12 +22,12 @@ from iqasuite.report.figures.style import (
     GRAY,
     PALETTE,
     VERMILLION,
+    WARM,
     blank,
     dots,
     gray,
     letters,
     new_figure,
-    one_panel,
     reach,
     readable,
     rows_axis,
@@ -38,7 +38,6 @@ from iqasuite.report.figures.style import (
     styled,
 )
 
-_SMALL = 32  # places a side to which maps of several grids are brought
 _LEAST_DEVIATION = 0.5  # even shares at which the colours of differences end at the nearest: little is to look little
 
 
@@ -129,44 +128,51 @@ def attention_across_aios(
         aios, names: of the AIOs, and of the images (may be empty).
         floor: even shares below which a map's distance from the even one is noise.
     """
-    return _columns_of_maps(images, shares(maps), [f"AIO {aio}" for aio in aios], names, floor)
+    maps = shares(maps)
+    fig, axes, shown = _rows_of_images(images, maps.shape[1], [f"AIO {aio}" for aio in aios], names)
+    for (row, column), ax in np.ndenumerate(axes):
+        drawn = _over(ax, shown[row], maps[column, row], **share_look(maps))
+        if reach(maps[column, row] - 1) < floor:
+            stamp(ax)
+    share_bar(fig, axes, drawn)
+    return fig
 
 
 @styled
 def maps_beside_images(
-    images: Sequence[np.ndarray], maps: Mapping[str, np.ndarray], masks: np.ndarray, names: Sequence[str] = ()
+    images: Sequence[np.ndarray] | None,
+    maps: Mapping[str, Sequence[np.ndarray]],
+    names: Sequence[str] = (),
+    masks: np.ndarray | None = None,
+    quality: tuple[str, str] = ("", ""),
 ) -> Figure:
-    """Images, the true place of their distortion outlined, and beside each its maps in multiples of an even share.
+    """Images, and beside each its maps, in multiples of an even share or of quality; one colour scale for each of both.
 
     Args:
-        images: uint8 (H, W, 3), one a row.
-        maps: title -> (images, rows, columns), one a column; what makes an image better is 0.
-        masks: where each image is distorted, bool (images, H, W).
+        images: uint8 (H, W, 3), one a row; None where they may not be shown.
+        maps: title -> (rows, columns) of each image, a column of the figure; what makes an image better is 0.
         names: of the images (may be empty).
+        masks: where each image is distorted, bool (images, H, W), outlined on it.
+        quality: title of the maps that are quality, and the name of its scale; ("", "") = none.
     """
-    values = np.stack([enlarged(shares(of), (_SMALL, _SMALL)) for of in maps.values()])
-    fig = _columns_of_maps(images, values, list(maps), names, EVEN, "map, in multiples of an even share")
-    for ax, mask in zip(fig.axes[: len(images) * (len(maps) + 1) : len(maps) + 1], masks, strict=True):
+    fig, axes, shown = _rows_of_images(images, len(next(iter(maps.values()))), list(maps), names)
+    drawn: dict[bool, Any] = {}
+    for own in (False, True):
+        some = {t: [each if own else shares(each) for each in of] for t, of in maps.items() if (t == quality[0]) == own}
+        flat = np.concatenate([each.ravel() for of in some.values() for each in of] or [np.ones(1)])
+        look = {"cmap": WARM, "vmin": np.nanmin(flat), "vmax": np.nanmax(flat)} if own else share_look(flat)
+        for title, of in some.items():
+            for ax, image, values in zip(axes[:, list(maps).index(title)], shown, of, strict=True):
+                drawn[own] = _over(ax, image, values, **look)
+                if not own and reach(values - 1) < EVEN:
+                    stamp(ax)
+    for ax, mask in zip(fig.axes[:: len(maps) + 1], () if masks is None else masks, strict=masks is not None):
         for colour, width in (("black", 2.2), ("white", 1.0)):
             ax.contour(mask, levels=[0.5], colors=colour, linewidths=width)
-    return fig
-
-
-def _columns_of_maps(
-    images: Sequence[np.ndarray] | None,
-    values: np.ndarray,
-    columns: Sequence[str],
-    names: Sequence[str],
-    floor: float,
-    label: str = "attention, in multiples of an even share",
-) -> Figure:
-    """Maps (columns, images, rows, columns) in multiples of an even share beside their images, in one scale."""
-    fig, axes, shown = _rows_of_images(images, values.shape[1], columns, names)
-    for (row, column), ax in np.ndenumerate(axes):
-        drawn = _over(ax, shown[row], values[column, row], **share_look(values))
-        if reach(values[column, row] - 1) < floor:
-            stamp(ax)
-    share_bar(fig, axes, drawn, label)
+    if False in drawn:
+        share_bar(fig, axes, drawn[False], "map, in multiples of an even share")
+    if True in drawn:
+        fig.colorbar(drawn[True], ax=axes, shrink=0.6, aspect=30, label=f"quality, {readable(quality[1], 40)}")
     return fig
 
 
@@ -223,27 +229,6 @@ def _rows_of_images(
 
 
 @styled
-def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figure:
-    """How much the AIOs' attention differs on each image, over the image's MOS; a colour a distortion.
-
-    Args:
-        ranking: rank, image, difference (of `rank_by_disagreement`), mos, distortion.
-        marked: ranks that are written beside their dots.
-    """
-    fig, ax = one_panel(7.5, 3.4)
-    for number, (distortion, rows) in enumerate(ranking.groupby("distortion", sort=True)):
-        colour = PALETTE[number % len(PALETTE)]
-        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, color=colour, label=readable(distortion, 24))
-    for row in ranking[ranking["rank"].isin(marked)].itertuples():
-        ax.annotate(str(row.rank), (row.mos, row.difference), xytext=(5, 2), textcoords="offset points", fontsize=8)
-    ax.set(xlabel="mean opinion score", ylabel="difference of attention (0 to 2)")
-    ax.grid(True)
-    if ranking["distortion"].nunique() > 1:
-        fig.legend(loc="outside right upper")
-    return fig
-
-
-@styled
 def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figure:
     """What each observer's AIO predicts for a few images: probability of each vote, the observer's own vote framed.
 
@@ -285,7 +270,7 @@ def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 
     fig, axes = small_multiples(len(models), 3, (3.4, 0.6 + 0.22 * len(methods)), sharex=True)
     for ax, model in zip(axes, models, strict=True):
         rows = own[own["model"] == model]
-        rows_axis(ax, list(rows["method"]))
+        rows_axis(ax, list(rows["method"]), 20)
         dots(ax, rows["value"], np.arange(len(rows)), rows["low"], rows["high"], BLUE)
         of = trivial[trivial["model"] == model]
         for row in of.itertuples():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,14 +12,8 @@ from iqasuite.report.figures.style import (
     LIGHT,
     SEQUENTIAL,
     VERMILLION,
-    WARM,
-    gray,
-    letters,
-    new_figure,
     one_panel,
     readable,
-    share_bar,
-    share_look,
     small_multiples,
     styled,
 )
@@ -63,43 +57,4 @@ def feature_plane(points: np.ndarray, mos: np.ndarray) -> Figure:
     ax.set(xlabel="first main axis (standard deviations)", ylabel="second main axis")
     fig.colorbar(shown, ax=ax, label="mean opinion score")
     ax.set_title(f"{len(mos)} images")
-    return fig
-
-
-@styled
-def quality_maps(
-    local: Sequence[np.ndarray],
-    attention: Sequence[np.ndarray],
-    names: Sequence[str],
-    images: Sequence[np.ndarray] | None = None,
-    scale_name: str = "MOS",
-) -> Figure:
-    """Where an image is good and where a network looks: one column an image, quality above, attention below.
-
-    Args:
-        local: predicted quality of every place (rows, columns), one map an image; all on one scale of colours.
-        attention: how much each place counts, in multiples of an equal share; one scale of colours.
-        names: what stands above each column.
-        images: uint8 (H, W, 3), drawn gray below the maps; None where they may not be shown.
-        scale_name: of the predictions.
-    """
-    n = len(local)
-    fig = new_figure(1.2 + 2.1 * n, 4.6)
-    axes = fig.subplots(2, n, squeeze=False)
-    low, high = min(np.nanmin(m) for m in local), max(np.nanmax(m) for m in local)
-    shares = np.concatenate([m[np.isfinite(m)] for m in attention])
-    looks = ({"cmap": WARM, "vmin": low, "vmax": high}, share_look(shares))
-    for row, maps, look in zip(axes, (local, attention), looks, strict=True):
-        for i, (ax, values) in enumerate(zip(row, maps, strict=True)):
-            height, width = values.shape if images is None else images[i].shape[:2]
-            place = {"extent": (0, width, height, 0), "interpolation": "nearest"}
-            if images is not None:
-                ax.imshow(gray(images[i]), cmap="gray", vmin=0, vmax=255)
-            drawn = ax.imshow(values, alpha=1 if images is None else 0.55, **look, **place)
-            ax.set(xticks=[], yticks=[])
-        if row is axes[0]:
-            fig.colorbar(drawn, ax=list(row), shrink=0.9, label=f"predicted {readable(scale_name, 24)}, patch by patch")
-    share_bar(fig, list(axes[1]), drawn)
-    for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(readable(name, letters(2.1, 8)), fontsize=8)
     return fig
