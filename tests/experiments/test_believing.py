@@ -53,7 +53,7 @@ def test_tables_and_verdicts_tell_good_maps_from_bad_ones(four, planted):
     assert auc["noisy", "windows"] > 0.9 and auc[believing.NONE, "baseline: constant"] == 0.5
     row = rows.set_index(["model", "method"]).loc[("noisy", "windows")]
     assert row["low"] <= row["value"] <= row["high"] and row["n"] == 12 and row["contents"] == 4
-    sanity = believing.sanity_table(networks, four, ["noise"], 4, 2, log=lambda line: None)
+    sanity = believing.sanity_table(networks, found, planted, four, 2, log=lambda line: None)
     checks = sanity.set_index(["method", "check"])
     assert checks.loc[("windows", "order"), "n"] == 4 and checks.loc[("windows", "shifted"), "n"] == 2
     assert checks.loc[("windows", "mirrored"), "value"] > 0.95

@@ -90,20 +90,20 @@ def localisation_table(found: Maps, planted: Planted) -> pd.DataFrame:
 
 def sanity_table(
     networks: Mapping[str, Network],
+    found: Maps,
+    planted: Planted,
     contents: Mapping[str, np.ndarray],
-    distortions: Sequence[str],
-    level: int,
     checked: int,
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Sanity checks of all maps of networks on images that are distorted as a whole.
+    """Sanity checks of all maps of networks.
 
     Args:
-        networks: by name.
-        contents: name -> undistorted image.
-        distortions, level: of the images; a network that reads one alone is shown that one.
-        checked: images whose maps are asked for again with shuffled weights, mirrored and shifted.
+        networks: by name; one that reads one distortion alone is shown that one.
+        found, planted: of `all_maps`, and the images that they are of.
+        contents: name -> undistorted image, which is distorted as a whole as those of `planted` are, and repaired.
+        checked: images of `planted` whose maps are asked for again with shuffled weights, mirrored and shifted.
         seed: of what is drawn.
         log: takes a line for every network.
 
@@ -112,27 +112,37 @@ def sanity_table(
         the network's own map when that share of its tensors, from the output on, is shuffled), "mirrored", "shifted"
         (agreement), and "order" (votes that repairing places in the map's order is worth, less a random order's).
     """
-    rows, names, references = [], np.array(list(contents)), np.stack(list(contents.values()))
+    rows, references, facts = [], np.stack(list(contents.values())), planted.facts
     for model, network in networks.items():
-        only = reads(network)
-        images = plant(contents, [only] if only else distortions, level, ("whole",), seed).images
-        own, few = {method: maps(network, images, method) for method in methods_of(network)}, images[:checked]
-        own |= {name: values for name, values in baselines(images).items() if name == CONTRAST}
-        chance = repaired(network, images, references, None, seed)
-        for method, values in own.items():
-            gain = repaired(network, images, references, values, seed) - chance
-            rows.append(_row(gain, names, model=model, method=method, check="order"))
+        kinds, methods = [reads(network)] if reads(network) else list(facts["distortion"].unique()), methods_of(network)
+        images = plant(contents, kinds, facts["level"].iloc[0], ("whole",), seed).images
+        orders = {method: maps(network, images, method) for method in methods} | baselines(images)
+        orders.pop("baseline: constant")
+        for method, gain in _gains(network, images, references, orders, seed).items():
+            rows.append(_row(gain, np.array(list(contents)), model=model, method=method, check="order"))
+        known = np.flatnonzero(facts["distortion"].isin(kinds))
+        few = known[:: max(1, len(known) // checked)][:checked]  # of many contents
+        seen, names = planted.images[few], facts["content"].to_numpy()[few]
         again = {
-            f"shuffled {share:.2f}": {method: maps(shuffled, few, method) for method in methods_of(network)}
+            f"shuffled {share:.2f}": {method: maps(shuffled, seen, method) for method in methods}
             for share, shuffled in cascaded(network, seed=seed)
         }
-        for method in methods_of(network):
-            checks = {check: agreement(own[method][:checked], of[method]) for check, of in again.items()}
-            checks |= moved(network, few, method, own[method][:checked])
+        for method in methods:
+            own = found[model, method][few]
+            checks = {check: agreement(own, of[method]) for check, of in again.items()}
+            checks |= moved(network, seen, method, own)
             named = {"model": model, "method": method}
-            rows += [_row(values, names[:checked], **named, check=check) for check, values in checks.items()]
+            rows += [_row(values, names, **named, check=check) for check, values in checks.items()]
         log(f"{model}: checked")
     return pd.DataFrame(rows)
+
+
+def _gains(
+    network: Network, images: np.ndarray, references: np.ndarray, orders: Mapping[str, np.ndarray], seed: int
+) -> dict[str, np.ndarray]:
+    """Votes (n,) that each order of places is worth for repairing images, less those of a random order."""
+    chance = repaired(network, images, references, None, seed)
+    return {name: repaired(network, images, references, order, seed) - chance for name, order in orders.items()}
 
 
 def order_table(network: Network, images: np.ndarray, method: str = "attention", seed: int = 0) -> pd.DataFrame:
@@ -142,10 +152,8 @@ def order_table(network: Network, images: np.ndarray, method: str = "attention",
         order ("most first", "least first"), value (votes, less a random order's), low, high (over images), n, contents.
     """
     soft, found = np.stack([gaussian_blur(image, 4.0) for image in images]), maps(network, images, method)
-    chance, each = repaired(network, soft, images, None, seed), np.arange(len(images))
-    orders = {"most first": found, "least first": -found}
-    gains = {name: repaired(network, soft, images, order, seed) - chance for name, order in orders.items()}
-    return pd.DataFrame([_row(gain, each, order=name) for name, gain in gains.items()])
+    gains = _gains(network, soft, images, {"most first": found, "least first": -found}, seed)
+    return pd.DataFrame([_row(gain, np.arange(len(images)), order=name) for name, gain in gains.items()])
 
 
 def as_they_read(places: pd.DataFrame, networks: Mapping[str, Network]) -> pd.DataFrame:

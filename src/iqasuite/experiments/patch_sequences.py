@@ -220,7 +220,8 @@ def planted_maps(
     """
     features, describe = features_of(data, patches, data.display_size), describer(patches)
     sequences, mos = {image: features[image] for image in features}, data.images.set_index("image")["mos"]
-    boxes = patch_boxes(*planted.images.shape[1:3], patches["size"], patches["overlap"])
+    height, width = planted.images.shape[1:3]
+    boxes = patch_boxes(height, width, patches["size"], patches["overlap"])
     own = {str(number): describe(cut(each, boxes, patches["size"])) for number, each in enumerate(planted.images)}
     maps: dict[tuple[str, str], list] = {
         (LABELS[k], of): [None] * len(own) for k in kinds for of in ("quality", "attention")

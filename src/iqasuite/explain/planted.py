@@ -108,8 +108,8 @@ def baselines(images: np.ndarray) -> dict[str, np.ndarray]:
     each place, and a constant.
     """
     rows = [part for image in images for part in np.array_split(_luma(image), GRID, axis=0)]
-    contrast = [[part.std() for part in np.array_split(row, GRID, axis=1)] for row in rows]
-    contrast = np.array(contrast, np.float32).reshape(len(images), GRID, GRID)
+    cells = [[part.std() for part in np.array_split(row, GRID, axis=1)] for row in rows]
+    contrast = np.array(cells, np.float32).reshape(len(images), GRID, GRID)
     return {"baseline: constant": np.ones_like(contrast), "baseline: local contrast": contrast}
 
 
