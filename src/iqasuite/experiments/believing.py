@@ -114,7 +114,8 @@ def sanity_table(
     """
     rows, references, facts = [], np.stack(list(contents.values())), planted.facts
     for model, network in networks.items():
-        kinds, methods = [reads(network)] if reads(network) else list(facts["distortion"].unique()), methods_of(network)
+        only, methods = reads(network), methods_of(network)
+        kinds = [only] if only else list(facts["distortion"].unique())
         images = plant(contents, kinds, facts["level"].iloc[0], ("whole",), seed).images
         orders = {method: maps(network, images, method) for method in methods} | baselines(images)
         orders.pop("baseline: constant")
