@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from iqasuite.datasets.splits import by_content
+from iqasuite.datasets.splits import by_content, split_hash
 from iqasuite.errors import InputError
 from iqasuite.experiments import believing
 from iqasuite.experiments.patch_sequences import planted_maps
@@ -14,6 +14,7 @@ from iqasuite.explain.planted import plant
 from iqasuite.images.photographs import contents
 from iqasuite.models import create
 from iqasuite.models.network import Network
+from iqasuite.weights.card import made_card
 from iqasuite.weights.files import save_weights
 
 
@@ -50,7 +51,7 @@ def test_tables_and_verdicts_tell_good_maps_from_bad_ones(four, planted):
     assert set(places["metric"]) == {"auc", "pointing"} and set(places["place"]) == {"all", "quarter", "blob", "edges"}
     rows = places[(places["metric"] == "auc") & (places["place"] == "all") & (places["distortion"] == "all")]
     auc = rows.set_index(["model", "method"])["value"]
-    assert auc["noisy", "windows"] > 0.9 and auc[believing.NONE, "baseline: constant"] == 0.5
+    assert auc["noisy", "windows"] > 0.9 and auc["noisy", "baseline: constant"] == 0.5
     row = rows.set_index(["model", "method"]).loc[("noisy", "windows")]
     assert row["low"] <= row["value"] <= row["high"] and row["n"] == 12 and row["contents"] == 4
     sanity = believing.sanity_table(networks, found, planted, four, 2, log=lambda line: None)
@@ -103,18 +104,35 @@ def test_networks_that_read_jpeg_alone_are_judged_by_it(tmp_path, planted):
     networks = believing.networks_of(["net"], files.__getitem__)
     assert believing.reads(networks["net"]) == "jpeg" and believing.reads(Noisy()) is None
     table = [
-        (model, method, kind, "all", "auc", 0.5)
-        for model in ("net", believing.NONE)
+        ("net", method, kind, place, "auc", 0.5)
         for method in ("windows", believing.CONTRAST)
         for kind in ("all", "jpeg")
-        if model == "net" or method == believing.CONTRAST
+        for place in ("all", "edges")
     ]
     places = pd.DataFrame(table, columns=["model", "method", "distortion", "place", "metric", "value"])
     shown = believing.as_they_read(places, networks)
     assert set(shown["model"]) == {"net"} and set(shown["distortion"]) == {"jpeg"}
-    assert {"windows", believing.CONTRAST} == set(shown["method"])
+    assert shown["method"].tolist() == ["windows", believing.CONTRAST]
     with pytest.raises(InputError, match="model 'psnr': a metric has no network to make maps of"):
         believing.networks_of(["psnr"], files.__getitem__)
+
+
+def test_networks_are_not_asked_about_contents_that_they_have_learnt_from(demo_set, four, planted):
+    network, split = Noisy(), by_content(demo_set.images, 3, 0, demo_set.sources)
+    network.card = made_card({"architecture": "noisy", "arguments": {}} | learnt_from(demo_set, split), "card.json")
+    learnt = believing.learnt_contents({"noisy": network, "other": Noisy()}, demo_set, split)
+    unseen = set(split.loc[(split["fold"] == 1) & (split["part"] == "test"), "content"])
+    assert set(learnt) == {"noisy"} and learnt["noisy"].isdisjoint(unseen)
+    found = {("noisy", "m"): planted.masks.astype(float), (believing.NONE, believing.CONTRAST): planted.masks * 1.0}
+    table = believing.localisation_table(found, planted, learnt)
+    assert set(table["method"]) == {"m", believing.CONTRAST}
+    assert table["contents"].max() == len(unseen & set(four)) < 4
+    with pytest.raises(InputError, match="model 'noisy': has learnt from demo on another split"):
+        believing.learnt_contents({"noisy": network}, demo_set, split[split["fold"] != 0])
+
+
+def learnt_from(data, split):
+    return {"dataset": data.name, "split_hash": split_hash(split), "fold": 1}
 
 
 def test_agreement_of_a_map_with_itself_and_with_chance():

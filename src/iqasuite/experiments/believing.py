@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
+from iqasuite.datasets.dataset import Dataset
+from iqasuite.datasets.splits import split_hash
 from iqasuite.errors import InputError
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.explain.maps import maps, methods_of
-from iqasuite.explain.planted import Planted, baselines, localisation, plant
+from iqasuite.explain.planted import CONTRAST, Planted, baselines, localisation, plant
 from iqasuite.explain.sanity import agreement, cascaded, moved, repaired
 from iqasuite.images.distortions.blur import gaussian_blur
 from iqasuite.inference.predictor import enlarged
@@ -20,7 +23,7 @@ from iqasuite.models.network import Network
 from iqasuite.weights.files import load_weights
 
 Maps = Mapping[tuple[str, str], np.ndarray]  # (model, method) -> (images, rows, columns)
-NONE, CONTRAST = "–", "baseline: local contrast"  # model of maps that take no network, and the better one of these
+NONE = "–"  # model of maps that take no network
 _ASKED = ("shuffled 1.00", "mirrored", "shifted", "order")  # checks that verdicts go by
 FOUND, LOST, STEADY = 0.85, 0.5, 0.7  # AUC of a place that is found; agreements below and above which a check is passed
 _GRID = 16  # places a side at which maps of two networks are compared
@@ -46,12 +49,35 @@ def networks_of(names: Sequence[str], find: Callable[[str], Path]) -> dict[str, 
     return networks
 
 
-def all_maps(networks: Mapping[str, Network], images: np.ndarray, log: Callable[[str], None] = print) -> Maps:
-    """All maps that the networks can have of images uint8 (n, H, W, 3), and those that take no network."""
+def learnt_contents(networks: Mapping[str, Network], data: Dataset, split: pd.DataFrame) -> dict[str, set[str]]:
+    """Contents of a set from which networks have learnt, those of train and val of their fold.
+
+    Raises:
+        InputError: a network has learnt from the set on another split.
+    """
+    learnt = {}
+    for name, network in networks.items():
+        card = network.card
+        if card is None or card.dataset != data.name or card.fold is None:
+            continue
+        if card.split_hash != split_hash(split):
+            raise InputError(f"model {name!r}: has learnt from {data.name} on another split; expected this notebook's")
+        learnt[name] = set(split.loc[(split["fold"] == card.fold) & (split["part"] != "test"), "content"])
+    return learnt
+
+
+def all_maps(
+    networks: Mapping[str, Network],
+    images: np.ndarray,
+    left_out: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    log: Callable[[str], None] = print,
+) -> Maps:
+    """Maps of images uint8 (n, H, W, 3): all that the networks can have but those left out, and baselines."""
     found = {(NONE, name): values for name, values in baselines(images).items()}
     for name, network in networks.items():
-        found |= {(name, method): maps(network, images, method) for method in methods_of(network)}
-        log(f"{name}: {len(images)} images, {', '.join(methods_of(network))}")
+        methods = [method for method in methods_of(network) if method not in left_out.get(name, ())]
+        found |= {(name, method): maps(network, images, method) for method in methods}
+        log(f"{name}: {len(images)} images, {', '.join(methods)}")
     return found
 
 
@@ -67,10 +93,17 @@ def _row(values: np.ndarray, contents: np.ndarray, **named: object) -> dict[str,
     }
 
 
-def localisation_table(found: Maps, planted: Planted) -> pd.DataFrame:
+def localisation_table(
+    found: Maps, planted: Planted, learnt: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> pd.DataFrame:
     """How well all maps point at planted distortions, with 95 % intervals over contents.
 
+    Args:
+        found, planted: of `all_maps`, and the images that they are of.
+        learnt: contents of which a model is not asked, as of `learnt_contents`.
+
     Returns:
+        For every model its maps and the baselines on the same images:
         model, method, distortion ("all" or one), place ("all" or one), metric ("auc" or "pointing"), value, low, high,
         n (images), contents.
     """
@@ -78,13 +111,16 @@ def localisation_table(found: Maps, planted: Planted) -> pd.DataFrame:
     parts = [("all", "all", np.ones(len(facts), bool))]
     parts += [(kind, "all", (facts["distortion"] == kind).to_numpy()) for kind in facts["distortion"].unique()]
     parts += [("all", place, (facts["place"] == place).to_numpy()) for place in facts["place"].unique()]
-    for (model, method), values in found.items():
-        scores = localisation(values, planted.masks)
-        for kind, place, chosen in parts:
-            contents = facts["content"].to_numpy()[chosen]
-            for metric in scores:
-                named = {"model": model, "method": method, "distortion": kind, "place": place, "metric": metric}
-                rows.append(_row(scores[metric].to_numpy()[chosen], contents, **named))
+    scores = {key: localisation(values, planted.masks) for key, values in found.items()}
+    for model in dict.fromkeys(model for model, _ in found if model != NONE):
+        asked = ~facts["content"].isin(list(learnt.get(model, ()))).to_numpy()
+        for (_, method), of in ((key, of) for key, of in scores.items() if key[0] in (model, NONE)):
+            for kind, place, some in parts:
+                named = {"model": model, "method": method, "distortion": kind, "place": place}
+                chosen = some & asked
+                for metric in of if chosen.any() else ():
+                    values = of[metric].to_numpy()[chosen]
+                    rows.append(_row(values, facts["content"].to_numpy()[chosen], **named, metric=metric))
     return pd.DataFrame(rows)
 
 
@@ -114,11 +150,10 @@ def sanity_table(
     """
     rows, references, facts = [], np.stack(list(contents.values())), planted.facts
     for model, network in networks.items():
-        only, methods = reads(network), methods_of(network)
+        only, methods = reads(network), [method for name, method in found if name == model]
         kinds = [only] if only else list(facts["distortion"].unique())
         images = plant(contents, kinds, facts["level"].iloc[0], ("whole",), seed).images
-        orders = {method: maps(network, images, method) for method in methods} | baselines(images)
-        orders.pop("baseline: constant")
+        orders = {method: maps(network, images, method) for method in methods} | {CONTRAST: baselines(images)[CONTRAST]}
         for method, gain in _gains(network, images, references, orders, seed).items():
             rows.append(_row(gain, np.array(list(contents)), model=model, method=method, check="order"))
         known = np.flatnonzero(facts["distortion"].isin(kinds))
@@ -158,19 +193,14 @@ def order_table(network: Network, images: np.ndarray, method: str = "attention",
 
 
 def as_they_read(places: pd.DataFrame, networks: Mapping[str, Network]) -> pd.DataFrame:
-    """Rows of a localisation table of all places, of the distortions that each model reads, local contrast beside each.
+    """Rows of a localisation table of all places, of the distortions that each model reads.
 
     Args:
         places: of `localisation_table`.
         networks: by model; a model that is not among them reads all distortions.
     """
-    rows, parts = places[places["place"] == "all"], []
-    for model in rows["model"].unique():
-        kind = reads(networks.get(model)) or "all"
-        trivial = rows[rows["method"] == CONTRAST].assign(model=model)
-        both = pd.concat([rows[rows["model"] == model], trivial])
-        parts += [both[both["distortion"] == kind]] if model != NONE else []
-    return pd.concat(parts, ignore_index=True)
+    kinds = places["model"].map(lambda model: reads(networks.get(model)) or "all")
+    return places[(places["place"] == "all") & (places["distortion"] == kinds)].reset_index(drop=True)
 
 
 def verdicts(networks: Mapping[str, Network], places: pd.DataFrame, sanity: pd.DataFrame) -> pd.DataFrame:
@@ -181,8 +211,8 @@ def verdicts(networks: Mapping[str, Network], places: pd.DataFrame, sanity: pd.D
     """
     aucs = as_they_read(places, networks).query("metric == 'auc'").set_index(["model", "method"])
     checks, rows = sanity.set_index(["model", "method", "check"]), []
-    for model, network in networks.items():
-        for method in methods_of(network):
+    for model in networks:
+        for method in sanity.loc[(sanity["model"] == model) & (sanity["check"] == "mirrored"), "method"]:
             of = {check.split()[0]: checks.loc[(model, method, check)] for check in _ASKED}
             auc, trivial = aucs.loc[(model, method)], aucs.loc[(model, CONTRAST), "value"]
             numbers = {check: row["value"] for check, row in of.items()}

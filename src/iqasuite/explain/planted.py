@@ -16,6 +16,7 @@ from iqasuite.images.distortions.registry import distorted
 from iqasuite.inference.predictor import enlarged
 
 PLACES = ("quarter", "blob", "edges")
+CONTRAST = "baseline: local contrast"
 GRID = 32  # places a side at which maps and true places are compared
 _SHARE = 0.2  # of the image that a blob is cut from, and that edges fill
 
@@ -105,12 +106,14 @@ def plant(
 
 def baselines(images: np.ndarray) -> dict[str, np.ndarray]:
     """Maps (n, rows, columns) of images uint8 (n, H, W, 3) that take no network: the standard deviation of the luma in
-    each place, and a constant.
+    each place, nearness to the middle, and a constant.
     """
     rows = [part for image in images for part in np.array_split(_luma(image), GRID, axis=0)]
     cells = [[part.std() for part in np.array_split(row, GRID, axis=1)] for row in rows]
     contrast = np.array(cells, np.float32).reshape(len(images), GRID, GRID)
-    return {"baseline: constant": np.ones_like(contrast), "baseline: local contrast": contrast}
+    away = np.abs(np.linspace(-1, 1, GRID, dtype=np.float32))
+    centre = np.broadcast_to(2 - away[:, None] - away, contrast.shape)
+    return {"baseline: constant": np.ones_like(contrast), "baseline: centre": centre, CONTRAST: contrast}
 
 
 def localisation(maps: np.ndarray, masks: np.ndarray) -> pd.DataFrame:
