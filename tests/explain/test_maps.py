@@ -9,9 +9,12 @@ from iqasuite.errors import InputError
 from iqasuite.explain.attention import layer_head_maps, rollout
 from iqasuite.explain.maps import CELL, METHODS, OCCLUDED, layer_cam, maps, methods_of, shares
 from iqasuite.images.crops import normalise
+from iqasuite.inference.predictor import Predictor
 from iqasuite.models import create
 from iqasuite.models.metrics.niqe import NiqeModel
 from iqasuite.models.network import Network
+from iqasuite.weights.catalogue import entry_of
+from iqasuite.weights.files import save_weights
 
 
 class Linear(Network):
@@ -124,6 +127,19 @@ def test_every_map_of_every_family_is_finite_and_the_same_alone(name):
         assert found.dtype == np.float32 and found.ndim == 3 and len(found) == 2 and np.isfinite(found).all()
         np.testing.assert_allclose(maps(network, pictures[1:], method)[0], found[1], rtol=1e-4, atol=1e-7)
     assert not network.training and all(p.grad is None for p in network.parameters())
+
+
+@pytest.mark.parametrize(("name", "method"), [("mobile_nr", "quality"), ("vit_iqa", "attention")])
+def test_a_predictor_has_the_same_map(name, method, tmp_path):
+    network = create(name, **NETWORKS[name]).eval()
+    card = {"scale": {"name": "ACR", "low": 1, "high": 5}, "preprocessing": {"shorter_side": 64}}
+    save_weights(network, tmp_path / "n.safetensors", card)
+    image = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    found = Predictor(entry_of(tmp_path / "n.safetensors", "n"), "float32").map(image)
+    own = maps(network, image[None], method)[0]
+    expected = 5 - own if method == "quality" else own / own.sum()
+    assert found.kind == method
+    np.testing.assert_allclose(found.values, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_shares_are_multiples_of_an_even_one():

@@ -195,7 +195,9 @@ def test_maps_stand_beside_their_images(rng):
     even, votes = np.ones((2, 4, 4)), np.stack([np.full((4, 5), 2.0), np.full((4, 5), 4.0)])
     columns = {"grad_cam": rng.random((2, 8, 8)), "occlusion": even, "local": votes}
     fig = drawn(figures.maps_beside_images(images, columns, ["a", "b"], masks, ("local", "votes")))
-    assert {"map, in multiples of an even share", "quality, votes"} <= {ax.get_ylabel() for ax in fig.axes}
+    assert {"map, in multiples of an even share", "below the best quality, votes"} <= {
+        ax.get_ylabel() for ax in fig.axes
+    }
     assert texts(fig).count("even: nothing to see") == 2 and "1 (even)" in texts(fig)
     assert [bool(ax.collections) for ax in fig.axes[:8]] == [True, False, False, False] * 2  # the place, on the images
     limits = [ax.images[1].get_clim() for ax in fig.axes[1:4]]

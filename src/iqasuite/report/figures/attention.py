@@ -146,14 +146,14 @@ def maps_beside_images(
     masks: np.ndarray | None = None,
     quality: tuple[str, str] = ("", ""),
 ) -> Figure:
-    """Images, and beside each its maps, in multiples of an even share or of quality; one colour scale for each of both.
+    """Images, and beside each its maps, in multiples of an even share or quality lost; one colour scale for each.
 
     Args:
         images: uint8 (H, W, 3), one a row; None where they may not be shown.
         maps: title -> (rows, columns) of each image, a column of the figure; what makes an image better is 0.
         names: of the images (may be empty).
         masks: where each image is distorted, bool (images, H, W), outlined on it.
-        quality: title of the maps that are quality, and the name of its scale; ("", "") = none.
+        quality: title of the maps of how far quality is below the best, and the name of its scale; ("", "") = none.
     """
     fig, axes, shown = _rows_of_images(images, len(next(iter(maps.values()))), list(maps), names)
     drawn: dict[bool, Any] = {}
@@ -172,7 +172,9 @@ def maps_beside_images(
     if False in drawn:
         share_bar(fig, axes, drawn[False], "map, in multiples of an even share")
     if True in drawn:
-        fig.colorbar(drawn[True], ax=axes, shrink=0.6, aspect=30, label=f"quality, {readable(quality[1], 40)}")
+        fig.colorbar(
+            drawn[True], ax=axes, shrink=0.6, aspect=30, label=f"below the best quality, {readable(quality[1], 40)}"
+        )
     return fig
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,24 @@ import numpy as np
 
 from iqasuite.inference.predictor import Map, Predictor, enlarged
 from iqasuite.paths import write_atomic
-from iqasuite.report.figures.style import EVEN, WARM, blank, new_figure, png_of, share_bar, share_look, stamp, styled
+from iqasuite.report.figures.style import (
+    EVEN,
+    SHARES,
+    WARM,
+    blank,
+    new_figure,
+    png_of,
+    share_bar,
+    share_look,
+    stamp,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SATURATED = 99  # percentile of places at the end of the colours: one place must not darken all others
+    from iqasuite.weights.catalogue import Entry
+
 _INCHES = 4.5  # longer side of the image in the figure
 
 
@@ -35,10 +48,12 @@ def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: 
     """
     found = predictor.map(image)
     path = folder / f"{map_name(file, predictor.entry.name)}.png"
-    values = io.BytesIO()
-    np.save(values, found.values.astype(np.float32), allow_pickle=False)
-    write_atomic(path.with_suffix(".npy"), values.getvalue())
-    return write_atomic(path, png_of(map_figure(image, *coloured(predictor, found))))
+    array = io.BytesIO()
+    np.save(array, found.values.astype(np.float32), allow_pickle=False)
+    write_atomic(path.with_suffix(".npy"), array.getvalue())
+    values, meaning = in_units(predictor.entry, found)
+    ends = colour_ends(predictor.entry, [found])
+    return write_atomic(path, png_of(map_figure(image, values, *ends, meaning)))
 
 
 def map_name(file: Path | str, model: str) -> str:
@@ -52,22 +67,25 @@ def map_name(file: Path | str, model: str) -> str:
     return f"{_plain(path.stem)[:80]}-{digits}-{_plain(model)[-60:]}"
 
 
-def coloured(predictor: Predictor, found: Map) -> tuple[np.ndarray, float, float, str]:
-    """Values to be drawn, both ends of the colours, and what these mean: scores of the model, or multiples of an even
-    share, as everywhere in the suite ("").
-
-    The colours of quality go from the least to the most that this image has, one place in a hundred left aside, but are
-    never spread over less than a fifth of the scale: what differs less is to look alike.
+def in_units(entry: Entry, found: Map) -> tuple[np.ndarray, str]:
+    """A map as it is drawn, more where there is more, and what its numbers are: attention in multiples of an even
+    share; in place of quality how far it is below the best, on the model's scale.
     """
     if found.kind == "attention":
-        values = found.values * float(found.values.size)
-        return values, 0.0, share_look(values)["vmax"], ""
-    entry = predictor.entry
-    values, least = entry.score_of(found.values.astype(float)), (entry.high - entry.low) / 5
-    low, high = np.percentile(values, [100 - _SATURATED, _SATURATED])
-    wider = max(least - (high - low), 0) / 2
-    meaning = f"quality of each place ({entry.scale}, {entry.low:g} to {entry.high:g})"
-    return values, float(low - wider), float(high + wider), meaning
+        return found.values * float(found.values.size), SHARES
+    return (5 - found.values) / 4 * abs(entry.high - entry.low), f"below the best quality, {entry.scale}"
+
+
+def colour_ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
+    """Ends of the colours of maps: of quality a quarter of the scale or more, so that little looks little."""
+    values = np.concatenate([in_units(entry, found)[0].ravel() for found in maps])
+    if maps[0].kind == "attention":
+        return 0.0, float(share_look(values)["vmax"])
+    whole = abs(entry.high - entry.low)
+    low, high = float(values.min()), float(values.max())
+    reach = max(high - low, whole / 4) / 2
+    middle = min(max((low + high) / 2, reach), whole - reach)
+    return middle - reach, middle + reach
 
 
 @styled
@@ -78,7 +96,7 @@ def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, m
         image: uint8 (H, W, 3).
         values: (rows, columns) over the whole image.
         low, high: of the colours.
-        meaning: what the colours are, with their unit; "" = attention, in multiples of an even share.
+        meaning: what the colours are, with their unit; `SHARES` have the even one marked, and stamped.
     """
     height, width = image.shape[:2]
     factor = _INCHES / max(height, width)
@@ -89,12 +107,12 @@ def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, m
     drawn = axes[1].imshow(enlarged(values, (height, width)), cmap=WARM, vmin=low, vmax=high, alpha=0.6)
     for ax in axes:
         blank(ax)
-    if meaning:
+    if meaning != SHARES:
         fig.colorbar(drawn, ax=axes, shrink=0.9, label=meaning)
-    else:
-        share_bar(fig, axes, drawn)
-        if np.abs(values - 1).max() < EVEN:
-            stamp(axes[1])
+        return fig
+    share_bar(fig, axes, drawn)
+    if np.abs(values - 1).max() < EVEN:
+        stamp(axes[1])
     return fig
 
 

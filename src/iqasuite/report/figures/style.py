@@ -27,6 +27,7 @@ MANY = 60  # rows, from which on there is no room for their names
 SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"  # more is yellow, orange: warm
 WARM = "inferno"  # of maps in images: more is warmer
 EVEN = 0.1  # of an even share: maps that differ less from it have nothing to show
+SHARES = "attention, in multiples of an even share"
 _LEAST_END = 2.0  # even shares at which the colours of maps end at the nearest: little is to look little
 _SATURATED = 99  # percentile of places that reach the end of the colours: one place must not darken all others
 _UNSEEN = 0.3  # gray levels of mean error: smoothed edges of letters; photographs have 3
@@ -258,7 +259,7 @@ def reach(values: np.ndarray) -> float:
     return float(np.percentile(np.abs(values), _SATURATED))
 
 
-def share_bar(fig: Figure, axes: Any, drawn: Any, label: str = "attention, in multiples of an even share") -> None:
+def share_bar(fig: Figure, axes: Any, drawn: Any, label: str = SHARES) -> None:
     """The colour bar of maps of `share_look`, with numbers and the even share named."""
     end = drawn.get_clim()[1]
     bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[0, 1, end], label=label)
