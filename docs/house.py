@@ -33,7 +33,8 @@ ROOMS = {
 THEMES = {
     "First steps": ("00_start_here",),
     "Observers and data sets": ("01_look_at_the_ratings", "02_data_sets"),
-    "Artificial observers": ("03_train_vit_iqa", "04_finetune_aio", "05_evaluate_aios", "06_attention_maps"),
+    "Artificial observers": ("03_train_vit_iqa", "04_finetune_aio", "05_evaluate_aios"),
+    "Where networks look": ("06_attention_maps", "18_can_maps_be_believed"),
     "Observers from few votes": ("15_your_own_observer", "16_how_many_votes"),
     "Quality without a reference": ("07_patch_features", "08_birnn", "09_trcnn", "10_mobile_nr", "17_frozen_network"),
     "Quality with a reference": ("12_full_reference", "14_losses_and_networks"),

@@ -216,7 +216,7 @@ def test_a_map_has_the_colours_of_its_ends():
     over = np.asarray(decoded(drawing.map_uri(np.array([[1.0, 5.0]]), 1, 5, (40, 80))).convert("RGB"))
     import matplotlib
 
-    ends = np.array([matplotlib.colormaps["cividis"](x)[:3] for x in (0.0, 1.0)]) * 255
+    ends = np.array([matplotlib.colormaps["inferno"](x)[:3] for x in (0.0, 1.0)]) * 255
     assert over.shape == (40, 80, 3)
     np.testing.assert_allclose(over[20, [0, -1]], ends, atol=1)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from iqasuite.errors import InputError
 from iqasuite.explain import attention
 from iqasuite.inference.predictor import enlarged
 from iqasuite.models import vit_iqa
@@ -17,15 +18,18 @@ def attn():
     return torch.randn(2, 5, 6, 13, 13).softmax(-1)
 
 
+def focus(attn, grid, layer=-1):
+    return attention.focus_layer(attention.layer_head_maps(attn, grid), layer)
+
+
 def test_focus_map_is_the_class_tokens_row(attn):
-    maps = attention.focus_map(attn, GRID)
+    maps = focus(attn, GRID)
     assert maps.shape == (2, 3, 4) and maps.dtype == np.float32
     np.testing.assert_allclose(maps.sum((1, 2)), 1 - attn[:, -1, :, 0, 0].mean(1), atol=1e-6)
     assert maps[1, 2, 3] == pytest.approx(float(attn[1, -1, :, 0, 12].mean()))  # last token: bottom right
     assert maps[0, 0, 1] == pytest.approx(float(attn[0, -1, :, 0, 2].mean()))
-    np.testing.assert_array_equal(attention.focus_map(attn, GRID, layer=4), maps)
-    assert not np.allclose(attention.focus_map(attn, GRID, layer=0), maps)
-    np.testing.assert_allclose(attention.layer_head_maps(attn, GRID)[:, -1].mean(1), maps, atol=1e-7)
+    np.testing.assert_array_equal(focus(attn, GRID, layer=4), maps)
+    assert not np.allclose(focus(attn, GRID, layer=0), maps)
     assert attention.layer_head_maps(attn[0], GRID).shape == (5, 6, 3, 4)
 
 
@@ -33,14 +37,14 @@ def test_tokens_of_several_scales_are_added():
     row = torch.full((1, 1, 1, 13, 13), 0.0)
     row[..., 0, 1:7] = 0.1  # scale 1: six places
     row[..., 0, 7:13] = 0.05  # scale 2
-    np.testing.assert_allclose(attention.focus_map(row, (2, 3)), np.full((1, 2, 3), 0.15), atol=1e-7)
+    np.testing.assert_allclose(focus(row, (2, 3)), np.full((1, 2, 3), 0.15), atol=1e-7)
 
 
 def test_wrong_grid_or_layer_is_said(attn):
     with pytest.raises(ValueError, match="over a grid of 5×5"):
-        attention.focus_map(attn, (5, 5))
-    with pytest.raises(ValueError, match="layer 5: expected -5 to 4"):
-        attention.focus_map(attn, GRID, layer=5)
+        focus(attn, (5, 5))
+    with pytest.raises(InputError, match="layer=5: expected -5 to 4"):
+        focus(attn, GRID, layer=5)
 
 
 def test_upsampling_keeps_range_mean_and_orientation():
@@ -59,14 +63,19 @@ def test_minmax_of_a_constant_is_zero():
     assert stretched[0].min() == 0 and stretched[0].max() == 1 and not stretched[1].any()
 
 
-def test_deviation_has_one_scale_for_all():
-    maps = np.random.default_rng(0).random((4, 6, 3, 3))
-    found = attention.deviation_from_mean(maps)
-    assert np.abs(found).max() == pytest.approx(1)
-    np.testing.assert_allclose(found.mean(0), 0, atol=1e-6)
-    ratio = found / (maps - maps.mean(0))
-    np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-3)
-    assert not attention.deviation_from_mean(np.ones((3, 2, 2, 2))).any()
+def test_people_are_told_from_noise():
+    """Maps of observers that differ by a known share, and trainings that add noise of a known size."""
+    rng = np.random.default_rng(0)
+    even, of_people = np.full((1, 1, 1, 4, 4), 1 / 16), rng.normal(0, 0.02, (1, 3, 1, 4, 4))
+    alike = even + rng.normal(0, 0.01, (2, 3, 40, 4, 4))
+    between, within = attention.people_and_noise(alike)
+    assert between.shape == within.shape == (40,)
+    assert between.mean() == pytest.approx(within.mean(), rel=0.03)  # nothing but noise
+    assert within.mean() == pytest.approx(16 * 0.01 * 2 / np.sqrt(np.pi), rel=0.05)  # of two normal numbers
+    between, within = attention.people_and_noise(alike + of_people)
+    assert between.mean() > 1.5 * within.mean()
+    with pytest.raises(ValueError, match="maps of 1 trainings and 3 AIOs"):
+        attention.people_and_noise(alike[:1])
 
 
 def test_images_are_ranked_by_mean_pairwise_difference():
@@ -87,5 +96,5 @@ def test_maps_of_a_real_network():
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         _, attn = model.attention(x)
-    maps = attention.focus_map(attn, model.grid(x))
+    maps = focus(attn, model.grid(x))
     assert maps.shape[1:] == model.grid(x) and (maps.sum((1, 2)) <= 1 + 1e-5).all() and (maps >= 0).all()

@@ -8,8 +8,8 @@ import torch
 
 from iqasuite.errors import InputError
 from iqasuite.explain import recording
-from iqasuite.explain.attention import focus_map
-from iqasuite.explain.recording import focus_layer, load_aios, record
+from iqasuite.explain.attention import focus_layer, layer_head_maps
+from iqasuite.explain.recording import load_aios, record
 from iqasuite.images.crops import normalise
 from iqasuite.models import create
 from iqasuite.weights.files import save_weights
@@ -51,8 +51,11 @@ def test_recorded_maps_are_the_models_own(stem, views, tmp_path):
     with torch.inference_mode():
         _, attention = model.attention(x)
     assert recorded.shape[:4] == (2, 3, 4, 4) and recorded.dtype == np.float32
-    np.testing.assert_allclose(focus_layer(recorded)[1], focus_map(attention, model.grid(x)), atol=1e-6)
-    np.testing.assert_allclose(focus_layer(recorded, 0)[1], focus_map(attention, model.grid(x), 0), atol=1e-6)
+    np.testing.assert_allclose(
+        focus_layer(recorded)[1], focus_layer(layer_head_maps(attention, model.grid(x))), atol=1e-6
+    )
+    of_layers = layer_head_maps(attention, model.grid(x))
+    np.testing.assert_allclose(focus_layer(recorded, 0)[1], focus_layer(of_layers, 0), atol=1e-6)
     with pytest.raises(InputError, match="layer=4: expected -4 to 3"):
         focus_layer(recorded, 4)
 

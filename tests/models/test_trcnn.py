@@ -74,18 +74,19 @@ def test_block_attends_as_torch_s_own_attention():
     torch.testing.assert_close(block(x), recorded, rtol=1e-4, atol=1e-5)
 
 
-def test_recorded_attention_is_that_of_the_score_and_sums_to_1_with_what_cls_pays_to_itself():
+def test_attention_is_that_of_the_score_and_sums_to_1():
     network = on_maps(corrected(depth=3))
     maps = 3 * torch.randn(2, 1280, 3, 5)
-    scores, attention = network.record(maps)
-    torch.testing.assert_close(scores, network(maps), rtol=0, atol=1e-5)
-    assert attention.shape == (2, 3, 4, 3, 5) and attention.dtype == torch.float32
-    sequence, grid = network.tokens(maps)
-    assert grid == (3, 5)
+    attention, grid = network.attentions(maps)
+    assert attention.shape == (2, 3, 4, 16, 16) and attention.dtype == torch.float32 and grid == (3, 5)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3, 4, 16))
+    sequence, _ = network.tokens(maps)
     for layer, block in enumerate(network.blocks):
         sequence, whole = block.record(sequence)
-        total = attention[:, layer].sum((-1, -2)) + whole[:, :, 0, 0]
-        torch.testing.assert_close(total, torch.ones_like(total))
+        torch.testing.assert_close(attention[:, layer], whole)
+    torch.testing.assert_close(network.ranked(sequence[:, 0]), network(maps), rtol=0, atol=1e-5)
+    expected = attention[:1, -1, :, 0, 1:].mean((0, 1)).view(3, 5)
+    torch.testing.assert_close(network.attention_map(maps[:1]), expected)
 
 
 def test_scores_start_in_the_middle_of_the_scale_and_any_size_has_one():

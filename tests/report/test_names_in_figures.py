@@ -111,11 +111,14 @@ FIGURES = {
     "image_grid": lambda: figures.image_grid([[PICTURE] * N] * N, NAMES, NAMES),
     "attention_across_aios": lambda: figures.attention_across_aios(None, rng.random((N, N, 4, 4)), NAMES, NAMES),
     "attention_comparison": lambda: figures.attention_comparison([PICTURE] * N, rng.random((N, N, 4, 4)), NAMES, NAMES),
-    "disagreement_plot": lambda: figures.disagreement_plot(IMAGES.assign(rank=1, difference=0.5)),
+    "maps_beside_images": lambda: figures.maps_beside_images(
+        [PICTURE] * N, {name: rng.random((N, 4, 4)) for name in NAMES}, NAMES, quality=(NAMES[0], LONG)
+    ),
+    "localisation_plot": lambda: figures.localisation_plot(each_two("model", "method", **BANDS)),
+    "cascade_plot": lambda: figures.cascade_plot(each_two("model", "method", shuffled=1.0, value=0.5)),
     "vote_distributions": lambda: figures.vote_distributions(
         pd.concat([P.assign(observer=NAMES, image=image, target=3) for image in NAMES]), NAMES
     ),
-    "perturbation_plot": lambda: figures.perturbation_plot(each_two("perturbation", "aio", difference=0.5)),
     "significance_matrix": lambda: figures.significance_matrix(
         pd.DataFrame([(LONG, name) for name in NAMES if name != LONG], columns=["model", "other"]).assign(
             metric="srocc", difference=0.1, p_holm=0.1, p_least=1e-6, n=8, n_contents=8
@@ -129,7 +132,6 @@ FIGURES = {
     "latency_accuracy_plot": lambda: figures.latency_accuracy_plot(
         MODELS.assign(median_ms=np.arange(1.0, N + 1), low_ms=np.nan, high_ms=np.nan, engine=NAMES)
     ),
-    "map_strip": lambda: figures.map_strip([rng.random((4, 4))] * N, NAMES),
     "error_maps": lambda: figures.error_maps([PICTURE] * N, [rng.random((40, 40))] * N, NAMES),
     "loss_grid": lambda: figures.loss_grid(each_two("variant", "loss", **BANDS)),
     "batch_size_plot": lambda: figures.batch_size_plot(beside("loss", batch_size=8, **BANDS)),
@@ -137,7 +139,6 @@ FIGURES = {
         pd.concat([each_two("model", "source"), beside("model", source="all")]).assign(n=4, srocc=0.5)
     ),
     "scan_orders": lambda: figures.scan_orders({name: np.arange(4) for name in NAMES}, 2, 2),
-    "quality_maps": lambda: figures.quality_maps([rng.random((4, 4))] * N, [rng.random((4, 4))] * N, NAMES, None, LONG),
     "staircase_plot": lambda: figures.staircase_plot(
         np.arange(4.0), np.arange(4.0), {name: np.arange(4.0) for name in NAMES}
     ),

@@ -22,6 +22,8 @@ from iqasuite.inference.pairs import load_pair_predictor
 from iqasuite.inference.predictor import Map, Prediction, Predictor
 from iqasuite.names import natural_key
 from iqasuite.pixel_values import RGB_TO_YCC
+from iqasuite.report.figures.maps import colour_ends, in_units
+from iqasuite.report.figures.style import EVEN
 from iqasuite.weights.catalogue import Entry
 
 _log = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ def one_image(networks: Networks, name: str, image: np.ndarray) -> Iterator[tupl
     answer = _score(entry, prediction) + html.panel("How likely each vote is", votes)
     yield answer, None
     found = networks.map(name, image)
-    title = "Where it looks" if found and found.kind == "attention" else "Where the quality lies"
+    title = "Where it looks" if found and found.kind == "attention" else "Where quality is lost"
     yield answer, html.panel(title, _laid(entry, image, found, None))
 
 
@@ -126,7 +128,8 @@ def two_images(networks: Networks, name: str, images: Sequence[np.ndarray]) -> M
     entry = networks.entry(name)
     predicted = [networks.predict(name, image) for image in images]
     maps = [networks.map(name, image) for image in images]
-    ends = _ends(entry, [found for found in maps if found])
+    drawn = [found for found in maps if found]
+    ends = colour_ends(entry, drawn) if drawn else None
     sides = [
         html.panel(which, _score(entry, prediction) + _laid(entry, image, found, ends))
         for which, image, prediction, found in zip("AB", images, predicted, maps, strict=True)
@@ -218,41 +221,20 @@ def _csv_link(entry: Entry, rows: Sequence[Sequence[str]]) -> Markup:
     return html.download(base64.b64encode(file.getvalue().encode()).decode())
 
 
-def _coloured(entry: Entry, found: Map) -> tuple[np.ndarray, str]:
-    """A map in the units that its colour bar shows, and their name."""
-    if found.kind == "quality":
-        values = entry.low + (found.values - 1) / 4 * (entry.high - entry.low)
-        return values, f"quality of each neighbourhood by itself, {entry.scale}"
-    return found.values * found.values.size, "attention, times that of a place of average attention"
-
-
-def _ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
-    """Ends of the colours for several maps: of quality a quarter of the scale or more, so that little looks little."""
-    if not maps:
-        return 0.0, 1.0
-    values = [_coloured(entry, found)[0] for found in maps]
-    low, high = min(float(x.min()) for x in values), max(float(x.max()) for x in values)
-    if maps[0].kind != "quality":
-        return 0.0, max(high, 1.5)
-    middle, reach = (low + high) / 2, max(high - low, (entry.high - entry.low) / 4) / 2
-    middle = min(max(middle, entry.low + reach), entry.high - reach)
-    return middle - reach, middle + reach
-
-
 def _laid(entry: Entry, image: np.ndarray, found: Map | None, ends: tuple[float, float] | None) -> Markup:
     size = image.shape[:2]
     if found is None:
         return html.laid(image_uri(image), "", size, "the image", "This model has no map.")
-    low, high = ends or _ends(entry, [found])
-    values, title = _coloured(entry, found)
+    low, high = ends or colour_ends(entry, [found])
+    values, title = in_units(entry, found)
     laid = html.laid(image_uri(image), map_uri(values, low, high, size), size, f"the image with its {found.kind} map")
     return laid + colour_bar(low, high, title) + _evenly([found])
 
 
 def _evenly(maps: Sequence[Map]) -> Markup:
     """A sentence for maps of attention that show nothing because there is nothing to show."""
-    reach = max(np.ptp(found.values) * found.values.size for found in maps)
-    if maps[0].kind != "attention" or reach >= 0.1:
+    far = max(np.abs(found.values * found.values.size - 1).max() for found in maps)
+    if maps[0].kind != "attention" or far >= EVEN:
         return Markup()
     return html.sentence("Attention is nearly the same everywhere: the last layer looks at the image as a whole.")
 
@@ -262,8 +244,8 @@ def _attention(networks: Networks, members: Sequence[Entry], image: np.ndarray) 
     maps = {entry: found for entry in members if (found := networks.map(entry.name, image))}
     if not maps:
         return Markup()
-    low, high = _ends(members[0], list(maps.values()))
-    size, units = image.shape[:2], {entry: _coloured(entry, found) for entry, found in maps.items()}
+    low, high = colour_ends(members[0], list(maps.values()))
+    size, units = image.shape[:2], {entry: in_units(entry, found) for entry, found in maps.items()}
     drawn = [(e.observer, found.kind, map_uri(units[e][0], low, high, size)) for e, found in maps.items()]
     bar = colour_bar(low, high, next(iter(units.values()))[1])
     many_maps = html.many_maps(image_uri(image, 320), size, drawn)

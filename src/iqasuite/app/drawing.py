@@ -18,7 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from iqasuite.inference.predictor import enlarged
-from iqasuite.report.figures.style import SEQUENTIAL
+from iqasuite.report.figures.style import WARM
 from iqasuite.weights.catalogue import CATEGORIES
 
 LONGEST = 900  # pixels of an image as it is shown
@@ -51,7 +51,7 @@ def image_uri(image: np.ndarray, longest: int = LONGEST) -> str:
 
 
 def map_uri(values: np.ndarray, low: float, high: float, size: tuple[int, int]) -> str:
-    """A map (rows, columns) in the sequential colours as a data URI (PNG).
+    """A map (rows, columns) in the colours of maps as a data URI (PNG).
 
     Args:
         values: what to colour; outside of the ends it gets the colour of the end.
@@ -62,7 +62,7 @@ def map_uri(values: np.ndarray, low: float, high: float, size: tuple[int, int]) 
     grid = enlarged(values, (max(1, round(size[0] * factor)), max(1, round(size[1] * factor))))
     share = np.clip((grid - low) / max(high - low, 1e-12), 0, 1)
     indexed = Image.fromarray(np.rint(share * 255).astype(np.uint8), mode="P")
-    table = (matplotlib.colormaps[SEQUENTIAL](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    table = (matplotlib.colormaps[WARM](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
     indexed.putpalette(table.tobytes())
     return _uri(indexed, "png")
 
@@ -74,8 +74,8 @@ def _uri(image: Image.Image, form: str, **options: int) -> str:
 
 
 def colour_bar(low: float, high: float, title: str) -> Markup:
-    """The sequential colours with their ends and what they stand for."""
-    stops = (matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 1, 9))[:, :3] * 255).round().astype(int)
+    """The colours of maps with their ends and what they stand for."""
+    stops = (matplotlib.colormaps[WARM](np.linspace(0, 1, 9))[:, :3] * 255).round().astype(int)
     return html.colour_bar(low, high, title, ",".join(f"rgb({r},{g},{b})" for r, g, b in stops))
 
 

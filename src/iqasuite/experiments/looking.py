@@ -14,10 +14,14 @@ from torch import nn
 
 from iqasuite.datasets.dataset import Dataset
 from iqasuite.datasets.splits import part
-from iqasuite.explain.attention import deviation_from_mean, rank_by_disagreement
+from iqasuite.errors import InputError
+from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.explain.attention import focus_layer, people_and_noise, rank_by_disagreement
+from iqasuite.explain.maps import shares
 from iqasuite.explain.perturbation import changes, perturbed
-from iqasuite.explain.recording import focus_layer, load_aios, record
+from iqasuite.explain.recording import load_aios, record
 from iqasuite.paths import write_atomic
+from iqasuite.report.figures.style import EVEN, reach
 from iqasuite.training.machine import default_device
 from iqasuite.weights.card import Card
 
@@ -37,6 +41,7 @@ class Looking:
         maps: the class token's attention, float32 (aios, images, depth, heads, rows, columns).
         focus: of one layer, mean over its heads, (aios, images, rows, columns).
         layer: of `focus`.
+        again: focus maps of further trainings of the same observers, (trainings, aios, images, rows, columns).
     """
 
     dataset: Dataset
@@ -47,6 +52,7 @@ class Looking:
     maps: np.ndarray
     focus: np.ndarray
     layer: int
+    again: np.ndarray
 
     @property
     def observers(self) -> list[str]:
@@ -68,8 +74,21 @@ class Looking:
     @property
     def drawn(self) -> list[int]:
         """Numbers of the AIOs that are drawn: all, or the `READABLE` ones farthest from the mean."""
-        distance = np.abs(deviation_from_mean(self.focus)).mean((1, 2, 3))
+        distance = np.abs(self.focus - self.focus.mean(0)).mean((1, 2, 3))
         return sorted(distance.argsort()[::-1][:READABLE])
+
+    @property
+    def floor(self) -> float:
+        """Even shares by which two trainings of one observer differ, but for one place in a hundred; without a second
+        training `EVEN`.
+        """
+        apart = [shares(self.focus) - shares(other) for other in self.again]
+        return max([EVEN, *map(reach, apart)])
+
+    @property
+    def focus_name(self) -> str:
+        """Of figures of the focus layer: "focus_layer_4" of the fourth."""
+        return f"focus_layer_{self.layer % self.maps.shape[2] + 1}"
 
     @property
     def some(self) -> str:
@@ -93,7 +112,15 @@ class Looking:
         return self.dataset.read(image, (height, width))
 
 
-def look(dataset: Dataset, split: pd.DataFrame, folder: Path, pattern: str, side: int, layer: int) -> Looking:
+def look(
+    dataset: Dataset,
+    split: pd.DataFrame,
+    folder: Path,
+    pattern: str,
+    side: int,
+    layer: int,
+    again: Sequence[str] = (),
+) -> Looking:
     """Let the AIOs of one fold look at its test images.
 
     Args:
@@ -101,16 +128,29 @@ def look(dataset: Dataset, split: pd.DataFrame, folder: Path, pattern: str, side
         folder, pattern: of the AIOs' weights, as of `load_aios`.
         side: in pixels at which images are shown; 0 = as in training.
         layer: of the focus maps: 0 is the first, -1 the last.
+        again: patterns of further trainings of the same observers.
 
     Raises:
-        InputError: as `load_aios`, `record` and `focus_layer`.
+        InputError: as `load_aios`, `record` and `focus_layer`; a further training of other observers.
     """
     models, cards = load_aios(folder, pattern, default_device(None))
     card = next(iter(cards.values()))
     height, width = np.broadcast_to(side or card.preprocessing.display_size or 0, 2).tolist()
     images = part(split, card.fold or 0, "test")
-    maps = record(models, (dataset.read(name, (height, width)) for name in images))
-    return Looking(dataset, models, cards, images, (height, width), maps, focus_layer(maps, layer), layer)
+    size = height, width
+
+    def seen_by(networks: dict[str, nn.Module]) -> np.ndarray:
+        return record(networks, (dataset.read(name, size) for name in images))
+
+    maps, others = seen_by(models), []
+    for other in again:
+        trained, _ = load_aios(folder, other, default_device(None))
+        if list(trained) != list(models):
+            raise InputError(f"{other!r}: AIOs of {', '.join(trained)}; expected those of {', '.join(models)}")
+        others.append(focus_layer(seen_by(trained), layer))
+    focus = focus_layer(maps, layer)
+    further = np.array(others).reshape(-1, *focus.shape)
+    return Looking(dataset, models, cards, images, size, maps, focus, layer, further)
 
 
 def ranking_of(looking: Looking) -> pd.DataFrame:
@@ -126,14 +166,25 @@ def between_images(looking: Looking) -> float:
     return rank_by_disagreement(looking.focus.swapaxes(0, 1))["difference"].mean()
 
 
-def spread(maps: np.ndarray) -> np.ndarray:
-    """How evenly each layer's attention is spread, mean over its heads: entropy as a share of its maximum, (depth,).
+def people_table(looking: Looking) -> pd.DataFrame:
+    """Do AIOs of two observers look at other places than two trainings of one observer do?
 
-    Args:
-        maps: (depth, heads, rows, columns), each map summing to about 1.
+    Returns:
+        what, value, low, high (95 % intervals over contents), n (images), contents, trainings: the mean difference of
+        maps (0 to 2) of two observers, of one in two trainings, and the first less the second. Empty where each was
+        trained once.
     """
-    entropy = -(maps * np.log(np.maximum(maps, 1e-12))).sum((2, 3))
-    return (entropy / np.log(maps.shape[2] * maps.shape[3])).mean(1)
+    if not len(looking.again):
+        return pd.DataFrame()
+    between, within = people_and_noise(np.stack([looking.focus, *looking.again]))
+    contents = looking.dataset.images.set_index("image")["content"][looking.images].to_numpy()
+    named = {"two observers": between, "one observer, two trainings": within, "people above noise": between - within}
+    rows = []
+    for what, values in named.items():
+        low, high = bootstrap_by_content(values, contents)
+        rows.append({"what": what, "value": values.mean(), "low": low, "high": high})
+    counts = {"n": len(contents), "contents": len(set(contents)), "trainings": 1 + len(looking.again)}
+    return pd.DataFrame(rows).assign(**counts)
 
 
 def distances(looking: Looking) -> pd.DataFrame:

@@ -15,9 +15,10 @@ from iqasuite.errors import InputError
 from iqasuite.evaluation.benchmark import split_scores
 from iqasuite.evaluation.metrics import srocc
 from iqasuite.experiments.mos_task import MosTask
-from iqasuite.experiments.patch_methods import features_of, shown_at
+from iqasuite.experiments.patch_methods import describer, features_of, shown_at
 from iqasuite.explain.patches import patch_map
-from iqasuite.images.patches import scan_order
+from iqasuite.explain.planted import Planted
+from iqasuite.images.patches import cut, patch_boxes, scan_order
 from iqasuite.inference.predictions import predictions_frame
 from iqasuite.models import create
 from iqasuite.models.sequence import matched_width, n_parameters
@@ -199,6 +200,43 @@ def local_maps(fitted: Regressor, features: PatchFeatures, image: str, order: st
     alone, attention = (values[undo] for values in predict_patches(fitted, image))
     boxes = features.boxes(image)
     return patch_map(alone, boxes), patch_map(attention * len(attention), boxes)
+
+
+def planted_maps(
+    data: Dataset, split: pd.DataFrame, planted: Planted, patches: Mapping, kinds: Sequence[str], training: Mapping
+) -> dict[tuple[str, str], np.ndarray]:
+    """Maps of images with planted distortions by networks over patches that have not learnt from their contents.
+
+    Args:
+        data, split: set to learn from, of whose contents the images were made, each tested once.
+        planted: the images.
+        patches: settings of the features, see `patch_methods`.
+        kinds: some of `LABELS`.
+        training: `epochs`, `lr` and `patience`; all epochs are trained, on train and val together.
+
+    Returns:
+        (method, "quality" or "attention") -> (images, rows, columns): 5 less the vote of each patch alone, and how much
+        it counts.
+    """
+    features, describe = features_of(data, patches, data.display_size), describer(patches)
+    sequences, mos = {image: features[image] for image in features}, data.images.set_index("image")["mos"]
+    height, width = planted.images.shape[1:3]
+    boxes = patch_boxes(height, width, patches["size"], patches["overlap"])
+    own = {str(number): describe(cut(each, boxes, patches["size"])) for number, each in enumerate(planted.images)}
+    maps: dict[tuple[str, str], list] = {
+        (LABELS[k], of): [None] * len(own) for k in kinds for of in ("quality", "attention")
+    }
+    for fold, rows in split.groupby("fold"):
+        learnt = rows.loc[rows["part"] != "test", "image"].tolist()
+        tested = set(rows.loc[rows["part"] == "test", "content"])
+        for kind in kinds:
+            scored = ScoredSequences(sequences, mos, learnt, [])
+            fitted = train_regressor({"kind": kind}, scored, schedule_of(training), int(fold), followed=QUIET)
+            for number in np.flatnonzero(planted.facts["content"].isin(tested)):
+                alone, attention = predict_patches(Regressor(fitted.model, own), str(number))
+                maps[LABELS[kind], "quality"][number] = patch_map(5 - alone, boxes)
+                maps[LABELS[kind], "attention"][number] = patch_map(attention, boxes)
+    return {key: np.stack(values) for key, values in maps.items()}
 
 
 def sequences_of(

@@ -11,9 +11,22 @@ import numpy as np
 import pandas as pd
 import torch
 
+from iqasuite.errors import InputError
 
-def _cls_rows(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """CLS→token weights as maps: (..., N + 1, N + 1) -> (..., rows, columns)."""
+
+def layer_head_maps(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Attention of the class token, in every layer and head.
+
+    Args:
+        attn: (…, N + 1, N + 1), such as (B, depth, heads, N + 1, N + 1).
+        grid: rows and columns of the tokens.
+
+    Returns:
+        (…, rows, columns), each map summing to 1 − what the class token pays to itself.
+
+    Raises:
+        ValueError: the tokens do not fill the grid.
+    """
     attn = attn.detach().cpu().float().numpy() if isinstance(attn, torch.Tensor) else np.asarray(attn, np.float32)
     rows, columns = grid
     tokens = attn.shape[-1] - 1
@@ -23,37 +36,16 @@ def _cls_rows(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndar
     return to_tokens.reshape(*to_tokens.shape[:-1], tokens // (rows * columns), rows, columns).sum(-3)
 
 
-def focus_map(attn: torch.Tensor | np.ndarray, grid: tuple[int, int], layer: int = -1) -> np.ndarray:
-    """Attention of the class token in one layer, mean over its heads.
-
-    Args:
-        attn: (B, depth, heads, N + 1, N + 1).
-        grid: rows and columns of the tokens.
-        layer: the focus layer, 0 = first, −1 = last.
-
-    Returns:
-        (B, rows, columns), each map summing to 1 − what the class token pays to itself.
+def focus_layer(maps: np.ndarray, layer: int = -1) -> np.ndarray:
+    """Focus maps (…, rows, columns) of maps (…, depth, heads, rows, columns): one layer, mean over its heads.
 
     Raises:
-        ValueError: the tokens do not fill the grid, or there is no such layer.
+        InputError: there is no such layer.
     """
-    depth = attn.shape[-4]
+    depth = maps.shape[-4]
     if not -depth <= layer < depth:
-        raise ValueError(f"layer {layer}: expected {-depth} to {depth - 1}")
-    return _cls_rows(attn[..., layer, :, :, :], grid).mean(-3)
-
-
-def layer_head_maps(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Attention of the class token in every layer and head.
-
-    Args:
-        attn: (…, depth, heads, N + 1, N + 1): of one image or of a batch.
-        grid: rows and columns of the tokens.
-
-    Returns:
-        (…, depth, heads, rows, columns).
-    """
-    return _cls_rows(attn, grid)
+        raise InputError(f"layer={layer}: expected {-depth} to {depth - 1}")
+    return maps[..., layer, :, :, :].mean(-3)
 
 
 def rollout(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -72,7 +64,7 @@ def rollout(attn: torch.Tensor | np.ndarray, grid: tuple[int, int]) -> np.ndarra
     flow = eye = torch.eye(mean.shape[-1], dtype=mean.dtype)
     for layer in range(mean.shape[1]):
         flow = (mean[:, layer] + eye) / 2 @ flow
-    return _cls_rows(flow.expand(len(mean), -1, -1), grid)
+    return layer_head_maps(flow.expand(len(mean), -1, -1), grid)
 
 
 def minmax(maps: np.ndarray) -> np.ndarray:
@@ -80,22 +72,6 @@ def minmax(maps: np.ndarray) -> np.ndarray:
     maps = np.asarray(maps, np.float32)
     low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
     return (maps - low) / np.where(high > low, high - low, 1)
-
-
-def deviation_from_mean(maps: np.ndarray) -> np.ndarray:
-    """How each AIO's map differs from the mean over the AIOs, on one scale for all that are given together.
-
-    Args:
-        maps: (aios, …, rows, columns), such as (aios, images, rows, columns).
-
-    Returns:
-        The same shape in [−1, 1]: more (+) or less (−) attention than the mean AIO pays; ±1 is the largest difference
-        anywhere in `maps`. All zero where the AIOs agree exactly.
-    """
-    maps = np.asarray(maps, np.float32)
-    difference = maps - maps.mean(0, keepdims=True)
-    largest = np.abs(difference).max()
-    return difference / largest if largest > 0 else difference
 
 
 def rank_by_disagreement(maps: np.ndarray, images: list[str] | None = None) -> pd.DataFrame:
@@ -123,3 +99,31 @@ def rank_by_disagreement(maps: np.ndarray, images: list[str] | None = None) -> p
     pairs = len(maps) * (len(maps) - 1) / 2
     table = pd.DataFrame({"image": list(names), "difference": total / pairs})
     return table.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def people_and_noise(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far maps of two observers lie apart, and maps of one observer in two trainings: the floor of the former.
+
+    Pairs are of different trainings in both, so that only the observer tells them apart.
+
+    Args:
+        maps: (trainings, aios, …, images, rows, columns) of two or more trainings and AIOs.
+
+    Returns:
+        Mean summed absolute difference (0 to 2) of each image: between observers, within one, both (images,).
+
+    Raises:
+        ValueError: fewer than two trainings or AIOs.
+    """
+    maps = np.asarray(maps, np.float64)
+    n, people = maps.shape[:2]
+    if n < 2 or people < 2:
+        raise ValueError(f"maps of {n} trainings and {people} AIOs, expected two or more of both")
+    between, within = [], []
+    for one in range(n):
+        for other in range(one + 1, n):
+            for number in range(people):
+                apart = np.abs(maps[one, number] - maps[other]).sum((-2, -1))
+                within.append(apart[number])
+                between.append(np.delete(apart, number, axis=0).mean(0))
+    return np.mean(between, axis=0), np.mean(within, axis=0)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iqasuite.errors import InputError
-from iqasuite.explain.attention import focus_map, rollout
+from iqasuite.explain.attention import focus_layer, layer_head_maps, rollout
 from iqasuite.explain.patches import patch_map
 from iqasuite.images.crops import normalise
 from iqasuite.images.patches import patch_boxes
@@ -37,22 +37,14 @@ def below_best(outputs: Tensor) -> Tensor:
     return 5 - (outputs.float() if outputs.ndim == 1 else expected_vote(outputs.float()))
 
 
-def _attention(network: Network, x: Tensor) -> np.ndarray:
-    """What the class token attends to in the last layer, mean over its heads."""
-    weights, grid = _attentions(network, x)
-    return focus_map(weights, grid)
-
-
-def _rollout(network: Network, x: Tensor) -> np.ndarray:
-    weights, grid = _attentions(network, x)
-    return rollout(weights, grid)
-
-
-def _attentions(network: Network, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    with torch.no_grad():
+def _attention(of_weights: Callable[[Tensor, tuple[int, int]], np.ndarray]) -> Maker:
+    @torch.no_grad()
+    def make(network: Network, x: Tensor) -> np.ndarray:
         found = network.attentions(x)
-    assert found is not None  # `_needs` has looked
-    return found
+        assert found is not None
+        return of_weights(*found)
+
+    return make
 
 
 def _features(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,17 +71,6 @@ def grad_cam(features: Tensor, gradient: Tensor) -> Tensor:
     Reference: R. Selvaraju et al., "Grad-CAM", ICCV 2017.
     """
     return (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu()
-
-
-def grad_cam_pp(features: Tensor, gradient: Tensor) -> Tensor:
-    """As `grad_cam`, each channel weighted with its positive gradients, the more the fewer places have them.
-
-    Reference: A. Chattopadhay et al., "Grad-CAM++", WACV 2018 (equation 19).
-    """
-    square, cube = gradient.square(), gradient**3
-    below = 2 * square + features.sum((2, 3), keepdim=True) * cube
-    share = square / torch.where(below.abs() > 1e-12, below, torch.ones_like(below))
-    return ((share * gradient.relu()).sum((2, 3), keepdim=True) * features).sum(1).relu()
 
 
 def layer_cam(features: Tensor, gradient: Tensor) -> Tensor:
@@ -183,10 +164,9 @@ def _is_local(network: Network) -> bool:
 
 # Name -> how it is made, which networks can have it, and what the others lack.
 _METHODS: dict[str, tuple[Maker, Callable[[Network], bool], str]] = {
-    "attention": (_attention, _attends, "attention"),
-    "rollout": (_rollout, _attends, "attention"),
+    "attention": (_attention(lambda *found: focus_layer(layer_head_maps(*found))), _attends, "attention"),
+    "rollout": (_attention(rollout), _attends, "attention"),
     "grad_cam": (_cam(grad_cam), _has_features, "convolutions or tokens"),
-    "grad_cam_pp": (_cam(grad_cam_pp), _has_features, "convolutions or tokens"),
     "layer_cam": (_cam(layer_cam), _has_features, "convolutions or tokens"),
     "input_gradients": (_input_gradients, lambda network: True, ""),
     "integrated_gradients": (_integrated_gradients, lambda network: True, ""),
@@ -217,9 +197,9 @@ def maps(network: Network, images: np.ndarray, method: str) -> np.ndarray:
     Args:
         network: a no-reference network.
         images: uint8 (n, H, W, 3), as they are shown to it; sides of 32 or more pixels, multiples of its patches.
-        method: "attention" (of the last layer) or "rollout"; of the badness "grad_cam", "grad_cam_pp", "layer_cam",
-            "input_gradients" (absolute), "integrated_gradients", "occlusion"; "windows" (badness of overlapping
-            windows, each by itself) or "quality" (of places, as the network's own `local` says).
+        method: "attention" (of the last layer) or "rollout"; of the badness "grad_cam", "layer_cam", "input_gradients"
+            (absolute), "integrated_gradients", "occlusion"; "windows" (badness of overlapping windows, each by itself)
+            or "quality" (of places, as the network's own `local` says).
 
     Returns:
         float32 (n, rows, columns); more where there is more.

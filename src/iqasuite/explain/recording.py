@@ -14,6 +14,7 @@ from iqasuite.errors import InputError
 from iqasuite.explain.attention import layer_head_maps
 from iqasuite.images.crops import normalise
 from iqasuite.names import natural_order
+from iqasuite.paths import weights_roots
 from iqasuite.weights.card import Card
 from iqasuite.weights.files import load_weights, read_card
 
@@ -29,8 +30,9 @@ def load_aios(
     """The AIOs of several observers, made by one method on one fold.
 
     Args:
-        folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `display_size`.
-        pattern: of run names, such as "aio_*_0"; weights of nobody in particular (observer ""), and
+        folder: holds `<run>.safetensors` with cards that name `observer`, `fold` and `display_size`; where none
+            matches, the weights folders are looked into.
+        pattern: of run names, such as "aio_*_0" or "demo_aios/Obs*"; weights of nobody in particular (observer ""), and
             of networks from before their refit ("…_chosen"), are left out.
         device: where the models go.
 
@@ -42,7 +44,8 @@ def load_aios(
         InputError: fewer than two observers, two files of one, or cards of several folds, methods or display sizes.
     """
     files: dict[str, Path] = {}
-    for path in sorted(Path(folder).glob(f"{pattern}.safetensors")):
+    folders = (Path(folder), *weights_roots())
+    for path in next((match for at in folders if (match := sorted(at.glob(f"{pattern}.safetensors")))), []):
         card = read_card(path)
         if path.stem.endswith("_chosen") and "observer" not in card.model_fields_set:
             continue  # a network from before its refit (`training.aio.chosen_file`)
@@ -131,15 +134,3 @@ def _check_size(model: ViTIQA, n_tokens: int, size: Sequence[int]) -> None:
             f"views of {size[1]}×{size[0]} px: attention between {n_tokens} places takes {needed / 2**30:.1f} GiB, "
             f"expected at most {LARGEST / 2**30:.0f}; make the views smaller"
         )
-
-
-def focus_layer(recorded: np.ndarray, layer: int = -1) -> np.ndarray:
-    """Focus maps (…, rows, columns) of recorded ones (…, depth, heads, rows, columns): one layer, mean over heads.
-
-    Raises:
-        InputError: there is no such layer.
-    """
-    depth = recorded.shape[-4]
-    if not -depth <= layer < depth:
-        raise InputError(f"layer={layer}: expected {-depth} to {depth - 1}")
-    return recorded[..., layer, :, :, :].mean(-3)

@@ -145,20 +145,12 @@ class TRCNN(Network):
         with torch.autocast(cls.device.type, enabled=False):  # bfloat16 has 64 steps to a vote
             return self.rank(cls.float()).squeeze(-1)
 
-    def record(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (B,) and attention of CLS to the positions, float32 (B, depth, heads, h, w)."""
-        sequence, attention, grid = self._recorded(x)
-        return self.ranked(sequence[:, 0]), attention[..., 0, 1:].unflatten(-1, grid)
-
-    def _recorded(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    def attentions(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         (sequence, grid), recorded = self.tokens(x), []
         for block in self.blocks:
             sequence, attention = block.record(sequence)
             recorded.append(attention)
-        return sequence, torch.stack(recorded, dim=1), grid
-
-    def attentions(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        return self._recorded(x)[1:]
+        return torch.stack(recorded, dim=1), grid
 
     def fold(self) -> None:
         self.features = folded(self.features)

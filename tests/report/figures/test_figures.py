@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from iqasuite.explain.regions import REGIONS
 from iqasuite.report import figures
 from iqasuite.report.figures.score import _looks
 from iqasuite.report.figures.style import CEILING_COLOUR, GRAY
@@ -178,11 +177,42 @@ def test_attention_figures(rng):
     assert {im.get_clim() for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6} == {(-0.5, 0.5)}
     fig = drawn(figures.attention_across_aios(images, even, PEOPLE[:3]))
     assert {im.get_clim() for ax in fig.axes for im in ax.images if im.get_alpha() == 0.6} == {(0, 2)}
+    assert texts(fig).count("even: nothing to see") == 6
+    assert (
+        texts(drawn(figures.attention_comparison(images, even, PEOPLE[:3]))).count("as the mean") == 6 + 2
+    )  # and the bar
+    assert "nothing to see" not in texts(drawn(figures.attention_across_aios(images, maps, PEOPLE[:3])))
+    assert "nothing to see" in texts(drawn(figures.attention_across_aios(images, maps, PEOPLE[:3], floor=2.0)))
     drawn(figures.attention_layers_heads(rng.random((2, 4, 8, 8)), images[0]))
     drawn(figures.attention_layers_heads(rng.random((6, 16, 8, 8))))
     drawn(figures.image_grid([images, images], ["class 1", "class 2"], ["x", "y"]))
-    table = pd.DataFrame({"perturbation": ["none", "gray"] * 2, "aio": ["Obs1"] * 2 + ["Obs2"] * 2, "difference": 0.1})
-    drawn(figures.perturbation_plot(table))
+
+
+def test_maps_stand_beside_their_images(rng):
+    images = [rng.integers(0, 256, (64, 80, 3), dtype=np.uint8) for _ in range(2)]
+    masks = np.zeros((2, 64, 80), bool)
+    masks[:, :32] = True
+    even, votes = np.ones((2, 4, 4)), np.stack([np.full((4, 5), 2.0), np.full((4, 5), 4.0)])
+    columns = {"grad_cam": rng.random((2, 8, 8)), "occlusion": even, "local": votes}
+    fig = drawn(figures.maps_beside_images(images, columns, ["a", "b"], masks, ("local", "votes")))
+    assert {"map, in multiples of an even share", "below the best quality, votes"} <= {
+        ax.get_ylabel() for ax in fig.axes
+    }
+    assert texts(fig).count("even: nothing to see") == 2 and "1 (even)" in texts(fig)
+    assert [bool(ax.collections) for ax in fig.axes[:8]] == [True, False, False, False] * 2  # the place, on the images
+    limits = [ax.images[1].get_clim() for ax in fig.axes[1:4]]
+    assert limits[0] == limits[1] and limits[0][0] == 0 and limits[2] == (2, 4)
+    fig = drawn(figures.maps_beside_images(None, {"attention": [np.eye(3), np.eye(4)]}))
+    assert "image" not in [ax.get_title() for ax in fig.axes] and fig.axes[0].images[0].get_clim()[1] >= 2
+
+
+def test_figures_of_believing(rng):
+    rows = [(m, k, 0.6, 0.5, 0.7) for m in ("a", "b") for k in ("grad_cam", "baseline: local contrast")]
+    table = pd.DataFrame(rows, columns=["model", "method", "value", "low", "high"])
+    assert {"a", "b"} <= {ax.get_title() for ax in drawn(figures.localisation_plot(table)).axes}
+    rows = [("a", k, share, 1 - share) for k in ("grad_cam", "attention") for share in (0.5, 1.0)]
+    fig = drawn(figures.cascade_plot(pd.DataFrame(rows, columns=["model", "method", "shuffled", "value"])))
+    assert "grad_cam" in texts(fig) and "attention" in texts(fig)
 
 
 def test_vote_distributions_frame_the_own_vote():
@@ -201,13 +231,6 @@ def test_attention_figures_do_without_pixels(rng):
     fig = drawn(figures.attention_across_aios(None, maps, PEOPLE[:3], ["a", "b"]))
     assert "image" not in texts(fig) and "AIO Obs1" in texts(fig)
     assert len(drawn(figures.attention_comparison(None, maps, PEOPLE[:3])).axes) == 7  # and the scale
-
-
-def test_disagreement_plot_writes_the_marked_ranks(rng):
-    ranking = pd.DataFrame({"rank": range(1, 7), "image": list("abcdef"), "difference": rng.random(6)})
-    ranking = ranking.assign(mos=rng.uniform(1, 5, 6), distortion=["blur", "jpeg"] * 3)
-    words = texts(drawn(figures.disagreement_plot(ranking, [1, 4]))).split()
-    assert {"1", "4", "blur", "jpeg"} <= set(words)
 
 
 def test_gains_plot_puts_the_largest_gain_on_top():
@@ -346,17 +369,6 @@ def test_patch_figures(rng):
     shown = texts(drawn(figures.scan_orders(orders, 3, 4)))
     assert "raster: 2 jumps" in shown and "snake: 0 jumps" in shown
     assert "20 images" in texts(drawn(figures.feature_plane(rng.normal(size=(20, 2)), rng.uniform(1, 5, 20))))
-
-
-def test_regions_show_every_pictures_change_and_the_share_of_attention():
-    rng = np.random.default_rng(0)
-    rows = [(str(i), region, rng.normal(-k, 0.3), 0.5 - 0.2 * k) for i in range(9) for k, region in enumerate(REGIONS)]
-    table = pd.DataFrame(rows, columns=["image", "region", "change", "attended"])
-    fig = figures.region_changes_plot(table, "change of the MOS")
-    ax = fig.axes[0]
-    assert [len(dots.get_offsets()) for dots in ax.collections if len(dots.get_offsets()) == 9] == [9, 9, 9]
-    assert [label.get_text() for label in ax.get_yticklabels()] == list(REGIONS)
-    assert {"50 %", "30 %", "10 %"} <= {text.get_text() for text in ax.texts}
 
 
 def test_spread_of_votes_shows_pictures_and_means_of_groups():

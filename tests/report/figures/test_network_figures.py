@@ -3,9 +3,8 @@
 import matplotlib.text
 import numpy as np
 import pandas as pd
-import pytest
 
-from iqasuite.report.figures.network import category_confusion, latency_accuracy_plot, map_strip
+from iqasuite.report.figures.network import category_confusion, latency_accuracy_plot
 from iqasuite.report.figures.style import png_of
 from iqasuite.weights.catalogue import CATEGORIES
 
@@ -63,40 +62,6 @@ def test_names_do_not_cover_each_other_where_there_is_room():
 def test_unknown_intervals_leave_the_points():
     table = costs().assign(low=np.nan, high=np.nan, low_ms=np.nan, high_ms=np.nan)
     assert png_of(latency_accuracy_plot(table))[:4] == b"\x89PNG"
-
-
-def test_maps_share_one_scale_and_the_line_goes_around_the_worst_quarter():
-    bad, good = np.full((8, 10), 4.0), np.full((8, 10), 5.0)
-    bad[:4, :5] = 1.5
-    pictures = [np.full((80, 100, 3), 90, np.uint8), np.full((160, 200, 3), 90, np.uint8)]
-    fig = map_strip([bad, good], ["score 40, average", "score 99, excellent"], pictures)
-    assert {"score 40, average", "score 99, excellent", "vote of each neighbourhood alone"} <= set(texts(fig))
-    left, right = fig.axes[0], fig.axes[1]
-    assert {ax.images[0].get_clim() for ax in (right, fig.axes[3])} == {(1.5, 5.0)}
-    assert np.array_equal(right.images[0].get_array(), bad) and right.images[0].get_extent() == [0, 100, 80, 0]
-    assert np.array_equal(left.images[0].get_array(), pictures[0])
-    for ax in (left, right):
-        line = np.concatenate([p.vertices for p in ax.collections[0].get_paths()])
-        assert line[:, 0].max() <= 55.1 and line[:, 1].max() <= 45.1  # around the bad corner, to half a place
-        assert line[:, 0].min() == 0 and line[:, 1].min() == 0  # and to the border
-    assert not fig.axes[2].collections  # no line where every place is the same
-
-
-def test_attention_is_drawn_as_multiples_of_an_equal_share_and_without_pictures():
-    attention = np.full((4, 5), 1 / 40)
-    attention[0] *= 5  # a quarter of the places has five eighths
-    attention /= attention.sum()
-    fig = map_strip([attention], ["a"], kind="attention")
-    ax = fig.axes[0]
-    assert len(fig.axes) == 2 and len(ax.images) == 1
-    np.testing.assert_allclose(ax.images[0].get_array(), attention * 20)
-    low, high = ax.images[0].get_clim()
-    assert low * high == pytest.approx(1) and {"1 ×", "2.5 ×"} <= set(texts(fig))
-
-
-def test_at_most_so_many_rows_are_drawn():
-    maps = [np.arange(12.0).reshape(3, 4)] * 5
-    assert len(map_strip(maps, list("abcde"), at_most=3).axes) == 4
 
 
 def test_category_confusion_has_every_count_and_says_how_many_are_right_or_near():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,38 +11,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from iqasuite.evaluation.uncertainty import bootstrap_by_content
-from iqasuite.explain.regions import REGIONS
+from iqasuite.explain.maps import shares
 from iqasuite.inference.predictions import VOTES
 from iqasuite.inference.predictor import enlarged
 from iqasuite.names import natural_order
 from iqasuite.report.figures.style import (
     BLUE,
     DIVERGING,
+    EVEN,
     GRAY,
     PALETTE,
     VERMILLION,
+    WARM,
     blank,
+    dots,
     gray,
     letters,
     new_figure,
-    one_panel,
+    reach,
     readable,
     rows_axis,
+    share_bar,
+    share_look,
     small_multiples,
+    stamp,
     styled,
 )
 
-HEAT = "inferno"
-_SATURATED = 99  # percentile of places that reach the end of a colour scale: one place must not darken all others
-# Colour scales of attention, in shares of an even spread, never end nearer than here: what differs less than this from
-# the even spread, or from other AIOs, is drawn as the near-nothing that it is.
-_LEAST_END, _LEAST_DEVIATION = 2.0, 0.5
-
-
-def _of_even(maps: np.ndarray) -> np.ndarray:
-    """Attention (…, rows, columns) in shares of an even spread: 1 everywhere where all places get as much."""
-    return maps / maps.mean((-2, -1), keepdims=True)
+_LEAST_DEVIATION = 0.5  # even shares at which the colours of differences end at the nearest: little is to look little
 
 
 def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> Any:
@@ -81,18 +77,18 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
 
 
 @styled
-def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) -> Figure:
-    """Attention of every layer (rows) and head (columns) for one image, one colour scale in shares of an even spread.
+def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, floor: float = EVEN) -> Figure:
+    """Attention of every layer (rows) and head (columns) for one image, one colour scale in multiples of an even share.
 
     Args:
         maps: (depth, heads, rows, columns).
         image: the view they belong to, uint8 (H, W, 3); None = maps alone.
+        floor: even shares below which a map's distance from the even one is noise.
     """
-    maps = _of_even(maps)
-    end = max(_LEAST_END, float(np.percentile(maps, _SATURATED)))
+    maps = shares(maps)
     depth, heads = maps.shape[:2]
     columns = heads + (image is not None)
-    side = min(1.3, 10.5 / columns)
+    side = min(1.5, 10.5 / columns)
     fig = new_figure(side * columns + 0.6, side * depth + 0.6)
     axes = fig.subplots(depth, columns, squeeze=False)
     for layer in range(depth):
@@ -100,8 +96,9 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
             axes[layer, 0].set_axis_off()
         for head in range(heads):
             ax = axes[layer, head + (image is not None)]
-            drawn = ax.imshow(maps[layer, head], cmap=HEAT, vmin=0, vmax=end, interpolation="bilinear")
-            blank(ax)
+            drawn = _over(ax, None, maps[layer, head], **share_look(maps))
+            if reach(maps[layer, head] - 1) < floor:
+                stamp(ax)
             if layer == 0:
                 ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
             if head == 0:
@@ -111,34 +108,73 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None) ->
         axes[0, 0].imshow(image)
         blank(axes[0, 0])
         axes[0, 0].set_title("image", fontsize=8)
-    _share_bar(fig, axes, drawn, end)
+    share_bar(fig, axes, drawn)
     return fig
-
-
-def _share_bar(fig: Figure, axes: np.ndarray, drawn: Any, end: float) -> None:
-    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[0, 1, end])
-    bar.ax.set_yticklabels(["0", "1 (even)", f"{end:.1f}"])
-    bar.set_label("attention, in shares of an even spread")
 
 
 @styled
 def attention_across_aios(
-    images: Sequence[np.ndarray] | None, maps: np.ndarray, aios: Sequence[str], names: Sequence[str] = ()
+    images: Sequence[np.ndarray] | None,
+    maps: np.ndarray,
+    aios: Sequence[str],
+    names: Sequence[str] = (),
+    floor: float = EVEN,
 ) -> Figure:
-    """The image and, beside it, what each AIO attends to; one colour scale in shares of an even spread.
+    """The image and, beside it, what each AIO attends to; one colour scale in multiples of an even share.
 
     Args:
         images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         maps: (aios, images, rows, columns).
         aios, names: of the AIOs, and of the images (may be empty).
+        floor: even shares below which a map's distance from the even one is noise.
     """
-    maps = _of_even(maps)
-    end = max(_LEAST_END, float(np.percentile(maps, _SATURATED)))
-    fig, axes, shown = _rows_of_images(images, maps.shape[1], aios, names)
-    for row in range(maps.shape[1]):
-        for column in range(len(aios)):
-            drawn = _over(axes[row, column], shown[row], maps[column, row], cmap=HEAT, vmin=0, vmax=end)
-    _share_bar(fig, axes, drawn, end)
+    maps = shares(maps)
+    fig, axes, shown = _rows_of_images(images, maps.shape[1], [f"AIO {aio}" for aio in aios], names)
+    for (row, column), ax in np.ndenumerate(axes):
+        drawn = _over(ax, shown[row], maps[column, row], **share_look(maps))
+        if reach(maps[column, row] - 1) < floor:
+            stamp(ax)
+    share_bar(fig, axes, drawn)
+    return fig
+
+
+@styled
+def maps_beside_images(
+    images: Sequence[np.ndarray] | None,
+    maps: Mapping[str, Sequence[np.ndarray]],
+    names: Sequence[str] = (),
+    masks: np.ndarray | None = None,
+    quality: tuple[str, str] = ("", ""),
+) -> Figure:
+    """Images, and beside each its maps, in multiples of an even share or quality lost; one colour scale for each.
+
+    Args:
+        images: uint8 (H, W, 3), one a row; None where they may not be shown.
+        maps: title -> (rows, columns) of each image, a column of the figure; what makes an image better is 0.
+        names: of the images (may be empty).
+        masks: where each image is distorted, bool (images, H, W), outlined on it.
+        quality: title of the maps of how far quality is below the best, and the name of its scale; ("", "") = none.
+    """
+    fig, axes, shown = _rows_of_images(images, len(next(iter(maps.values()))), list(maps), names)
+    drawn: dict[bool, Any] = {}
+    for own in (False, True):
+        some = {t: [each if own else shares(each) for each in of] for t, of in maps.items() if (t == quality[0]) == own}
+        flat = np.concatenate([each.ravel() for of in some.values() for each in of] or [np.ones(1)])
+        look = {"cmap": WARM, "vmin": np.nanmin(flat), "vmax": np.nanmax(flat)} if own else share_look(flat)
+        for title, of in some.items():
+            for ax, image, values in zip(axes[:, list(maps).index(title)], shown, of, strict=True):
+                drawn[own] = _over(ax, image, values, **look)
+                if not own and reach(values - 1) < EVEN:
+                    stamp(ax)
+    for ax, mask in zip(fig.axes[:: len(maps) + 1], () if masks is None else masks, strict=masks is not None):
+        for colour, width in (("black", 2.2), ("white", 1.0)):
+            ax.contour(mask, levels=[0.5], colors=colour, linewidths=width)
+    if False in drawn:
+        share_bar(fig, axes, drawn[False], "map, in multiples of an even share")
+    if True in drawn:
+        fig.colorbar(
+            drawn[True], ax=axes, shrink=0.6, aspect=30, label=f"below the best quality, {readable(quality[1], 40)}"
+        )
     return fig
 
 
@@ -149,36 +185,38 @@ def attention_comparison(
     aios: Sequence[str],
     names: Sequence[str] = (),
     mean: np.ndarray | None = None,
+    floor: float = EVEN,
 ) -> Figure:
     """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure, in
-    shares of an even spread; only one place in a hundred reaches its ends.
+    even shares; only one place in a hundred reaches its ends.
 
     Args:
         images: uint8 views (H, W, 3), one a row; None = maps alone, for images that may not be shown.
         maps: (aios, images, rows, columns).
         aios, names: of the AIOs, and of the images (may be empty).
         mean: map of the mean AIO on each image (images, rows, columns), where `maps` are of some AIOs only.
+        floor: even shares by which maps of two trainings differ anyway; such a map is stamped.
     """
-    maps = _of_even(maps)
-    deviation = maps - (maps.mean(0) if mean is None else _of_even(mean))
-    fig, axes, shown = _rows_of_images(images, deviation.shape[1], aios, names)
-    end = max(_LEAST_DEVIATION, float(np.percentile(np.abs(deviation), _SATURATED)))
-    for row in range(deviation.shape[1]):
-        for column in range(len(aios)):
-            heat = deviation[column, row]
-            drawn = _over(axes[row, column], shown[row], heat, cmap=DIVERGING + "_r", vmin=-end, vmax=end)
+    maps = shares(maps)
+    deviation = maps - (maps.mean(0) if mean is None else shares(mean))
+    fig, axes, shown = _rows_of_images(images, deviation.shape[1], [f"AIO {aio}" for aio in aios], names)
+    end = max(_LEAST_DEVIATION, reach(deviation))
+    for (row, column), ax in np.ndenumerate(axes):
+        drawn = _over(ax, shown[row], deviation[column, row], cmap=DIVERGING, vmin=-end, vmax=end)
+        if reach(deviation[column, row]) < floor:
+            stamp(ax, "as the mean")
     bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[-end, 0, end])
     bar.ax.set_yticklabels([f"−{end:.1f} (less)", "0 (as the mean)", f"+{end:.1f} (more)"])
-    bar.set_label("attention less that of the mean AIO, in shares of an even spread")
+    bar.set_label("attention less that of the mean AIO, in even shares")
     return fig
 
 
 def _rows_of_images(
-    images: Sequence | None, n: int, aios: Sequence[str], names: Sequence[str]
+    images: Sequence | None, n: int, columns: Sequence[str], names: Sequence[str]
 ) -> tuple[Figure, np.ndarray, Sequence]:
-    """A figure of n rows: the image where it may be shown, and the empty axes (n, aios) of the AIOs beside it."""
-    side = min(1.9, 10 / (len(aios) + (images is not None)))
-    titles = [*["image"] * (images is not None), *(f"AIO {readable(aio, letters(0.8 * side) - 4)}" for aio in aios)]
+    """A figure of n rows: the image where it may be shown, and the empty axes (n, columns) of the maps beside it."""
+    side = min(1.9, 10 / (len(columns) + (images is not None)))
+    titles = [*["image"] * (images is not None), *(readable(name, letters(0.8 * side)) for name in columns)]
     fig = new_figure(side * len(titles) + 1.0, side * n + 0.4)
     axes = fig.subplots(n, len(titles), squeeze=False)
     for row in range(n):
@@ -190,27 +228,6 @@ def _rows_of_images(
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9)
     return (fig, axes, [None] * n) if images is None else (fig, axes[:, 1:], images)
-
-
-@styled
-def disagreement_plot(ranking: pd.DataFrame, marked: Sequence[int] = ()) -> Figure:
-    """How much the AIOs' attention differs on each image, over the image's MOS; a colour a distortion.
-
-    Args:
-        ranking: rank, image, difference (of `rank_by_disagreement`), mos, distortion.
-        marked: ranks that are written beside their dots.
-    """
-    fig, ax = one_panel(7.5, 3.4)
-    for number, (distortion, rows) in enumerate(ranking.groupby("distortion", sort=True)):
-        colour = PALETTE[number % len(PALETTE)]
-        ax.scatter(rows["mos"], rows["difference"], s=22, alpha=0.85, color=colour, label=readable(distortion, 24))
-    for row in ranking[ranking["rank"].isin(marked)].itertuples():
-        ax.annotate(str(row.rank), (row.mos, row.difference), xytext=(5, 2), textcoords="offset points", fontsize=8)
-    ax.set(xlabel="mean opinion score", ylabel="difference of attention (0 to 2)")
-    ax.grid(True)
-    if ranking["distortion"].nunique() > 1:
-        fig.legend(loc="outside right upper")
-    return fig
 
 
 @styled
@@ -241,57 +258,52 @@ def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figu
 
 
 @styled
-def perturbation_plot(table: pd.DataFrame, value: str = "difference") -> Figure:
-    """How much each perturbation changes attention, one line of dots per AIO.
+def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 0.5) -> Figure:
+    """How well maps point at the true places of distortions, one panel a network; a line where local contrast stands.
 
     Args:
-        table: rows of `perturbation.changes`, with a column `aio` (and any number of images).
-        value: column to show: difference, change or centre_share.
+        table: model, method, value, low, high; rows of one metric and of the distortions that each network reads.
+        metric: its name.
+        chance: what a map that says nothing reaches.
     """
-    labels = {
-        "difference": "summed absolute difference of the attention maps",
-        "change": "change of the summed attention (min–max maps)",
-        "centre_share": "share of attention in the central 96 px",
-    }
-    rows = table if value == "centre_share" else table[table["perturbation"] != "none"]
-    perturbations, aios = list(pd.unique(rows["perturbation"])), natural_order(rows["aio"])
-    fig, ax = one_panel(8, 1.0 + 0.42 * len(perturbations))
-    rows_axis(ax, perturbations)
-    for number, aio in enumerate(aios):
-        mean = rows[rows["aio"] == aio].groupby("perturbation")[value].mean().reindex(perturbations)
-        offset = 0.4 * (number / max(1, len(aios) - 1) - 0.5)
-        look: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": "os^D"[number // len(PALETTE) % 4]}
-        ax.scatter(mean, np.arange(len(perturbations)) + offset, s=24, label=f"AIO {readable(aio, 24)}", **look)
-    ax.set_xlabel(labels.get(value, value))
-    if len(aios) <= 12:
-        fig.legend(loc="outside upper center", ncols=min(6, len(aios)))
+    trivial = table[table["method"].str.startswith("baseline")]
+    own = table[~table["method"].str.startswith("baseline")]
+    methods, models = list(pd.unique(own["method"])), list(pd.unique(own["model"]))
+    fig, axes = small_multiples(len(models), 3, (3.4, 0.6 + 0.22 * len(methods)), sharex=True)
+    for ax, model in zip(axes, models, strict=True):
+        rows = own[own["model"] == model]
+        rows_axis(ax, list(rows["method"]), 20)
+        dots(ax, rows["value"], np.arange(len(rows)), rows["low"], rows["high"], BLUE)
+        of = trivial[trivial["model"] == model]
+        for row in of.itertuples():
+            ax.axvline(row.value, color=GRAY, linestyle=":", linewidth=1.2)
+        ax.axvline(chance, color=GRAY, linewidth=0.8)
+        ax.set_title(readable(model, 36), fontsize=9)
+    fig.supxlabel(f"{metric} (line: chance; dotted: local contrast)", fontsize=9)
     return fig
 
 
 @styled
-def region_changes_plot(table: pd.DataFrame, value_name: str = "change of the score") -> Figure:
-    """What blurring a share of each image does to the score, by whether that part is attended to.
+def cascade_plot(table: pd.DataFrame) -> Figure:
+    """Agreement of maps with those of the same network whose weights are shuffled, from its output on.
 
     Args:
-        table: rows of `regions.region_changes`: a dot is an image; means with 95 % intervals over images.
-        value_name: of the change, with its unit.
+        table: model, method, shuffled (share of the tensors), value.
     """
-    fig, ax = one_panel(6.6, 2.5)
-    rows_axis(ax, list(REGIONS))
-    rng = np.random.default_rng(0)
-    for row, region in enumerate(REGIONS):
-        own = table[table["region"] == region]
-        values = own["change"].to_numpy()
-        ax.scatter(values, row + rng.uniform(-0.18, 0.18, len(own)), s=12, color=BLUE, alpha=0.45, linewidths=0)
-        low, high = bootstrap_by_content(values, own["image"].to_numpy())
-        mean = values.mean()
-        ends = [[max(mean - low, 0)], [max(high - mean, 0)]]
-        label = f"mean of {len(own)} images, 95 % interval" if row == 0 else None
-        ax.errorbar(mean, row, xerr=ends, color=VERMILLION, marker="o", capsize=3, zorder=4, label=label)
-        share, place = f"{100 * own['attended'].mean():.0f} %", ("axes fraction", "data")
-        ax.annotate(share, (1.02, row), xycoords=place, va="center", fontsize=8)
-    ax.annotate("attention", (1.02, 1.04), xycoords="axes fraction", fontsize=8)
-    ax.axvline(0, color=GRAY, linewidth=0.8)
-    ax.set_xlabel(value_name)
-    fig.legend(loc="outside upper center")
+    models, methods = list(pd.unique(table["model"])), list(pd.unique(table["method"]))
+    fig, axes = small_multiples(len(models), 3, (3.4, 2.3), sharex=True, sharey=True)
+    looks = {m: (PALETTE[n % len(PALETTE)], "-:"[n // len(PALETTE)]) for n, m in enumerate(methods)}
+    for ax, model in zip(axes, models, strict=True):
+        for method, rows in table[table["model"] == model].groupby("method", sort=False):
+            rows, (colour, line) = rows.sort_values("shuffled"), looks[method]
+            ax.plot([0.0, *rows["shuffled"]], [1.0, *rows["value"]], color=colour, linestyle=line)
+        ax.axhline(0, color=GRAY, linewidth=0.8)
+        ax.set_title(readable(model, 36), fontsize=9)
+    fig.supxlabel("share of the network's tensors whose numbers are shuffled", fontsize=9)
+    fig.supylabel("rank correlation with its own map", fontsize=9)
+    lines = [
+        axes[0].plot([], [], color=colour, linestyle=line, label=readable(m, 24))[0]
+        for m, (colour, line) in looks.items()
+    ]
+    fig.legend(handles=lines, loc="outside right upper")
     return fig

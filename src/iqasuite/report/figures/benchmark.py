@@ -60,7 +60,7 @@ def significance_matrix(table: pd.DataFrame) -> Figure:
     end = max(np.nanmax(np.abs(difference), initial=0), 1e-6)
     norm = Normalize(-end, end)
     fig, ax = one_panel(2.6 + 0.62 * n, 1.6 + 0.5 * n)
-    # purple, the far end of the map, is better: as everywhere, more ink for more
+    # orange is better: as everywhere, warm is more
     image = ax.imshow(difference, cmap=DIVERGING, norm=norm, aspect="auto")
     cell_grid(ax, models, models)
     for a, b in np.ndindex(n, n):

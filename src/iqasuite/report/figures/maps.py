@@ -1,10 +1,11 @@
-"""Where in an image a network finds its quality, or looks: drawn over the image, and as plain numbers."""
+"""Where in an image a network finds its quality, or looks: drawn beside the image, and as plain numbers."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,25 @@ import numpy as np
 
 from iqasuite.inference.predictor import Map, Predictor, enlarged
 from iqasuite.paths import write_atomic
-from iqasuite.report.figures.style import SEQUENTIAL, one_panel, png_of, styled
+from iqasuite.report.figures.style import (
+    EVEN,
+    SHARES,
+    WARM,
+    blank,
+    new_figure,
+    png_of,
+    share_bar,
+    share_look,
+    stamp,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SATURATED = 99  # percentile of places at the end of the colours: one place must not darken all others
-_INCHES = 6.0  # longer side of the image in the figure
+    from iqasuite.weights.catalogue import Entry
+
+_INCHES = 4.5  # longer side of the image in the figure
 
 
 def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: Path) -> Path:
@@ -35,10 +48,12 @@ def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: 
     """
     found = predictor.map(image)
     path = folder / f"{map_name(file, predictor.entry.name)}.png"
-    values = io.BytesIO()
-    np.save(values, found.values.astype(np.float32), allow_pickle=False)
-    write_atomic(path.with_suffix(".npy"), values.getvalue())
-    return write_atomic(path, png_of(map_figure(image, *coloured(predictor, found))))
+    array = io.BytesIO()
+    np.save(array, found.values.astype(np.float32), allow_pickle=False)
+    write_atomic(path.with_suffix(".npy"), array.getvalue())
+    values, meaning = in_units(predictor.entry, found)
+    ends = colour_ends(predictor.entry, [found])
+    return write_atomic(path, png_of(map_figure(image, values, *ends, meaning)))
 
 
 def map_name(file: Path | str, model: str) -> str:
@@ -52,41 +67,52 @@ def map_name(file: Path | str, model: str) -> str:
     return f"{_plain(path.stem)[:80]}-{digits}-{_plain(model)[-60:]}"
 
 
-def coloured(predictor: Predictor, found: Map) -> tuple[np.ndarray, float, float, str]:
-    """Values to be drawn, both ends of the colours, and what these mean: scores of the model, or multiples of the mean.
-
-    The colours go from the least to the most that this image has, one place in a hundred left aside, but are never
-    spread over less than a fifth of the scale, or a tenth of the mean attention: what differs less is to look alike.
+def in_units(entry: Entry, found: Map) -> tuple[np.ndarray, str]:
+    """A map as it is drawn, more where there is more, and what its numbers are: attention in multiples of an even
+    share; in place of quality how far it is below the best, on the model's scale.
     """
-    if found.kind == "quality":
-        entry = predictor.entry
-        values, least = entry.score_of(found.values.astype(float)), (entry.high - entry.low) / 5
-        meaning = f"quality of each place ({entry.scale}, {entry.low:g} to {entry.high:g})"
-    else:
-        values, least = found.values * float(found.values.size), 0.1
-        meaning = "attention (times the mean of the image)"
-    low, high = np.percentile(values, [100 - _SATURATED, _SATURATED])
-    wider = max(least - (high - low), 0) / 2
-    return values, float(low - wider), float(high + wider), meaning
+    if found.kind == "attention":
+        return found.values * float(found.values.size), SHARES
+    return (5 - found.values) / 4 * abs(entry.high - entry.low), f"below the best quality, {entry.scale}"
+
+
+def colour_ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
+    """Ends of the colours of maps: of quality a quarter of the scale or more, so that little looks little."""
+    values = np.concatenate([in_units(entry, found)[0].ravel() for found in maps])
+    if maps[0].kind == "attention":
+        return 0.0, float(share_look(values)["vmax"])
+    whole = abs(entry.high - entry.low)
+    low, high = float(values.min()), float(values.max())
+    reach = max(high - low, whole / 4) / 2
+    middle = min(max((low + high) / 2, reach), whole - reach)
+    return middle - reach, middle + reach
 
 
 @styled
 def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, meaning: str) -> Figure:
-    """A map over its image, with a colour bar.
+    """An image, and beside it its map over the gray image, with a colour bar.
 
     Args:
         image: uint8 (H, W, 3).
         values: (rows, columns) over the whole image.
         low, high: of the colours.
-        meaning: what the colours are, with their unit.
+        meaning: what the colours are, with their unit; `SHARES` have the even one marked, and stamped.
     """
     height, width = image.shape[:2]
     factor = _INCHES / max(height, width)
-    fig, ax = one_panel(max(width * factor, 2.5) + 1.0, max(height * factor, 2.5) + 0.2)
-    ax.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    drawn = ax.imshow(enlarged(values, (height, width)), cmap=SEQUENTIAL, vmin=low, vmax=high, alpha=0.6)
-    ax.set_axis_off()
-    fig.colorbar(drawn, ax=ax, shrink=0.9, label=meaning)
+    fig = new_figure(2 * max(width * factor, 2.5) + 1.2, max(height * factor, 2.5) + 0.2)
+    axes = fig.subplots(1, 2)
+    axes[0].imshow(image)
+    axes[1].imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    drawn = axes[1].imshow(enlarged(values, (height, width)), cmap=WARM, vmin=low, vmax=high, alpha=0.6)
+    for ax in axes:
+        blank(ax)
+    if meaning != SHARES:
+        fig.colorbar(drawn, ax=axes, shrink=0.9, label=meaning)
+        return fig
+    share_bar(fig, axes, drawn)
+    if np.abs(values - 1).max() < EVEN:
+        stamp(axes[1])
     return fig
 
 

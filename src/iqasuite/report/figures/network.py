@@ -9,24 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from iqasuite.report.figures.benchmark import NAMES
 from iqasuite.report.figures.style import (
-    DIVERGING,
     LIGHT,
     PALETTE,
     SEQUENTIAL,
-    blank,
     cell_grid,
     ends,
     in_cell,
     ink_on,
-    letters,
-    new_figure,
     one_panel,
     readable,
     styled,
@@ -118,80 +113,6 @@ def _label_points(fig: Figure, ax: Axes, table: pd.DataFrame) -> None:
 
 def _area(box: Bbox | None) -> float:
     return 0.0 if box is None else max(box.width, 0) * max(box.height, 0)
-
-
-@styled
-def map_strip(
-    maps: Sequence[np.ndarray],
-    names: Sequence[str],
-    images: Sequence[np.ndarray] | None = None,
-    kind: str = "quality",
-    at_most: int = 6,
-) -> Figure:
-    """Images and, beside each, where a network finds them good or what it attends to, one row an image.
-
-    Without images, the maps stand side by side.
-
-    A line on the map (and on the image) goes around the quarter of the places that are worst, or that are attended to
-    most. All maps have one scale of colours.
-
-    Args:
-        maps: (rows, columns) each: "quality": votes from 1 to 5; "attention": shares that sum to 1, drawn as multiples
-            of an equal share.
-        names: what stands above each image or map.
-        images: uint8 (H, W, 3); None where they may not be shown.
-        kind: "quality" or "attention", as in `inference.predictor.Map`.
-        at_most: images or maps that are drawn.
-    """
-    maps = [np.asarray(values, float) * (values.size if kind == "attention" else 1) for values in maps[:at_most]]
-    shapes = [v.shape if images is None else images[i].shape[:2] for i, v in enumerate(maps)]
-    if images is None:
-        side = max(height / width for height, width in shapes)
-        fig = new_figure(1.4 + 2.1 * len(maps), 0.6 + min(2.1 * side, 3.4))
-        axes = fig.subplots(1, len(maps), squeeze=False).T
-    else:
-        heights = [min(3.2 * height / width, 3.4) for height, width in shapes]
-        fig = new_figure(7.8, 0.4 + sum(h + 0.25 for h in heights))
-        axes = fig.subplots(len(maps), 2, squeeze=False, gridspec_kw={"height_ratios": heights})
-    look = _map_look(maps, kind)
-    for row, values in enumerate(maps):
-        height, width = shapes[row]
-        extent = (0, width, height, 0)
-        shown = axes[row, -1].imshow(values, extent=extent, interpolation="nearest", **look)
-        edge = np.quantile(values, 0.25 if kind == "quality" else 0.75)
-        whole = np.pad(values, 1, mode="edge")  # lines end at the border, not half a place before it
-        y, x = (_middles(n, side) for n, side in zip(values.shape, (height, width), strict=True))
-        if images is not None:
-            axes[row, 0].imshow(images[row], extent=extent)
-        if values.min() < edge < values.max():
-            for ax in axes[row]:
-                ax.contour(x, y, whole, levels=[edge], colors="black", linewidths=2.2)
-                ax.contour(x, y, whole, levels=[edge], colors="white", linewidths=1.0)
-        axes[row, 0].set_title(readable(names[row], letters(2.1 if images is None else 7, 8)), fontsize=8, loc="left")
-    for ax in axes.flat:
-        blank(ax)
-    label = "vote of each neighbourhood alone" if kind == "quality" else "attention over an equal share"
-    bar = fig.colorbar(shown, ax=list(axes.flat), shrink=0.9 if images is None else 0.5 + 0.5 / len(maps), label=label)
-    if kind == "attention":
-        end = look["norm"].vmax
-        bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
-        bar.minorticks_off()
-    return fig
-
-
-def _middles(n: int, side: float) -> np.ndarray:
-    """Middles of `n` equal places of a side, and its two ends."""
-    return np.concatenate([[0], (np.arange(n) + 0.5) * side / n, [side]])
-
-
-def _map_look(maps: Sequence[np.ndarray], kind: str) -> dict:
-    if kind == "quality":
-        return {
-            "cmap": SEQUENTIAL,
-            "norm": Normalize(min(float(v.min()) for v in maps), max(float(v.max()) for v in maps)),
-        }
-    end = max(1.2, *(float(np.maximum(v, 1 / np.maximum(v, 0.05)).max()) for v in maps))
-    return {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)}
 
 
 @styled

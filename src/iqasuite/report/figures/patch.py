@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from iqasuite.report.figures.style import (
     BLUE,
-    DIVERGING,
     LIGHT,
     SEQUENTIAL,
     VERMILLION,
-    gray,
-    letters,
-    new_figure,
     one_panel,
     readable,
     small_multiples,
@@ -62,44 +57,4 @@ def feature_plane(points: np.ndarray, mos: np.ndarray) -> Figure:
     ax.set(xlabel="first main axis (standard deviations)", ylabel="second main axis")
     fig.colorbar(shown, ax=ax, label="mean opinion score")
     ax.set_title(f"{len(mos)} images")
-    return fig
-
-
-@styled
-def quality_maps(
-    local: Sequence[np.ndarray],
-    attention: Sequence[np.ndarray],
-    names: Sequence[str],
-    images: Sequence[np.ndarray] | None = None,
-    scale_name: str = "MOS",
-) -> Figure:
-    """Where an image is good and where a network looks: one column an image, quality above, attention below.
-
-    Args:
-        local: predicted quality of every place (rows, columns), one map an image; all on one scale of colours.
-        attention: how much each place counts, in multiples of an equal share; one scale of colours, around 1.
-        names: what stands above each column.
-        images: uint8 (H, W, 3), drawn gray below the maps; None where they may not be shown.
-        scale_name: of the predictions.
-    """
-    n = len(local)
-    fig = new_figure(1.2 + 2.1 * n, 4.6)
-    axes = fig.subplots(2, n, squeeze=False)
-    low, high = min(np.nanmin(m) for m in local), max(np.nanmax(m) for m in local)
-    end = max(1.2, *(np.nanmax(np.maximum(m, 1 / np.maximum(m, 0.05))) for m in attention))
-    looks = ({"cmap": SEQUENTIAL, "vmin": low, "vmax": high}, {"cmap": DIVERGING, "norm": LogNorm(1 / end, end)})
-    labels = (f"predicted {readable(scale_name, 24)}, patch by patch", "attention over an equal share")
-    for row, maps, look, label in zip(axes, (local, attention), looks, labels, strict=True):
-        for i, (ax, values) in enumerate(zip(row, maps, strict=True)):
-            height, width = values.shape if images is None else images[i].shape[:2]
-            place = {"extent": (0, width, height, 0), "interpolation": "nearest"}
-            if images is not None:
-                ax.imshow(gray(images[i]), cmap="gray", vmin=0, vmax=255)
-            drawn = ax.imshow(values, alpha=1 if images is None else 0.55, **look, **place)
-            ax.set(xticks=[], yticks=[])
-        bar = fig.colorbar(drawn, ax=list(row), shrink=0.9, label=label)
-    bar.set_ticks([1 / end, 1, end], labels=[f"{1 / end:.2g} ×", "1 ×", f"{end:.2g} ×"])
-    bar.minorticks_off()
-    for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(readable(name, letters(2.1, 8)), fontsize=8)
     return fig

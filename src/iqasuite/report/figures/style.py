@@ -24,7 +24,12 @@ GRAY, LIGHT = "#767676", "#d9d9d9"
 CEILING_COLOUR = GREEN
 LARGEST = 12.0  # inches of a side that a page can show
 MANY = 60  # rows, from which on there is no room for their names
-SEQUENTIAL, DIVERGING = "cividis", "PuOr"
+SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"  # more is yellow, orange: warm
+WARM = "inferno"  # of maps in images: more is warmer
+EVEN = 0.1  # of an even share: maps that differ less from it have nothing to show
+SHARES = "attention, in multiples of an even share"
+_LEAST_END = 2.0  # even shares at which the colours of maps end at the nearest: little is to look little
+_SATURATED = 99  # percentile of places that reach the end of the colours: one place must not darken all others
 _UNSEEN = 0.3  # gray levels of mean error: smoothed edges of letters; photographs have 3
 _ROUNDED = [min(255, (level + 2) // 4 * 4) for level in range(256)] * 3
 
@@ -242,6 +247,29 @@ def bands(ax: Axes, n: int) -> None:
 def signed(number: float, digits: int = 2) -> str:
     """A number with its sign, a true minus where it is negative: "+0.41", "−0.34"."""
     return f"{number:+.{digits}f}".replace("-", "−")
+
+
+def share_look(shares: np.ndarray) -> dict[str, Any]:
+    """How maps in multiples of an even share are coloured, all of a figure alike: from 0 to twice that or more."""
+    return {"cmap": WARM, "vmin": 0.0, "vmax": max(_LEAST_END, reach(shares))}
+
+
+def reach(values: np.ndarray) -> float:
+    """How far the values of maps reach from 0, but for one place in a hundred."""
+    return float(np.percentile(np.abs(values), _SATURATED))
+
+
+def share_bar(fig: Figure, axes: Any, drawn: Any, label: str = SHARES) -> None:
+    """The colour bar of maps of `share_look`, with numbers and the even share named."""
+    end = drawn.get_clim()[1]
+    bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[0, 1, end], label=label)
+    bar.ax.set_yticklabels(["0", "1 (even)", f"{end:.1f}"])
+
+
+def stamp(ax: Axes, text: str = "even: nothing to see") -> None:
+    """A text across a map that must not be read."""
+    look: Any = {"boxstyle": "round", "facecolor": "white", "alpha": 0.85, "linewidth": 0}
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=6, bbox=look, color="black")
 
 
 def dots(ax: Axes, value, y, low, high, colour: str, marker: str = "o", label: str | None = None, hollow: bool = False):
