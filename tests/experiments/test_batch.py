@@ -172,6 +172,19 @@ def test_of_a_progress_bar_nothing_stays_in_the_notebook():
     assert output["text"] == "a\r\nb\n"
 
 
+def test_a_bar_that_came_bit_by_bit_leaves_no_lines(project):
+    project.notebook("count", "", "1 + 1")
+    project.suite("runs:\n  - {name: one, notebook: count}")
+    suite = read_suite("small")
+    notebook = nbformat.read(project.root / "notebooks" / "count.ipynb", as_version=4)
+    bits = ["\repoch 1: 1 of 3", "\repoch 1: 3 of 3", "\r      \r", "done\n"]
+    streams = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in bits]
+    notebook.cells[-1].outputs = [*streams, nbformat.v4.new_output("stream", name="stdout", text="kept\n"), streams[2]]
+    filing.file_notebook(notebook, suite, suite.runs[0])
+    filed = nbformat.read(project.root / "results" / "small" / "notebooks" / "one.ipynb", as_version=4)
+    assert [output.text for output in filed.cells[-1].outputs] == ["done\n", "kept\n"]
+
+
 def test_a_very_long_line_is_filed_as_fast_as_any_other():
     output = nbformat.v4.new_output("stream", name="stdout", text="word " * 300_000)
     filing.clean_output(output)

@@ -53,13 +53,25 @@ def file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # the executed copy lies two folders deeper
             cell.source = cell.source.replace("](../docs/", "](../../../docs/")
-        for output in cell.get("outputs", []):
-            clean_output(output)
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if output.get("text", "…")]
+            cell.outputs = _joined(cell.outputs)
+            for output in cell.outputs:
+                clean_output(output)
+            cell.outputs = [output for output in cell.outputs if output.get("text", "…").strip()]
     text = nbformat.writes(notebook) + "\n"
     for folder in (work_root(suite.name), results_root(suite.name)):
         write_atomic(folder / "notebooks" / f"{run.name}.ipynb", text)
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs in which what a stream wrote bit by bit is one: a bar overwrites what stands before it only there."""
+    found: list[NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == "stream" == found[-1].output_type and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def clean_output(output: NotebookNode) -> None:

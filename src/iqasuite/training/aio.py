@@ -369,7 +369,7 @@ class _Chain:
         network = self.inputs.network(self.model)
         last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
         of_aio0 = getattr(self.model.card, "objective", "") == "jpeg" and self.plan.strategy != "scratch"
-        if not of_aio0 or self.plan.protocol == "faithful" or last.out_features != 5:  # an ordinal head has a scale
+        if not of_aio0 or self.plan.protocol == "faithful" or last.out_features != 5:  # 5: one logit a class
             return
         given, targets = unzipped(self._batches(self.votes, images, False).epoch(0))
         logits, wanted = torch.cat([out.float().cpu() for out in outputs(network, given)]), torch.cat(list(targets))
