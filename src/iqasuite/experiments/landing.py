@@ -69,6 +69,8 @@ def _entries(suite: Suite) -> list[Entry]:
     root = results_root(suite.name)
     entries = []
     for run in suite.runs:
+        if not (root / "runs" / f"{run.name}.json").is_file():
+            continue
         page = f"notebooks/{run.name}.html"
         link = page if (root / page).is_file() else "index.html"
         entries.append(Entry("run", f"{suite.name} · {run.name}", f"{suite.name}/{quote(link)}"))
