@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from iqasuite.explain.maps import shares
+from iqasuite.explain.planted import CONTRAST
 from iqasuite.inference.predictions import VOTES
 from iqasuite.inference.predictor import enlarged
 from iqasuite.names import natural_order
@@ -76,6 +77,10 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
     return fig
 
 
+def _within(floor: float) -> str:
+    return "even: nothing to see" if floor <= EVEN else "even up to noise:\nnothing to see"
+
+
 @styled
 def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, floor: float = EVEN) -> Figure:
     """Attention of every layer (rows) and head (columns) for one image, one colour scale in multiples of an even share.
@@ -98,7 +103,7 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, fl
             ax = axes[layer, head + (image is not None)]
             drawn = _over(ax, None, maps[layer, head], **share_look(maps))
             if reach(maps[layer, head] - 1) < floor:
-                stamp(ax)
+                stamp(ax, _within(floor))
             if layer == 0:
                 ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
             if head == 0:
@@ -133,7 +138,7 @@ def attention_across_aios(
     for (row, column), ax in np.ndenumerate(axes):
         drawn = _over(ax, shown[row], maps[column, row], **share_look(maps))
         if reach(maps[column, row] - 1) < floor:
-            stamp(ax)
+            stamp(ax, _within(floor))
     share_bar(fig, axes, drawn)
     return fig
 
@@ -266,7 +271,7 @@ def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 
         metric: its name.
         chance: what a map that says nothing reaches.
     """
-    trivial = table[table["method"].str.startswith("baseline")]
+    trivial = table[table["method"] == CONTRAST]
     own = table[~table["method"].str.startswith("baseline")]
     methods, models = list(pd.unique(own["method"])), list(pd.unique(own["model"]))
     fig, axes = small_multiples(len(models), 3, (3.4, 0.6 + 0.22 * len(methods)), sharex=True)
