@@ -60,6 +60,7 @@ def test_pages_have_votes_predictions_and_images_of_simulated_observers(demo):
     own = observers[1].figures[0]
     assert own.name == "confusion_Obs2_on_Obs2" and len(observers[1].figures) == 5
     assert len(list((results / "images").iterdir())) == 10
+    names_are_text(observers[0])
 
 
 def test_votes_and_images_of_people_stay_out(demo, demo_set, monkeypatch):
@@ -82,14 +83,9 @@ def test_pages_are_built_where_the_set_is_not(demo, monkeypatch):
     assert len(observers) == 5 and all((results / each.page).is_file() for each in observers)
 
 
-def test_names_are_text(demo):
-    results, _ = demo
-    observer = observer_pages.build(read_suite("demo"), results)[0]
+def names_are_text(observer):
     observer.name = '"><script>alert(1)</script>'
     beside = {"previous": observer, "following": observer}
-    page = (
-        environment()
-        .get_template("observer.html.j2")
-        .render(suite=read_suite("demo"), observer=observer, votes=[], **beside)
-    )
+    template = environment().get_template("observer.html.j2")
+    page = template.render(suite=read_suite("demo"), observer=observer, votes=[], **beside)
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page

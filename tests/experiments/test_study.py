@@ -130,7 +130,7 @@ def test_folds_go_by_scenes_and_people_by_votes_on_every_part(tmp_path, in_proje
 def test_a_study_goes_from_votes_to_gallery_by_one_command(own, in_project):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("IQASUITE_")}
     done = subprocess.run(
-        [sys.executable, "-m", "iqasuite", "suite", "new", str(own), "--quick"],
+        [sys.executable, "-m", "iqasuite", "suite", "new", str(own), "--quick", "--jobs", "1"],
         cwd=in_project,
         env=environment | {"IQASUITE_CACHE": str(in_project / "cache")},
         capture_output=True,
