@@ -16,6 +16,7 @@ from iqasuite.training.checkpoints import load_checkpoint
 from iqasuite.training.loop import Followed, Schedule, TrainingError, fit
 from iqasuite.training.machine import share
 
+one_card = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="one GPU cannot be two processes' own")
 SCHEDULE = Schedule(epochs=3, lr=1e-3, accumulate=2, precision="no")
 
 
@@ -53,6 +54,7 @@ def distance(a, b):
     return max((x - y).abs().max().item() for x, y in pairs)
 
 
+@one_card
 def test_two_processes_give_the_weights_of_one_and_each_goes_on_where_the_other_stopped(tmp_path, monkeypatch):
     def keeping(n):
         """In the last epoch, a copy of the checkpoint of the epoch before."""
@@ -81,6 +83,7 @@ def test_two_processes_give_the_weights_of_one_and_each_goes_on_where_the_other_
     assert dict(os.environ) == before and torch.get_num_threads() == threads
 
 
+@one_card
 def test_a_training_stops_whose_other_process_has_ended_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="process 2 of 2 ended with status -9; the last good checkpoint is kept"):
         trained(2, monkeypatch, tmp_path / "training.pt", breaks=True)

@@ -87,7 +87,9 @@ def prepared(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator[
     """Model and optimiser as accelerate wants them; afterwards the model's own `forward` is back."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # its successor came after torch 2.11
+            warnings.filterwarnings(
+                "ignore", "`broadcast_buffers` is deprecated"
+            )  # its successor came late
             wrapped = accelerator.prepare(model, optimizer)
         yield wrapped
     finally:
