@@ -35,7 +35,7 @@ def train(size: str, batch: int, steps: int, weights: Path) -> list[float]:
     from iqasuite.training.loop import Schedule, fit
 
     torch.manual_seed(0)
-    model = models.create("vit_iqa", emb_dropout=0.0, trunk={"size": size, "dropout": 0.0})
+    model = models.create("vit_iqa", trunk={"size": size, "dropout": 0.0, "emb_dropout": 0.0})
     start = {name: parameter.detach().cpu().clone() for name, parameter in model.named_parameters()}
     batches = ArrayBatches(torch.randn(batch, 3, 256, 256), losses.soft_labels(torch.randint(1, 6, (batch,))), batch)
     result = fit(model, batches, None, losses.soft_cross_entropy, Schedule(epochs=steps + 1, lr=5e-5))

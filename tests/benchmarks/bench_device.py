@@ -51,7 +51,7 @@ Row = tuple[str, float, str, float]  # what, value, unit, limit (nan = none)
 
 def network(size: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    return models.create("vit_iqa", emb_dropout=0.0, trunk={"size": size, "dropout": 0.0})
+    return models.create("vit_iqa", trunk={"size": size, "dropout": 0.0, "emb_dropout": 0.0})
 
 
 def batch_of(n: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -72,7 +72,7 @@ def only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
 
 @contextmanager
 def one_gpu() -> Iterator[None]:
-    """Show this process and its kernel one of `gpus()` that no other run has taken; nothing to do with fewer than two."""
+    """Show this process and its kernel one of `gpus()` that no other run has taken; nothing to do with one."""
     available = gpus()
     if len(available) < 2:
         yield

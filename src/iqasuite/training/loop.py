@@ -186,7 +186,7 @@ class _Training:
                 value = self.loss(output, targets.to(accelerator.device))
                 total += len(targets) * _finite(value.item(), f"epoch {epoch + 1}, step {number}, lr {lr:.3g}")
                 # gradients of the processes, each of its share, are averaged: times their number, they are summed up
-                accelerator.backward(value * (accelerator.num_processes / schedule.accumulate))
+                accelerator.backward(value * accelerator.num_processes / schedule.accumulate)
             if update:
                 if schedule.grad_clip:
                     accelerator.clip_grad_norm_(self.model.parameters(), schedule.grad_clip)

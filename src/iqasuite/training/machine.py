@@ -87,9 +87,7 @@ def prepared(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator[
     """Model and optimiser as accelerate wants them; afterwards the model's own `forward` is back."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "`broadcast_buffers` is deprecated"
-            )  # its successor came late
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # its successor came late
             wrapped = accelerator.prepare(model, optimizer)
         yield wrapped
     finally:
