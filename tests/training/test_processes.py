@@ -17,7 +17,7 @@ from iqasuite.training.loop import Followed, Schedule, TrainingError, fit
 from iqasuite.training.machine import share
 
 one_card = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="one GPU cannot be two processes' own")
-SCHEDULE = Schedule(epochs=3, lr=1e-3, accumulate=2, precision="no")
+SCHEDULE = Schedule(epochs=3, lr=1e-3, accumulate=2, keep="last", precision="no")
 
 
 def network():
@@ -77,7 +77,6 @@ def test_two_processes_give_the_weights_of_one_and_each_goes_on_where_the_other_
     for other in (two, then_two, then_one):
         assert distance(one, other) < 1e-9
     columns = ["epoch", "train_loss", "lr", "val_loss"]
-    assert of_two.best_epoch == of_one.best_epoch
     assert (of_one.history[columns] - of_two.history[columns]).abs().max().max() < 1e-9
     left = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"} & set(os.environ)
     assert not left and torch.get_num_threads() == threads
