@@ -132,7 +132,7 @@ def _train(model, train, val, loss, schedule, seed, metric, step, followed, stat
     """Go on from a state, which changes, to the end."""
     accelerator = accelerator_for(schedule.precision)
     model.to(accelerator.device)
-    optimizer = _optimizer(model, schedule)
+    optimizer = _optimizer(model, schedule, accelerator.device)
     if weights := state.pop("weights", None):
         model.load_state_dict(weights["model"])
         optimizer.load_state_dict(weights["optimizer"])
@@ -235,14 +235,14 @@ def _finite(value: float, where: str) -> float:
     return value
 
 
-def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, schedule: Schedule, device: torch.device) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
-    return optimizer(groups, lr=schedule.lr, fused=True)
+    return optimizer(groups, lr=schedule.lr, fused=device.type in ("cpu", "cuda"))
 
 
 def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, object]:
