@@ -10,10 +10,10 @@ TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo suite check test lab app bench docs lock clean
+.PHONY: help install demo suite check test lab app bench gpu-check docs lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
 install: $(INSTALLED)  ## exact versions of everything into .venv
 
@@ -48,6 +48,9 @@ app: $(INSTALLED)  ## the page in the browser: pictures in, predicted quality ou
 bench: $(INSTALLED)  ## ours beside the obvious way, written to results/bench/
 	@status=0; for bench in tests/benchmarks/bench_*.py; do \
 		echo "$$bench"; $(BIN)/python "$$bench" || status=1; done; exit $$status
+
+gpu-check: $(INSTALLED)  ## does the GPU compute what the CPU does, and how fast: 5 minutes, written to results/bench/
+	$(BIN)/python tests/benchmarks/bench_device.py
 
 docs: $(INSTALLED)  ## the pages of docs/ and an API page for each room, in site/index.html
 	$(BIN)/mkdocs build --quiet

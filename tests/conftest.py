@@ -107,7 +107,15 @@ def kodak_folder(real_data) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests first, so that no worker is left with a long one at the end; whole batches lead."""
+    """Files with slow tests first, so that no worker is left with a long one at the end; whole batches lead.
+
+    What needs a GPU is skipped where there is none.
+    """
+    if on_gpu := [item for item in items if item.get_closest_marker("gpu")]:
+        import torch  # here: most tests need no torch
+
+        for item in on_gpu if not torch.cuda.is_available() else ():
+            item.add_marker(pytest.mark.skip(reason="there is no GPU"))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     batches = ("test_smoke_suite.py", "test_study.py")
     items.sort(key=lambda item: (item.path.name not in batches, item.path not in slow))

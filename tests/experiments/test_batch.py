@@ -265,6 +265,17 @@ def test_one_job_a_gpu(monkeypatch):
     assert sharing.gpus() == [] and sharing.default_jobs() == 3
 
 
+def test_a_job_has_as_many_gpus_as_its_trainings_have_processes(project, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,5,6,7")
+    monkeypatch.setenv("IQASUITE_TRAINING_PROCESSES", "2")
+    assert sharing.gpus() == ["0,2", "5,6"] and sharing.default_jobs() == 2
+    with sharing.one_gpu():
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,2"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(sharing, "cores", lambda: 5)
+    assert sharing.default_jobs() == 2
+
+
 def test_gpus_are_those_that_nvidia_smi_lists(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     program.write_text(

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from iqasuite.errors import InputError
 from iqasuite.paths import project_root, writable
 from iqasuite.report.provenance import cores
+from iqasuite.training.processes import n_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def gpus() -> list[str]:
-    """GPUs that may be used: `CUDA_VISIBLE_DEVICES`, else what nvidia-smi lists; importing torch would take seconds."""
+    """GPUs that runs may use, each as many of them as a training has processes ("0,1", "2,3")."""
+    each, cards = n_processes(), _cards()
+    return [",".join(cards[first : first + each]) for first in range(0, len(cards) - each + 1, each)]
+
+
+def _cards() -> list[str]:
+    """`CUDA_VISIBLE_DEVICES`, else what nvidia-smi lists; importing torch would take seconds."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip() and gpu.strip() != "-1"]
@@ -35,8 +42,8 @@ def gpus() -> list[str]:
 
 
 def default_jobs() -> int:
-    """Runs at one time: one for each GPU, without a GPU one for each core."""
-    return len(gpus()) or cores()
+    """Runs at one time: one for each GPU, without a GPU one for each core; fewer where trainings take several."""
+    return len(gpus()) or max(1, cores() // n_processes())
 
 
 def threads_of(run: Run, jobs: int) -> int:
@@ -65,7 +72,7 @@ def only_one(path: Path, message: str, patience: float = 0) -> Iterator[None]:
 
 @contextmanager
 def one_gpu() -> Iterator[None]:
-    """Show this process and its kernel one GPU that no other run has taken; nothing to do with fewer than two."""
+    """Show this process and its kernel one of `gpus()` that no other run has taken; nothing to do with one."""
     available = gpus()
     if len(available) < 2:
         yield

@@ -8,8 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,17 @@ from torch import Tensor, nn
 from iqasuite.errors import InputError
 from iqasuite.training.batches import Batches, unzipped
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.machine import accelerator_for, own_randomness, prepared, progress
+from iqasuite.training.machine import (
+    accelerator_for,
+    of_all,
+    own_randomness,
+    prepared,
+    progress,
+    same_statistics,
+    share,
+)
 from iqasuite.training.outputs import Step, forward, on_device, outputs
+from iqasuite.training.processes import TrainingError, beside
 from iqasuite.training.schedule import Schedule, learning_rate
 
 __all__ = ["Followed", "Result", "Schedule", "TrainingError", "fit"]
@@ -33,10 +41,6 @@ _OTHER = {
     "val": "other val: its images, their scores or how they are shown",
     "start": "other start: the weights that it began with",
 }
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: the loss is not a number. The last good checkpoint is kept."""
 
 
 @dataclass
@@ -93,6 +97,8 @@ def fit(
     """Train `model` and leave it with the weights that were best on `val`, or with the last ones (`schedule.keep`).
 
     The same seed gives the same weights, also after an interruption: the model's randomness is seeded by (seed, epoch).
+    Several processes (`processes`) share out each batch: without dropout and trained batch norm, they come to the
+    weights of one process but for what rounding does, and one goes on from the checkpoint of the other.
 
     Args:
         model: parameters without `requires_grad` stay as they are. It is in evaluation mode afterwards.
@@ -106,13 +112,30 @@ def fit(
 
     Raises:
         InputError: the checkpoint is of another training.
-        TrainingError: the loss is infinite or not a number.
+        TrainingError: the loss is infinite or not a number, or another process has ended.
     """
     identity = _identity(model, train, val, loss, metric, schedule, seed)
+    state = _begun(followed.checkpoint, identity)
+    if state["finished"]:
+        model.to(accelerator_for(schedule.precision).device)
+    else:
+        how = (loss, schedule, seed, metric, step)
+        with beside(fit, model, train, val, *how, replace(QUIET, checkpoint=followed.checkpoint)):
+            _train(model, train, val, *how, followed, state)
+    model.load_state_dict(state["best"])
+    model.eval()
+    history = pd.DataFrame(state["history"])
+    return Result(history, state["best_epoch"], state["best_value"], len(history), float(history["seconds"].sum()))
+
+
+def _train(model, train, val, loss, schedule, seed, metric, step, followed, state) -> None:
+    """Go on from a state, which changes, to the end."""
     accelerator = accelerator_for(schedule.precision)
     model.to(accelerator.device)
     optimizer = _optimizer(model, schedule, accelerator.device)
-    state = _begun(followed.checkpoint, identity, model, optimizer)
+    if weights := state.pop("weights", None):
+        model.load_state_dict(weights["model"])
+        optimizer.load_state_dict(weights["optimizer"])
     with own_randomness(accelerator), prepared(accelerator, model, optimizer) as (wrapped, stepper):
         training = _Training(accelerator, wrapped, stepper, loss, schedule, step)
         while not state["finished"]:
@@ -129,12 +152,9 @@ def fit(
             if accelerator.is_main_process:
                 if followed.checkpoint is not None:
                     weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                    save_checkpoint(followed.checkpoint, {"identity": identity, **weights, **state})
+                    save_checkpoint(followed.checkpoint, {**weights, **state})
                 followed.log(_line(row, state["best_epoch"], schedule, time.perf_counter() - began))
-    model.load_state_dict(state["best"])
-    model.eval()
-    history = pd.DataFrame(state["history"])
-    return Result(history, state["best_epoch"], state["best_value"], len(history), float(history["seconds"].sum()))
+        accelerator.wait_for_everyone()  # the checkpoint is there for all
 
 
 @dataclass
@@ -152,37 +172,39 @@ class _Training:
         """One epoch: mean training loss, last learning rate, images/s."""
         self.model.train()
         accelerator, schedule = self.accelerator, self.schedule
-        began, total, n_images, n = time.perf_counter(), 0.0, 0, accelerator.num_processes
-        steps = len(batches) // n
-        if steps == 0:
-            raise InputError(f"fit: {len(batches)} training batches for {n} processes, expected at least one each")
-        mine = islice(batches.epoch(epoch), accelerator.process_index, steps * n, n)  # every n-th batch
-        bar = progress(mine, f"epoch {epoch + 1}/{schedule.epochs}", steps, shown=accelerator.is_main_process)
+        began, total, n_images, steps = time.perf_counter(), 0.0, 0, len(batches)
+        what, shown = f"epoch {epoch + 1}/{schedule.epochs}", accelerator.is_main_process
+        bar = progress(batches.epoch(epoch), what, steps, shown=shown)
         for number, (inputs, targets) in enumerate(bar, 1):
             lr = learning_rate(schedule, epoch + (number - 0.5) / steps, watched_losses)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             update = number % schedule.accumulate == 0 or number == steps
             with nullcontext() if update else accelerator.no_sync(self.model):
-                output = self.step(self.model, *on_device(inputs, accelerator.device))
+                mine = on_device(share(accelerator, inputs), accelerator.device)
+                output = of_all(accelerator, self.step(self.model, *mine), len(targets))
                 value = self.loss(output, targets.to(accelerator.device))
                 total += len(targets) * _finite(value.item(), f"epoch {epoch + 1}, step {number}, lr {lr:.3g}")
-                accelerator.backward(value / schedule.accumulate)
+                # gradients of the processes, each of its share, are averaged: times their number, they are summed up
+                accelerator.backward(value * accelerator.num_processes / schedule.accumulate)
             if update:
                 if schedule.grad_clip:
                     accelerator.clip_grad_norm_(self.model.parameters(), schedule.grad_clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
             n_images += len(targets)
-        speed = n_images * n / (time.perf_counter() - began)
+        same_statistics(accelerator, self.model)
+        speed = n_images / (time.perf_counter() - began)
         return {"train_loss": total / n_images, "lr": lr, "images_per_s": speed}
 
     @torch.no_grad()
     def validation(self, batches: Batches, metric: Metric | None, epoch: int) -> dict[str, float]:
-        """Mean loss and metric over all of val, whole on each process."""
-        predicted, wanted, total = [], [], 0.0
+        """Mean loss and metric over all of val."""
+        predicted, wanted, total, accelerator = [], [], 0.0, self.accelerator
         inputs, targets = unzipped(batches.epoch(0))
-        for target, output in zip(targets, outputs(self.model, inputs, self.step), strict=True):
+        model, mine = accelerator.unwrap_model(self.model), (share(accelerator, x) for x in inputs)
+        for target, part in zip(targets, outputs(model, mine, self.step), strict=True):
+            output = of_all(accelerator, part, len(target))
             total += len(target) * self.loss(output, target.to(output.device)).item()
             predicted.append(output.float().cpu())
             wanted.append(target.cpu())
@@ -234,9 +256,10 @@ def _identity(model, train, val, loss, metric, schedule, seed) -> dict[str, obje
     return {**asdict(schedule), "seed": seed, **names, **signatures, "parameters": shapes, "start": start.hexdigest()}
 
 
-def _begun(path: Path | str | None, identity: dict, model: nn.Module, optimizer) -> dict[str, Any]:
-    """The state of a training as its checkpoint has it, whose weights model and optimiser take; else of a new one."""
-    state = {"epoch": 0, "history": [], "best": None, "best_epoch": 0, "best_value": math.nan, "finished": False}
+def _begun(path: Path | str | None, identity: dict) -> dict[str, Any]:
+    """The state of a training as its checkpoint has it, with the weights of model and optimiser; else of a new one."""
+    state: dict[str, Any] = {"identity": identity, "epoch": 0, "history": [], "finished": False}
+    state |= {"best": None, "best_epoch": 0, "best_value": math.nan}
     if path is None or not Path(path).exists():
         return state
     saved = load_checkpoint(path)
@@ -246,10 +269,8 @@ def _begun(path: Path | str | None, identity: dict, model: nn.Module, optimizer)
             shown = key in asdict(Schedule()) or key in ("seed", "loss", "metric")
             what = f"{key} {before.get(key)!r}, expected {value!r}" if shown else _OTHER.get(key, f"other {key}")
             raise InputError(f"{path}: checkpoint of another training ({what}); remove it to start anew")
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
     logger.info("%s: %s after epoch %d", path, "finished" if saved["finished"] else "resumed", saved["epoch"])
-    return {key: saved[key] for key in state}
+    return {key: saved[key] for key in state} | {"weights": {key: saved[key] for key in ("model", "optimizer")}}
 
 
 def _line(row: dict[str, float], best_epoch: int, schedule: Schedule, seconds: float) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -20,16 +21,46 @@ def accelerator_for(precision: str) -> Accelerator:
     """Where and in which precision ("auto", "bf16" or "float32") a training computes."""
     from accelerate import Accelerator  # here: who only asks for the precision need not wait for it
     from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
 
-    # Accelerate keeps the first precision of a process for good; each training has its own.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision="no")
+    # Accelerate keeps the first precision and group of a process for good; each training has its own.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    on_cpu = "RANK" in os.environ and not torch.cuda.is_available()  # a group of CPUs has to be asked for
+    kept: dict[str, Any] = {"cpu": on_cpu, "kwargs_handlers": [DistributedDataParallelKwargs(broadcast_buffers=False)]}
+    accelerator = Accelerator(mixed_precision="no", **kept)
     if precision == "auto":
         precision = "bf16" if computes_in_bf16(accelerator.device) else "no"
     if precision == "no":
         return accelerator
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=precision)
+    return Accelerator(mixed_precision=precision, **kept)
+
+
+def share(accelerator: Accelerator, inputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """This process's rows of a batch: as many as the others', the last row again where they do not come out even."""
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    n = -(-len(inputs[0]) // accelerator.num_processes)
+    first, last = n * accelerator.process_index, n * (accelerator.process_index + 1)
+    rows = torch.arange(first, last).clamp(max=len(inputs[0]) - 1)
+    return [x[first:last] if last <= len(x) else x[rows] for x in inputs]
+
+
+def of_all(accelerator: Accelerator, output: Tensor, n: int) -> Tensor:
+    """What all processes make of their shares of a batch of n; gradients go to this process's own rows."""
+    if accelerator.num_processes == 1:
+        return output
+    parts = list(accelerator.gather(output.detach()).split(len(output)))
+    parts[accelerator.process_index] = output
+    return torch.cat(parts)[:n]
+
+
+def same_statistics(accelerator: Accelerator, model: nn.Module) -> None:
+    """Each process has normalised its own share: let running statistics of batch norms be the mean over processes."""
+    for module in model.modules() if accelerator.num_processes > 1 else ():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for buffer in (module.running_mean, module.running_var):
+                if buffer is not None:
+                    buffer.copy_(accelerator.reduce(buffer, "mean"))
 
 
 def default_device(device: torch.device | str | None) -> torch.device:
@@ -55,7 +86,10 @@ def computes_in_bf16(device: torch.device | str) -> bool:
 def prepared(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator[tuple[nn.Module, object]]:
     """Model and optimiser as accelerate wants them; afterwards the model's own `forward` is back."""
     try:
-        yield accelerator.prepare(model, optimizer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # its successor came late
+            wrapped = accelerator.prepare(model, optimizer)
+        yield wrapped
     finally:
         for name in ("forward", "_original_forward"):
             model.__dict__.pop(name, None)
