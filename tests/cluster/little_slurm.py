@@ -19,7 +19,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
 NODES = ("node1", "node2")
-CONFIGURATION = """
+CONFIGURATION = r"""
 ClusterName=little
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
@@ -49,9 +49,8 @@ PreemptMode=REQUEUE
 ReturnToService=2
 KillWait=5
 GresTypes=gpu
-NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory} Gres=gpu:1 State=UNKNOWN
-NodeName=node1 Port={ports[1]}
-NodeName=node2 Port={ports[2]}
+NodeName=node[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]},{ports[2]}] \
+  CPUs={cores} RealMemory={memory} Gres=gpu:1
 PartitionName=normal Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2
 """
@@ -94,7 +93,9 @@ def up(folder: Path, cores: int = 2, memory: int = 16_000) -> dict[str, str]:
     munged = ["munged", "--force", *files.values(), f"--log-file={folder}/munged.log", f"--seed-file={folder}/seed"]
     commands = [munged, ["slurmctld"], *(["slurmd", "-N", node] for node in NODES)]
     for command in commands:  # each goes into the background by itself
-        subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} did not start: {done.stderr}")
     _until(lambda: _output(["sinfo", "-h", "-N", "-p", "normal", "-o", "%T"], environment).split() == ["idle"] * 2)
     return environment
 

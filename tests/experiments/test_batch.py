@@ -257,7 +257,7 @@ def test_a_run_forgets_what_the_one_before_left(project):
     ("total", "jobs", "wanted", "threads"),
     [
         *((8, 2, None, 4), (2, 2, None, 1), (1, 4, None, 1), (8, 4, 0, 8), (8, 4, 3, 3), (2, 2, 16, 2)),
-        *((2, 1, None, 2), (8, 0, None, 4), (2, 0, 0, 4), (2, 0, 16, 16)),  # 0 jobs: a cluster, whose machines are not this one
+        *((2, 1, None, 2), (8, 0, None, 4), (2, 0, 0, 4), (2, 0, 16, 16)),  # 0 jobs: a cluster
     ],
 )
 def test_parallel_runs_share_the_cores(monkeypatch, total, jobs, wanted, threads):
