@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
@@ -105,7 +105,8 @@ def down(folder: Path) -> None:
     environment = dict(os.environ) | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
     if (folder / "slurmctld.pid").is_file():
         subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, check=False, timeout=60)
-        _until(lambda: not _output(["squeue", "-h"], environment), patience=30)
+        with suppress(TimeoutError):
+            _until(lambda: not _output(["squeue", "-h"], environment), patience=30)
     for file in [folder / "slurmctld.pid", *folder.glob("slurmd-*.pid"), folder / "munge.pid"]:
         number = int(file.read_text()) if file.is_file() else 0
         if number:
