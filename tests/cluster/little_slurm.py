@@ -88,7 +88,8 @@ def up(folder: Path, cores: int = 2, memory: int = 16_000) -> dict[str, str]:
     (folder / "slurm.conf").write_text(text)
     (folder / "gres.conf").write_text("Name=gpu Count=1 File=/dev/null\n")  # a GPU for the queue, not for programs
     own = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))}
-    environment = own | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
+    environment = own | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{folder}/bin:{_path()}"}
+    _keep_configuration(folder / "bin" / "srun", environment)
     files = {kind: f"--{kind}={folder}/munge.{kind.partition('-')[0]}" for kind in ("socket", "key-file", "pid-file")}
     munged = ["munged", "--force", *files.values(), f"--log-file={folder}/munged.log", f"--seed-file={folder}/seed"]
     commands = [munged, ["slurmctld"], *(["slurmd", "-N", node] for node in NODES)]
@@ -112,6 +113,14 @@ def down(folder: Path) -> None:
         if number:
             os.kill(number, signal.SIGTERM)
             _until(lambda number=number: not Path(f"/proc/{number}").exists(), patience=30)
+
+
+def _keep_configuration(program: Path, environment: dict[str, str]) -> None:
+    """Snakemake's plugin takes SLURM_CONF from the step of a job; where Slurm is installed, /etc says the same."""
+    program.parent.mkdir()
+    real = shutil.which(program.name, path=_path())
+    program.write_text(f'#!/bin/sh\nSLURM_CONF="{environment["SLURM_CONF"]}" exec {real} "$@"\n')
+    program.chmod(0o755)
 
 
 def _path() -> str:

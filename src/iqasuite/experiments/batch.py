@@ -260,8 +260,8 @@ def _interruptible(command: list[str], environment: dict[str, str], on_cluster: 
 
     On a cluster it reaches Snakemake once and through here, and Snakemake has a minute to cancel its jobs.
     """
-    group = 0 if on_cluster else None
-    process = psutil.Popen(command, env=environment | processes.below_me(), cwd=project_root(), process_group=group)
+    own = {"process_group": 0, "preexec_fn": _not_deaf_to_ctrl_c} if on_cluster else {}
+    process = psutil.Popen(command, env=environment | processes.below_me(), cwd=project_root(), **own)
     try:
         status = process.wait()
         return status if status >= 0 else 128 - status  # as shells say that a signal ended it
@@ -272,6 +272,11 @@ def _interruptible(command: list[str], environment: dict[str, str], on_cluster: 
                 process.wait(60)
         processes.end(process)
         return INTERRUPTED
+
+
+def _not_deaf_to_ctrl_c() -> None:
+    """A shell starts what goes to the background deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
