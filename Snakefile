@@ -11,7 +11,7 @@ from iqasuite.experiments.suite import read_suite
 SUITE = read_suite(config["suite"])
 RUNS = {run.name: run for run in SUITE.runs}
 PARAMETERS = parameter_texts(SUITE)
-JOBS = int(config.get("jobs") or default_jobs())
+JOBS = int(config["jobs"]) if "jobs" in config else default_jobs()  # 0: a cluster, which says itself how many
 PYTHON = sys.executable
 
 processes.end_with_those_above()
@@ -38,5 +38,8 @@ rule notebook:
     threads: lambda wildcards: threads_of(RUNS[wildcards.run], JOBS)
     resources:
         slots=1,
+        gpu=lambda wildcards: RUNS[wildcards.run].resources["gpus"],
+        mem_mb=lambda wildcards: RUNS[wildcards.run].resources["memory_mb"],
+        runtime=lambda wildcards: RUNS[wildcards.run].resources["minutes"],
     shell:
         '"{PYTHON}" -m iqasuite run-notebook "{SUITE.path}" "{wildcards.run}" --threads {threads}'

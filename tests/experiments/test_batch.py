@@ -140,6 +140,7 @@ def test_a_run_is_executed_once_at_a_time(project, monkeypatch):
 
 def test_processes_above_are_told_by_machine_number_and_start(monkeypatch):
     monkeypatch.delenv(processes.ABOVE, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     mine = processes.below_me()[processes.ABOVE]
     machine, me = mine.split()
     number, _, start = me.partition("@")
@@ -147,7 +148,11 @@ def test_processes_above_are_told_by_machine_number_and_start(monkeypatch):
     assert not processes._is_there(f"{number}@{float(start) - 5}")  # another process had that number
     monkeypatch.setenv(processes.ABOVE, f"{machine} 1@2.0")
     assert processes.below_me()[processes.ABOVE] == f"{machine} 1@2.0 {me}"
-    monkeypatch.setenv(processes.ABOVE, "another-machine 1@2.0")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # started from here, and the cluster's to end
+    assert processes.below_me()[processes.ABOVE] == f"{machine}7 {me}"
+    processes.end_with_those_above()
+    monkeypatch.delenv("SLURM_JOB_ID")
+    monkeypatch.setenv(processes.ABOVE, "another-machine/ 1@2.0")
     assert processes.below_me()[processes.ABOVE] == mine
     processes.end_with_those_above()  # its processes are none of this machine's: nothing ends
 
@@ -250,7 +255,10 @@ def test_a_run_forgets_what_the_one_before_left(project):
 
 @pytest.mark.parametrize(
     ("total", "jobs", "wanted", "threads"),
-    [(8, 2, None, 4), (2, 2, None, 1), (1, 4, None, 1), (8, 4, 0, 8), (8, 4, 3, 3), (2, 2, 16, 2), (2, 1, None, 2)],
+    [
+        *((8, 2, None, 4), (2, 2, None, 1), (1, 4, None, 1), (8, 4, 0, 8), (8, 4, 3, 3), (2, 2, 16, 2)),
+        *((2, 1, None, 2), (8, 0, None, 4), (2, 0, 0, 4), (2, 0, 16, 16)),  # 0 jobs: a cluster
+    ],
 )
 def test_parallel_runs_share_the_cores(monkeypatch, total, jobs, wanted, threads):
     monkeypatch.setattr(sharing, "cores", lambda: total)
@@ -299,6 +307,26 @@ def test_two_runs_take_two_gpus(project, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     with sharing.one_gpu():
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["profile", "'mine'", "config.yaml"]),
+        ("jobs: 2", ["config.yaml", "executor", "None", "slurm"]),
+        ("executor: abacus", ["config.yaml", "'abacus'", "pip install snakemake-executor-plugin-abacus"]),
+    ],
+)
+def test_a_profile_that_cannot_work_is_said_before_anything_runs(project, content, words):
+    project.notebook("first")
+    project.suite("runs:\n  - {name: one, notebook: first}")
+    if content:
+        (project.root / "profiles" / "mine").mkdir(parents=True)
+        (project.root / "profiles" / "mine" / "config.yaml").write_text(content)
+    with pytest.raises(InputError) as error:
+        batch.run_suite("small", profile="mine")
+    assert all(word in str(error.value) for word in words), error.value
+    assert not (project.root / "work").exists()
 
 
 def test_a_suite_runs_once_at_a_time(project, monkeypatch):

@@ -84,6 +84,16 @@ def test_a_foreach_value_with_braces_is_filled_in_once(project):
     assert check(read_suite("small"))["one"]["texts"] == "{v1}" * 10 + "!"
 
 
+def test_a_run_asks_a_cluster_for_what_it_says_and_else_for_the_default(project):
+    project.suite(
+        "runs:\n  - {name: one, notebook: first}\n"
+        '  - {name: "r{k}", notebook: first, foreach: {k: [1, 2]}, resources: {gpus: 1, minutes: 60}}'
+    )
+    asked = [run.resources for run in read_suite("small").runs]
+    assert asked[0] == {"gpus": 0, "memory_mb": 8000, "minutes": 240}
+    assert asked[1:] == [{"gpus": 1, "memory_mb": 8000, "minutes": 60}] * 2
+
+
 def test_needs_are_resolved_to_runs(project):
     project.suite("""
 runs:
@@ -121,6 +131,15 @@ runs:
             ["circle", "one", "two"],
         ),
         ("runs:\n  - {name: one, notebook: first, cores: 0}", ["cores", "0"]),
+        ("runs:\n  - {name: one, notebook: first, resources: 2}", ["runs[1] (one)", "resources", "2", "a mapping"]),
+        (
+            "runs:\n  - {name: one, notebook: first, resources: {gpu: 1}}",
+            ["small.yaml", "runs[1] (one)", "resources", "'gpu'", "did you mean 'gpus'"],
+        ),
+        ("runs:\n  - {name: one, notebook: first, resources: {gpus: 2}}", ["resources.gpus", "2", "from 0 to 1"]),
+        ("runs:\n  - {name: one, notebook: first, resources: {gpus: true}}", ["resources.gpus", "True"]),
+        ("runs:\n  - {name: one, notebook: first, resources: {memory_mb: 8 GB}}", ["resources.memory_mb", "'8 GB'"]),
+        ("runs:\n  - {name: one, notebook: first, resources: {minutes: 0}}", ["resources.minutes", "from 1"]),
         ("- a", ["small.yaml", "not YAML"]),
         ("runs: [1]", ["runs[1]", "found 1"]),
         ("runs:\n  - {name: .., notebook: first}", ["name", "'..'"]),

@@ -50,11 +50,12 @@ def run_suite(
     name: SuiteName,
     jobs: Jobs = None,
     keep_going: Annotated[bool, typer.Option(help="Go on with runs that do not need a failed one.")] = True,
+    profile: Annotated[str, typer.Option(metavar="FOLDER", help="Runs go to a cluster: profiles/slurm.")] = "",
 ) -> None:
     """Run what is not done yet of a suite, then build its gallery."""
     from iqasuite.experiments import batch
 
-    raise typer.Exit(batch.run_suite(name, jobs, keep_going))
+    raise typer.Exit(batch.run_suite(name, jobs, keep_going, profile))
 
 
 @app.command("new")

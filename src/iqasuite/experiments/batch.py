@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,7 @@ from iqasuite.experiments.sharing import default_jobs, one_gpu, only_one
 from iqasuite.experiments.suite import Run, Suite, check, read_suite
 from iqasuite.paths import check_writable, project_root, results_root, work_root, writable, write_atomic
 from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
+from iqasuite.yaml_files import read_yaml, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,28 +56,30 @@ def parameter_texts(suite: Suite) -> dict[str, str]:
     return {name: json.dumps(parameters, sort_keys=True) for name, parameters in check(suite).items()}
 
 
-def run_suite(name: str, jobs: int | None = None, keep_going: bool = True) -> int:
+def run_suite(name: str, jobs: int | None = None, keep_going: bool = True, profile: str = "") -> int:
     """Run what is not yet done of a suite, then build its gallery, also when runs failed.
 
     Args:
         name: name or path of the suite.
-        jobs: runs at one time, `default_jobs()` where None.
+        jobs: runs at one time; where None, `default_jobs()`, or what the profile says.
         keep_going: go on with runs that do not need a failed one.
+        profile: of Snakemake, a folder or the name of one in `profiles/`, that hands each run to a cluster.
 
     Returns:
         Exit status: 0 when every run is done, 130 after Ctrl-C or SIGTERM: the runs at work are then ended.
 
     Raises:
-        InputError: the suite is wrong, or its folders cannot be written (nothing has run then); it is running already.
+        InputError: the suite is wrong, or its folders cannot be written (nothing has run then); it is running already;
+            no such profile, or the package of its executor is not installed.
     """
     suite = read_suite(name)
     check(suite)
-    jobs = default_jobs() if jobs is None else jobs
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise InputError(f"jobs: found {jobs}; expected 1 or more")
+    where = _on_cluster(profile, jobs) if profile else _on_this_machine(jobs or default_jobs())
     check_writable(results_root(suite.name))
     with only_one(work_root(suite.name) / ".lock", f"suite {suite.name} is running already"), _sigterm_as_ctrl_c():
-        status = _interruptible(_snakemake(suite, jobs, keep_going), _environment())
+        status = _interruptible(_snakemake(suite, where, keep_going), _environment(), bool(profile))
         if status == INTERRUPTED:
             log.error("interrupted; the same command goes on from here")
         _wait_for_runs(suite)
@@ -109,7 +112,8 @@ def run_notebook(suite_name: str, run_name: str, threads: int = 1) -> Path:
     parameters = check(suite)[run.name]
     check_writable(results_root(suite.name))
     message = f"run {run.name} of suite {suite.name} is being executed by another process"
-    with only_one(_lock_of(suite, run), message, patience=PATIENCE):
+    patience = -1 if "SLURM_JOB_ID" in os.environ else PATIENCE  # as long as the cluster gives it
+    with only_one(_lock_of(suite, run), message, patience):
         _forget(suite.name, run.name)
         try:
             return _run_notebook(suite, run, parameters, threads)
@@ -198,17 +202,41 @@ def _forget_what_did_not_end(suite: str, run: str) -> None:
         described.unlink()
 
 
-def _snakemake(suite: Suite, jobs: int, keep_going: bool) -> list[str]:
+def _snakemake(suite: Suite, where: list[str], keep_going: bool) -> list[str]:
     if importlib.util.find_spec("snakemake") is None:
         raise ModuleNotFoundError("No module named 'snakemake'", name="snakemake")
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")),
         *("--directory", str(project_root())),
-        *("--config", f"suite={suite.path.as_posix()}", f"jobs={jobs}"),
-        *("--cores", str(max(cores(), jobs)), "--resources", f"slots={jobs}"),
-        *("--rerun-incomplete", "--nolock", "--quiet", "all"),
+        *("--rerun-incomplete", "--nolock"),
         *(["--keep-going"] if keep_going else []),
+        *("--config", f"suite={suite.path.as_posix()}", *where),
     ]
+
+
+def _on_this_machine(jobs: int) -> list[str]:
+    """The end of Snakemake's command: values for its Snakefile, then options."""
+    return [f"jobs={jobs}", *("--cores", str(max(cores(), jobs)), "--resources", f"slots={jobs}", "--quiet", "all")]
+
+
+def _on_cluster(profile: str, jobs: int | None) -> list[str]:
+    """The same for a profile, whose executor must be installed; a number of jobs goes before the profile's."""
+    folder = Path(profile) if Path(profile).is_dir() else project_root() / "profiles" / profile
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise InputError(
+            f"profile: found {profile!r}; expected a folder with config.yaml, or the name of one in profiles/"
+        )
+    content = read_yaml(file)
+    executor = content.get("executor") if isinstance(content, dict) else None
+    if not isinstance(executor, str):
+        raise InputError(f"{file}: executor: found {shown(executor)}; expected a name such as slurm")
+    package = f"snakemake-executor-plugin-{executor}"
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
+        raise InputError(
+            f"{file}: executor: found {executor!r}, which is not installed; expected: pip install {package}"
+        )
+    return ["jobs=0", *("--workflow-profile", str(folder.resolve())), *(["--jobs", str(jobs)] if jobs else [])]
 
 
 def _environment() -> dict[str, str]:
@@ -227,15 +255,28 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _interruptible(command: list[str], environment: dict[str, str]) -> int:
-    """Exit status of a command; Ctrl-C ends it and all that it started, and is an exit status, too."""
-    process = psutil.Popen(command, env=environment | processes.below_me(), cwd=project_root())
+def _interruptible(command: list[str], environment: dict[str, str], on_cluster: bool = False) -> int:
+    """Exit status of a command; Ctrl-C ends it and all that it started, and is an exit status, too.
+
+    On a cluster it reaches Snakemake once and through here, and Snakemake has a minute to cancel its jobs.
+    """
+    own = {"process_group": 0, "preexec_fn": _not_deaf_to_ctrl_c} if on_cluster else {}
+    process = psutil.Popen(command, env=environment | processes.below_me(), cwd=project_root(), **own)
     try:
         status = process.wait()
         return status if status >= 0 else 128 - status  # as shells say that a signal ended it
     except KeyboardInterrupt:
+        if on_cluster:
+            process.send_signal(signal.SIGINT)
+            with suppress(psutil.TimeoutExpired):
+                process.wait(60)
         processes.end(process)
         return INTERRUPTED
+
+
+def _not_deaf_to_ctrl_c() -> None:
+    """A shell starts what goes to the background deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

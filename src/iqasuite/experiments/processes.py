@@ -13,24 +13,21 @@ import time
 
 import psutil
 
-ABOVE = "IQASUITE_PROCESSES"  # in the environment: machine, and process@start of each process of the batch above
+ABOVE = "IQASUITE_PROCESSES"  # in the environment: place, and process@start of each process of the batch above
 _EVERY = 0.2  # seconds between two looks
 
 
 def below_me() -> dict[str, str]:
     """Environment for children: this process is added to those that they end with."""
-    machine, *above = os.environ.get(ABOVE, "").split() or [""]
-    above = above if machine == platform.node() else []
-    return {ABOVE: " ".join([platform.node(), *above, f"{os.getpid()}@{psutil.Process().create_time()}"])}
+    return {ABOVE: " ".join([_place(), *_above(), f"{os.getpid()}@{psutil.Process().create_time()}"])}
 
 
 def end_with_those_above() -> None:
     """From now on, end this process and all that it started as soon as one of those above it has ended.
 
-    Those of another machine (a node of a cluster has none of the processes above) are not looked for.
+    Those of another machine, or of another job of a cluster, are not looked for: the cluster ends its jobs itself.
     """
-    machine, *above = os.environ.get(ABOVE, "").split() or [""]
-    if above and machine == platform.node():
+    if above := _above():
         threading.Thread(target=_watch, args=(above,), daemon=True, name="end with those above").start()
 
 
@@ -47,6 +44,16 @@ def end(process: psutil.Process, patience: float = 5.0) -> None:
             except psutil.NoSuchProcess:
                 continue
         _, everything = psutil.wait_procs(everything, timeout=patience)
+
+
+def _place() -> str:
+    """This machine, and the job of a cluster in which this process runs."""
+    return f"{platform.node()}/{os.environ.get('SLURM_JOB_ID', '')}"
+
+
+def _above() -> list[str]:
+    place, *above = os.environ.get(ABOVE, "").split() or [""]
+    return above if place == _place() else []
 
 
 def _watch(above: list[str]) -> None:

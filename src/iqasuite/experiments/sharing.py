@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import time
 from contextlib import contextmanager
@@ -46,8 +47,16 @@ def default_jobs() -> int:
     return len(gpus()) or max(1, cores() // n_processes())
 
 
+CORES_ON_A_CLUSTER = 4  # of a run that asks for no number: nothing is known of the machine that it will be on
+
+
 def threads_of(run: Run, jobs: int) -> int:
-    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite asks for."""
+    """Cores that a run gets while `jobs` runs share the machine: its share, or what the suite asks for.
+
+    With 0 jobs, which is a cluster, what the suite asks for, else `CORES_ON_A_CLUSTER`: the same on each machine.
+    """
+    if jobs == 0:
+        return run.cores or CORES_ON_A_CLUSTER
     total = max(cores(), jobs)
     if run.cores is None:
         return max(1, total // jobs)
@@ -87,7 +96,7 @@ def one_gpu() -> Iterator[None]:
 
 def free_gpu(available: list[str]) -> tuple[FileLock, str]:
     """Wait for a GPU that no other run has taken; a lock is given back when its process ends, however it ends."""
-    folder = project_root() / "work" / "gpus"
+    folder = project_root() / "work" / "gpus" / platform.node()  # nodes of a cluster share the folder, not the GPUs
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         for gpu in available:

@@ -21,7 +21,9 @@ from iqasuite.paths import project_root
 from iqasuite.yaml_files import read_yaml, shown, valid_name
 
 SUITE_KEYS = ("suite", "title", "description", "parameters", "highlights", "runs")
-RUN_KEYS = ("name", "notebook", "needs", "foreach", "parameters", "cores")
+RUN_KEYS = ("name", "notebook", "needs", "foreach", "parameters", "cores", "resources")
+# what a cluster is asked for: the default, the least and the most
+RESOURCES = {"gpus": (0, 0, 1), "memory_mb": (8_000, 500, 10_000_000), "minutes": (240, 1, 100_000)}
 GIVEN = ("suite", "run")  # every notebook that declares them is told these two
 MOST_RUNS = 10_000
 MOST_CHARACTERS = 5_000_000  # of all runs' parameters
@@ -41,6 +43,7 @@ class Run:
     needs: tuple[str, ...] = ()  # names of the runs that come before
     template: str = ""  # the entry's name before its foreach variables were filled in
     cores: int | None = None  # None: its share; 0: all of the machine's
+    resources: Mapping[str, int] = field(default_factory=lambda: _resources(None, ""))  # RESOURCES, all of them
 
     @property
     def notebook_file(self) -> Path:
@@ -235,6 +238,7 @@ def _expand(entry: Any, where: str, most: int) -> Iterator[Run]:
             needs=tuple(str(_fill(need, values)) for need in needs),
             template=template,
             cores=_cores(entry.get("cores"), where),
+            resources=_resources(_typed(entry, "resources", dict, where), where),
         )
 
 
@@ -251,6 +255,18 @@ def _cores(value: Any, where: str) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise InputError(f"{where}: cores: found {shown(value)}; expected a number above 0, or all")
+
+
+def _resources(given: Mapping | None, where: str) -> dict[str, int]:
+    given = given or {}
+    _check_keys(given, RESOURCES, f"{where}: resources")
+    for key, value in given.items():
+        _, least, most = RESOURCES[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise InputError(
+                f"{where}: resources.{key}: found {shown(value)}; expected a whole number from {least:,} to {most:,}"
+            )
+    return {key: given.get(key, default) for key, (default, _, _) in RESOURCES.items()}
 
 
 def _values(values: Any, where: str) -> list[Any]:
