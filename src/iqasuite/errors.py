@@ -1,6 +1,5 @@
 """The one kind of error that a user can mend."""
 
-
 LONGEST = 1500  # characters of a message
 
 

@@ -62,6 +62,7 @@ STUDY = {
     "wide": "image,Anna,Bo\n" + "".join(f"{i}.png,{1 + k},{5 - k}\n" for k, i in enumerate(IMAGES)),
     "scores": "image,mos,mos_std,n_votes,content\n" + "".join(f"{i}.png,{k},0.5,9,{k}\n" for k, i in enumerate(IMAGES)),
 }
+NEEDED = {"long": "nuisance: [bit rate]\n", "wide": "name: mine\n", "scores": "scale: {low: 0, high: 5}\n"}
 FACTS = "name: mine\nscale: {low: 1, high: 5}\ndisplay_size: [16, 12]\nfit: letterbox\nlicence: none\ncitation: us\n"
 
 
@@ -72,7 +73,7 @@ def test_studies(what, tmp_path, hostile_file):
     for seed, name in enumerate(IMAGES):
         Image.fromarray(pixels(seed)).save(folder / f"{name}.png")
     (folder / "ratings.csv").write_text(STUDY["wide" if what == "facts" else what])
-    (folder / "dataset.yaml").write_text(FACTS if what == "facts" else "name: mine\n")
+    (folder / "dataset.yaml").write_text(FACTS if what == "facts" else NEEDED[what])
     hostile_file(folder / ("dataset.yaml" if what == "facts" else "ratings.csv"), lambda: datasets.load(str(folder)))
 
 
@@ -205,7 +206,7 @@ IMAGE_FILES = {
 
 @pytest.mark.parametrize("name", IMAGE_FILES)
 def test_images(name, tmp_path, hostile_file):
-    (mode, options), file = IMAGE_FILES[name], tmp_path / name
+    (mode, options), file = IMAGE_FILES[name], tmp_path / f"image.{name}"
     image = Image.fromarray(pixels().astype(np.uint16)[..., 0] * 257 if mode == "I;16" else pixels())
     image, options = image if mode == "I;16" else image.convert(mode), dict(options)
     if options.pop("frames", 0):
@@ -301,7 +302,8 @@ def official_tables():
         "spaq": (jpgs, "MOS and Image attribute scores.xlsx", spaq),
         "live_challenge": (jpgs, "AllMOS_release.mat", mats),
         "tid2013": ([*(f"{n}.bmp" for n in IMAGES), "I01.BMP", "I02.BMP"], "mos_with_names.txt", tid),
-        "tid2008": ([*(f"{n}.bmp" for n in IMAGES), "I01.BMP", "I02.BMP"], "meta_info_TID2008Dataset.csv", mirror.to_csv()),
+        "tid2008": ([*(f"{n}.bmp" for n in IMAGES), "I01.BMP", "I02.BMP"],
+                    "meta_info_TID2008Dataset.csv", mirror.to_csv()),
         "pieapp": (["distorted_images/train/ref_1/distort_1_x_inter_a.png", "reference_images/ref_1.png",
                     "distorted_images/train/ref_1/distort_2_x_inter_b.png"],
                    "labels/train/ref_1_pairwise_labels.csv", pairs.to_csv(index=False)),

@@ -1,6 +1,6 @@
 """100,000 images without pixels and 1,000 simulated observers through the whole chain; memory stays bounded.
 
-    python tests/campaign/test_scale.py [images] [observers]      # seconds and peak memory of each step, as CSV
+python tests/campaign/test_scale.py [images] [observers]      # seconds and peak memory of each step, as CSV
 """
 
 import os
@@ -10,28 +10,28 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from iqasuite.csv_texts import frame_csv
+from iqasuite.datasets import splits
+from iqasuite.datasets.dataset import Dataset, Scale, first_votes, mean_votes
+from iqasuite.datasets.frames import IMAGES, read_frame, validate
+from iqasuite.evaluation.benchmark import median_scores, paired_significance
+from iqasuite.evaluation.subjects.population import estimate_population
+from iqasuite.inference.predictions import predictions_frame, read_predictions
+from iqasuite.paths import write_atomic
+from iqasuite.report.provenance import peak_memory_mib
+from iqasuite.training.feature_store import opened, store
+from iqasuite.training.few_shot import PEOPLE, Observer, fit_observer
+
 MIB = 2**20
 MEMORY = 2 * 2**30  # bytes
 DIM, BLOCK = 64, 4096  # features of an image, images computed at once
 
 
-def steps(n_images: int, n_observers: int, folder: Path):
-    """Names of the steps, each after it was done."""
-    import numpy as np
-    import pandas as pd
-
-    from iqasuite.csv_texts import frame_csv
-    from iqasuite.datasets import splits
-    from iqasuite.datasets.dataset import Dataset, Scale, first_votes, mean_votes
-    from iqasuite.datasets.frames import IMAGES, read_frame, validate
-    from iqasuite.evaluation.benchmark import median_scores, paired_significance
-    from iqasuite.evaluation.subjects.population import estimate_population
-    from iqasuite.inference.predictions import predictions_frame, read_predictions
-    from iqasuite.paths import write_atomic
-    from iqasuite.training.feature_store import opened, store
-    from iqasuite.training.few_shot import PEOPLE, Observer, fit_observer
-
-    yield "imports"
+def simulated(n_images: int, n_observers: int):
+    """Names of images, their quality, and the votes of observers drawn from the population on 200 of them each."""
     rng = np.random.default_rng(0)
     names = np.array([f"photographs/{i // 5:06d}/{i:07d}.jpg" for i in range(n_images)])
     quality = rng.uniform(1, 5, n_images)
@@ -43,7 +43,12 @@ def steps(n_images: int, n_observers: int, folder: Path):
         position = np.arange(1, len(rated) + 1)
         frames.append(pd.DataFrame({"observer": f"o{k}", "session": 1, "position": position, "image": names[rated],
                                     "vote": vote, "duration": np.nan, "timestamp": pd.NaT}))  # fmt: skip
-    votes = validate(pd.concat(frames, ignore_index=True), "votes")
+    return names, quality, validate(pd.concat(frames, ignore_index=True), "votes")
+
+
+def steps(n_images: int, n_observers: int, folder: Path):
+    """Names of the steps, each after it was done."""
+    names, quality, votes = simulated(n_images, n_observers)
     yield "simulated votes"
     images = pd.DataFrame({"image": names, "content": [name.split("/")[1] for name in names]}).reindex(
         columns=list(IMAGES)
@@ -86,7 +91,7 @@ def steps(n_images: int, n_observers: int, folder: Path):
             for part in ("val", "test"):
                 some = splits.part(split, fold, part)
                 target = known[some].to_numpy()
-                scores = target + noise * rng.standard_normal(len(some))
+                scores = target + noise * np.random.default_rng(fold).standard_normal(len(some))
                 of_folds.append(predictions_frame("scale", model, "p", 0, fold, part, "", some, target, scores))
         write_atomic(folder / "predictions" / f"{model}.csv", frame_csv(pd.concat(of_folds)))
     predictions = read_predictions(folder / "predictions", "scale", split)
@@ -100,8 +105,6 @@ def steps(n_images: int, n_observers: int, folder: Path):
 
 
 def measure(n_images: int, n_observers: int) -> None:
-    from iqasuite.report.provenance import peak_memory_mib
-
     print("step,images,observers,seconds,cpu_seconds,peak_memory_mib", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()

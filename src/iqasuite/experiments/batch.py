@@ -22,7 +22,16 @@ from iqasuite.experiments import processes
 from iqasuite.experiments.filing import Printed, file_notebook
 from iqasuite.experiments.sharing import default_jobs, one_gpu, only_one
 from iqasuite.experiments.suite import Run, Suite, check, read_suite
-from iqasuite.paths import check_writable, project_root, read_json, remove_unfinished_below, results_root, work_root, writable, write_atomic
+from iqasuite.paths import (
+    check_writable,
+    project_root,
+    read_json,
+    remove_unfinished_below,
+    results_root,
+    work_root,
+    writable,
+    write_atomic,
+)
 from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
 
 if TYPE_CHECKING:

@@ -124,7 +124,7 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected an image") from error
         entry = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        if entry not in index:
+        if not isinstance(index.get(entry), str):
             index[entry] = file_hash(path)
         hashes.append(index[entry])
     if len(index) != n_before:
