@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from iqasuite import models
-from iqasuite.datasets.extraction import extract
+from iqasuite.datasets import extraction
 from iqasuite.datasets.pseudo_labelled import make
 from iqasuite.errors import InputError
 from iqasuite.experiments import batch
@@ -18,8 +18,7 @@ from iqasuite.images.cache import open_cache
 from iqasuite.paths import check_writable, locked, remove_unfinished, replacing, unfinished, write_atomic
 from iqasuite.training import inputs
 from iqasuite.training.checkpoints import load_checkpoint, save_checkpoint
-from iqasuite.training.patch_features import Patches
-from iqasuite.training.patch_features import extract as features
+from iqasuite.training.patch_features import Patches, extract
 from iqasuite.weights.files import load_weights, read_card, save_weights
 
 ROOM = 20_000  # bytes of a file that find room on the disk
@@ -67,7 +66,7 @@ def writers(tmp_path_factory):
         archive.add(made / "large", "large")
 
     def unpacked(folder):
-        assert extract(made / "a.tar", folder / "unpacked") == 1
+        assert extraction.extract(made / "a.tar", folder / "unpacked") == 1
         return np.frombuffer((folder / "unpacked" / "large").read_bytes(), "u1")
 
     return {
@@ -80,7 +79,7 @@ def writers(tmp_path_factory):
         "images": lambda folder: open_cache(files, (64, 64), folder, "stretch")[range(12)],
         "pairs": pairs,
         "archive": unpacked,
-        "features": lambda folder: features(files, "spectrum", Patches(16), root=folder).pooled([str(f) for f in files]),
+        "features": lambda folder: extract(files, "spectrum", Patches(16), root=folder).pooled([str(f) for f in files]),
     }
 
 
