@@ -290,8 +290,6 @@ def _rows(name: str, distortion: str, place: int, values: np.ndarray) -> list[tu
 
 
 def _table(path: Path) -> pd.DataFrame:
-    if not (path / "table.csv").is_file():
-        raise FileNotFoundError(path / "table.csv")
     table = read_csv(path / "table.csv", "what was made", **_AS_WRITTEN)
     numbers = [name for name in table.columns if name not in _NAMED[:4]]
     table[numbers] = table[numbers].astype(float)
@@ -302,12 +300,12 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _is_whole(path: Path, size: int) -> bool:
     """Whether the folder is there and its maps have the lengths that its table says."""
+    if not path.is_dir():
+        return False
     try:
         table = _table(path)
         n_references = table["reference"].nunique()
         lengths = [(path / name).stat().st_size for name in ("references.u8", "distorted.u8")]
-    except FileNotFoundError:
-        return False
     except (OSError, ValueError, KeyError) as error:
         _log.warning("%s: damaged (%s), made again", path, error)
         return False

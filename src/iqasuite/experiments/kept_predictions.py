@@ -125,8 +125,7 @@ def kept(file: Path) -> pd.DataFrame:
     absent = {"run", *PREDICTIONS} - {"target", *frame.columns}
     if absent:
         raise InputError(f"{file}: no column {', '.join(sorted(absent))}; expected {expected}")
-    frame = frame.assign(**{column: frame[column].map(without_guard) for column in _TEXTS})
-    return frame
+    return frame.assign(**{column: frame[column].map(without_guard) for column in _TEXTS})
 
 
 def _restore(file: Path, into: Path, sets: Mapping[str, Dataset]) -> None:

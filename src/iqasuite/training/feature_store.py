@@ -145,7 +145,7 @@ def _is_whole(folder: Path, wanted: dict | None = None) -> bool:
     """Whether rows and index are all there and as wanted, and a sample of the images' rows has its checksums."""
     try:
         index = read_json(folder / "index.json")
-        if wanted is not None and index | json.loads(json.dumps(wanted)) != index:
+        if wanted is not None and any(index[key] != wanted[key] for key in ("dim", "images", "contents", "first_rows")):
             raise ValueError("another index")
         first, dim, expected = index["first_rows"], index["dim"], index["crc32"]
         n = len(index["contents"])
