@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from iqasuite.errors import InputError
 
 BUDGET = float(os.environ.get("IQASUITE_CAMPAIGN") or 0)
-QUICK, ROUND = 12, 60  # examples of a reader in the quick slice, and in each round of a campaign
+QUICK, ROUND = 8, 60  # examples of a reader in the quick slice, and in each round of a campaign
 HANGS, MEMORY = 20, 600 * 2**20  # seconds of the processor and bytes that one file of some kilobytes may take
 LONGEST = 2000  # characters of an error
 NASTY = (

@@ -65,8 +65,8 @@ def files(tmp_path):
 
 @pytest.mark.parametrize("what", MAKERS)
 def test_many_processes_make_one_cache(what, files, tmp_path, share, tools):
-    if what == "demo" and not share:
-        pytest.skip("IQASUITE_CAMPAIGN is not set: the demo set takes seconds")
+    if what in ("demo", "features") and not share:
+        pytest.skip("IQASUITE_CAMPAIGN is not set: each process imports torch")
     program = textwrap.dedent(MAKE) + textwrap.dedent(MAKERS[what])
 
     def made(folder: Path, n: int) -> dict[str, bytes]:

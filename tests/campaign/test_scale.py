@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets import splits
@@ -115,8 +116,9 @@ def measure(n_images: int, n_observers: int) -> None:
 
 
 def test_images_and_observers_by_the_thousand(share):
-    n = (100_000, 1000) if share else (2000, 20)
-    command = [sys.executable, __file__, *map(str, n)]
+    if not share:
+        pytest.skip("IQASUITE_CAMPAIGN is not set: it takes a minute")
+    command = [sys.executable, __file__]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     print(done.stdout)

@@ -73,8 +73,7 @@ def extract(archive: Path | str, folder: Path | str) -> int:
             devices, sparse files, a path twice; more than 20 times (and 1 GB) as large unpacked, or larger than the
             disk has room for, or the folder cannot be written. It is then as it was.
     """
-    archive, folder = Path(archive), Path(folder)
-    name = archive.name.lower()
+    archive, folder, name = Path(archive), Path(folder), Path(archive).name.lower()
     if not archive.is_file():
         raise InputError(f"{archive}: no such file; expected an archive")
     if name.endswith(BY_HAND):
@@ -94,7 +93,7 @@ def by_hand(archive: Path, folder: Path) -> str:
 
 
 def _unpacked(archive: Path, folder: Path) -> int:
-    """Number of files of an archive that are in the folder now, all or none."""
+    """Number of files of an archive that are in the folder now."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}.", dir=folder.resolve().parent))
     try:
@@ -108,7 +107,7 @@ def _unpacked(archive: Path, folder: Path) -> int:
         except _DAMAGED as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk's own; those of the formats have none
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = str(error) or type(error).__name__
             raise InputError(f"{archive}: damaged or truncated ({reason}); expected a whole archive") from error
         _move(files, unpacked, folder, archive)
         return len(files)
