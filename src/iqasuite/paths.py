@@ -229,9 +229,10 @@ def read_json(path: Path | str, kind: type = dict) -> Any:
     try:
         content = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); expected the file as it was written") from None
+        raise InputError(f"{path}: not JSON ({error}); expected the file as it was written, or none") from None
     if not isinstance(content, kind):
-        raise InputError(f"{path}: {type(content).__name__}; expected {kind.__name__}, the file as it was written")
+        found = type(content).__name__
+        raise InputError(f"{path}: {found} in JSON; expected {kind.__name__}, the file as it was written, or none")
     return content
 
 
