@@ -60,4 +60,4 @@ lock: $(INSTALLED)  ## compile requirements.lock anew from pyproject.toml
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 
 clean:  ## remove what can be made again: .venv, caches, site/, work/
-	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache .mypy_cache site work
+	rm -rf .venv .cache .snakemake .hypothesis .pytest_cache .ruff_cache .mypy_cache site work

@@ -1,5 +1,6 @@
 """Full disks, folders that cannot be written: one line names them, nothing is half-written, with room it goes on."""
 
+import tarfile
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from iqasuite import models
+from iqasuite.datasets import extraction
 from iqasuite.datasets.pseudo_labelled import make
 from iqasuite.errors import InputError
 from iqasuite.experiments import batch
@@ -59,6 +61,14 @@ def writers(tmp_path_factory):
         metrics = {"mse": lambda reference, distorted: -((reference - distorted) ** 2).mean((1, 2, 3))}
         return make(files[:1], metrics, ["blur"], 48, root=folder).pairs(range(5))[1]
 
+    (made / "large").write_bytes(bytes(2 * ROOM))
+    with tarfile.open(made / "a.tar", "w") as archive:
+        archive.add(made / "large", "large")
+
+    def unpacked(folder):
+        assert extraction.extract(made / "a.tar", folder / "unpacked") == 1
+        return np.frombuffer((folder / "unpacked" / "large").read_bytes(), "u1")
+
     return {
         "table": lambda folder: np.frombuffer(
             write_atomic(folder / "a.csv", bytes(range(200)) * 200).read_bytes(), "u1"
@@ -68,11 +78,12 @@ def writers(tmp_path_factory):
         "photographs": photographs,
         "images": lambda folder: open_cache(files, (64, 64), folder, "stretch")[range(12)],
         "pairs": pairs,
+        "archive": unpacked,
         "features": lambda folder: extract(files, "spectrum", Patches(16), root=folder).pooled([str(f) for f in files]),
     }
 
 
-WRITERS = ("table", "checkpoint", "tokens", "photographs", "images", "pairs", "features")
+WRITERS = ("table", "checkpoint", "tokens", "photographs", "images", "pairs", "features", "archive")
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from iqasuite.paths import replacing, safe_name, write_atomic
+from iqasuite.errors import LONGEST, InputError
+from iqasuite.paths import remove_unfinished_below, replacing, safe_name, unfinished, write_atomic
 
 PLAIN = ["Obs1", "user 10", "Zoë", "O'Brien", "李四", "a.b", "run_Obs1", "confusion_A_on_B", "-x", "COM10"]
 ODD = [
@@ -67,3 +68,20 @@ def test_a_file_is_whole_or_as_before(tmp_path):
         file.write("second\n")
         raise KeyboardInterrupt
     assert path.read_text() == "first\n" and os.listdir(path.parent) == ["x.csv"]
+
+
+def test_what_killed_writers_left_below_a_folder_is_removed_and_nothing_else(tmp_path):
+    kept = [tmp_path / "a" / ".a.json", tmp_path / "a" / "a.unfinished-1"]
+    left = [tmp_path / "a" / f"{unfinished(tmp_path / 'a.json')}1", tmp_path / f"{unfinished(tmp_path / 'a')}2" / "b"]
+    for file in (*kept, *left):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"")
+    remove_unfinished_below(tmp_path)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == sorted(kept)
+
+
+def test_an_error_is_one_line_of_bearable_length():
+    error = InputError("a.csv: not a table (Expected 3 fields, saw 5\r\n); expected one")
+    assert str(error) == "a.csv: not a table (Expected 3 fields, saw 5 ); expected one"
+    long = str(InputError(f"a.csv: found {'x' * 10**6}; expected less"))
+    assert len(long) <= LONGEST and long.startswith("a.csv: found x") and long.endswith("x; expected less")

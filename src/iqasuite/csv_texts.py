@@ -10,8 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqasuite.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +34,30 @@ def no_formula(text: str) -> str:
 def without_guard(text: str) -> str:
     """What `no_formula` was given."""
     return text[1:] if re.match(rf"'+{_STARTS}", text) else text
+
+
+def read_csv(path: Path | str, expected: str, **options: Any) -> pd.DataFrame:
+    """The table in a CSV file, packed or not, by pandas.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message.
+        options: of `pandas.read_csv`.
+
+    Raises:
+        InputError: it cannot be read, is no table, or its rows have more fields than its header.
+    """
+    import pandas as pd  # `iqasuite score` needs none
+
+    try:
+        table = pd.read_csv(path, **options)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected {expected}") from error
+    except (ValueError, EOFError, zlib.error, ArithmeticError, MemoryError) as error:  # parser, encoding, empty, packed
+        raise InputError(f"{path}: not a CSV table ({str(error).strip()}); expected {expected}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the fields too many for names of the rows
+        raise InputError(f"{path}: rows with more fields than the {table.shape[1]} of the header; expected {expected}")
+    return table
 
 
 def csv_line(cells: Sequence[str]) -> str:

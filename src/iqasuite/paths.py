@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from iqasuite.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_UNFINISHED = ".unfinished-"  # in the names of temporary files and folders
 TAKEN = r"((con|prn|aux|nul|com\d|lpt\d)?(\..*)?|_.*-[0-9a-f]{8})"  # by Windows, or by `safe_name` itself
 
 
@@ -186,7 +188,7 @@ def locked(path: Path | str) -> Iterator[None]:
 
 def unfinished(path: Path) -> str:
     """How the temporary neighbours begin, under which `path` is written before it gets its name."""
-    return f".{path.name}.unfinished-"
+    return f".{path.name}{_UNFINISHED}"
 
 
 def remove_unfinished(path: Path, seconds: float = 0) -> None:
@@ -196,10 +198,42 @@ def remove_unfinished(path: Path, seconds: float = 0) -> None:
             old = time.time() - left.stat().st_mtime >= seconds
         except FileNotFoundError:  # it has got its name in the meantime
             continue
-        if old and left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        elif old:
-            left.unlink(missing_ok=True)
+        if old:
+            _remove(left)
+
+
+def remove_unfinished_below(folder: Path) -> None:
+    """Remove what killed processes left unfinished anywhere below a folder; nobody may be writing there."""
+    for left in list(folder.rglob(f".*{_UNFINISHED}*")):
+        _remove(left)
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
+
+
+def read_json(path: Path | str, kind: type = dict) -> Any:
+    """What a JSON file holds that the suite wrote.
+
+    Args:
+        path: the file.
+        kind: of its content, dict or list.
+
+    Raises:
+        InputError: not JSON in UTF-8, or of another kind.
+        OSError: it cannot be opened.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}); expected the file as it was written, or none") from None
+    if not isinstance(content, kind):
+        found = type(content).__name__
+        raise InputError(f"{path}: {found} in JSON; expected {kind.__name__}, the file as it was written, or none")
+    return content
 
 
 def file_hash(path: Path | str) -> str:

@@ -314,7 +314,7 @@ def test_a_damaged_record(get):
     with pytest.raises(InputError, match="downloads.json: not JSON"):
         get(Page())
     get.record.write_text("[1]")
-    with pytest.raises(InputError, match="downloads.json: expected"):
+    with pytest.raises(InputError, match="downloads.json: list in JSON; expected dict"):
         get(Page())
     assert not get.target.exists()
 

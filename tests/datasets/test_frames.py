@@ -43,6 +43,10 @@ def test_validate_orders_and_types_columns():
         ({"image": ["x.png", ""]}, ["row 1", "column image", "empty"]),
         ({"duration": ["soon", 1]}, ["row 0", "column duration", "soon"]),
         ({"timestamp": ["soon", None]}, ["row 0", "column timestamp", "soon"]),
+        ({"timestamp": ["0001-01-01 10:00:00", None]}, ["row 0", "column timestamp", "0001"]),
+        ({"vote": [1, np.inf]}, ["row 1", "column vote", "inf", "whole number"]),
+        ({"session": [1, 1e30]}, ["row 1", "column session", "1e+30", "whole number"]),
+        ({"image": ["x.png", "y\n" * 3000], "vote": [1, 9]}, ["row 1", "column vote", "9"]),
     ],
 )
 def test_wrong_votes_name_file_row_and_column(change, words):
@@ -90,3 +94,17 @@ def test_split_and_images_are_checked():
     images = pd.DataFrame({c: ["x", "x"] if c in ("image", "content") else [1, 1] for c in frames.IMAGES})
     with pytest.raises(InputError, match="second time"):
         frames.validate(images, "images")
+
+
+def test_times_with_offsets_are_times():
+    votes = frames.validate(VOTES.assign(timestamp=["2024-01-01T10:00:00+02:00", "2024-01-01T10:00:00+01:00"]), "votes")
+    assert votes["timestamp"].astype(str).tolist() == ["2024-01-01 08:00:00", "2024-01-01 09:00:00"]
+
+
+@pytest.mark.parametrize("rows", ["1,1,1,1,1\n1,1,1,1,1\n", "1,1,1,1\n1,1,1,1,1,1\n", '"1,1,1,1\n'])
+def test_rows_that_do_not_fit_their_header_are_one_line(tmp_path, rows):
+    path = tmp_path / "split.csv"
+    path.write_text("image,content,fold,part\n" + rows)
+    with pytest.raises(InputError, match=r"^\S+split.csv: .*; expected a split frame") as error:
+        frames.read_frame(path, "split")
+    assert "\n" not in str(error.value)

@@ -1,3 +1,5 @@
+import zipfile
+
 import pandas as pd
 import pytest
 
@@ -63,3 +65,33 @@ def test_reissued(tmp_path):
     path.write_text("img_name,mos,dmos\na.bmp,1,2\n")  # which of the two would it be?
     with pytest.raises(InputError, match="expected name, score, each once"):
         reissued(Files(tmp_path), "Some")
+
+
+def test_names_that_look_like_numbers_are_texts(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("name , score\n007,1.5\n1e3,2\n")
+    assert csv_table(path, ("name", "score"), ("name",))["name"].tolist() == ["007", "1e3"]
+    (tmp_path / "meta_info_SomeDataset.csv").write_text("dist_name,mos\n1.5,2\n")
+    assert reissued(Files(tmp_path), "Some")["name"].tolist() == ["1.5"]
+    with pytest.raises(InputError, match="expected name, score, reference, each once"):
+        reissued(Files(tmp_path), "Some", ("reference",))
+    assert Files(tmp_path).find("") is None and Files(tmp_path).find(".") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"<sheetData>", b"<sheetData", "no sheet 0 of an .xlsx workbook"),
+        (b'r="B3"', b'r="XFD1048576"', "a cell in row 1,048,576 or beyond column ZZ"),
+        (b'r="B3"', b'r="B9999999"', "a cell in row 9,999,999"),
+    ],
+)
+def test_workbooks_that_are_broken_or_huge(tmp_path, old, new, words):
+    made, path = tmp_path / "made.xlsx", tmp_path / "a.xlsx"
+    pd.DataFrame({"image": ["a", "b"], "dmos": [1, 2]}).to_excel(made, index=False)
+    with zipfile.ZipFile(made) as book, zipfile.ZipFile(path, "w") as changed:
+        for name in book.namelist():
+            content = book.read(name)
+            changed.writestr(name, content.replace(old, new) if "sheet1" in name else content)
+    with pytest.raises(InputError, match=f"a.xlsx: {words}"):
+        sheet_table(path, ("image", "dmos"))

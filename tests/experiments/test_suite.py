@@ -270,7 +270,9 @@ def test_declared_parameters_have_types_defaults_and_comments(project):
     assert declared["names"].comment == ""
 
 
-@pytest.mark.parametrize("line", ["import os", "x: int", "x: int = len('a')", "x = y = ", "print(1)"])
+@pytest.mark.parametrize(
+    "line", ["import os", "x: int", "x: int = len('a')", "x = y = ", "print(1)", "x = {[]: 1}", "x = '''"]
+)
 def test_a_parameters_cell_holds_plain_values_only(project, line):
     with pytest.raises(InputError, match="first.ipynb"):
         declared_parameters(project.notebook("first", line))
@@ -282,6 +284,10 @@ def test_a_notebook_without_parameters_is_one_line(project):
     project.suite(ONE_RUN)
     with pytest.raises(InputError, match=r"^first\.ipynb: no code cell is tagged 'parameters'$"):
         check(read_suite("small"))
+    for content in ('{"cells": 1}', '{"cells": [1]}', '{"cells": [{"cell_type": "code", "metadata": 0}]}', "[" * 3000):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"^first\.ipynb: not readable as a notebook"):
+            check(read_suite("small"))
 
 
 def test_the_repositorys_suites_can_be_read(repository, monkeypatch):

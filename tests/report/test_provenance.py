@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from iqasuite.errors import InputError
 from iqasuite.report import provenance
 
 
@@ -68,6 +69,10 @@ def test_write_run_and_read_runs(project):
     assert path == project.root / "results" / "small" / "runs" / "one.json"
     assert json.loads(path.read_text())["parameters"] == {"where": "a"}
     assert provenance.read_runs("small") == {"one": described}
+    for content in ("<<<<<<< HEAD\n", "[]", "[" * 3000, "\xff"):  # such as git leaves it
+        path.write_text(content)
+        with pytest.raises(InputError, match="one.json: .*; expected .*as it was written"):
+            provenance.read_runs("small")
 
 
 def test_the_repositorys_revision(project):

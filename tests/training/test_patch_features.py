@@ -260,6 +260,10 @@ def test_damaged_store_is_made_again(network, files, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         again = extract(files, network, root=tmp_path / "store", **SMALL)
     assert "damaged" in caplog.text and np.array_equal(again["i0"], expected)
+    index = features.path / "index.json"
+    for content in ("[]", "[" * 3000, index.read_text().replace('"i0"', '"other"'), index.read_text()[:-9]):
+        index.write_text(content)
+        assert np.array_equal(extract(files, network, root=tmp_path / "store", **SMALL)["i0"], expected)
 
 
 def test_no_room_leaves_nothing(network, files, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from iqasuite.datasets.card import Card, Download
 from iqasuite.datasets.download import fetch, held
 from iqasuite.datasets.extraction import BY_HAND, by_hand, extract, is_archive
 from iqasuite.errors import InputError
-from iqasuite.paths import data_root, write_atomic
+from iqasuite.paths import data_root, read_json, write_atomic
 
 _log = logging.getLogger(__name__)
 UNFINISHED = ".unfinished.json"  # in the set's folder while it is being made: what is in place already
@@ -90,7 +90,7 @@ def _obtain(
 
 def _done(marker: Path) -> list[str]:
     try:
-        return list(json.loads(marker.read_text(encoding="utf-8")))
+        return [str(step) for step in read_json(marker, list)]
     except (OSError, ValueError):
         return []
 

@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from iqasuite.csv_texts import read_csv
 from iqasuite.datasets import simulated
 from iqasuite.datasets.dataset import Dataset, Scale, mean_votes
-from iqasuite.datasets.frames import validate
+from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.datasets.playlists import read_playlists, write_playlist
 from iqasuite.errors import InputError
 from iqasuite.images.distortions.blur import gaussian_blur, resolution_loss
@@ -28,7 +29,7 @@ from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg, jpeg_byt
 from iqasuite.images.distortions.noise import white_noise
 from iqasuite.images.distortions.registry import LEVELS
 from iqasuite.images.photographs import PHOTOGRAPHS, SIZE, contents
-from iqasuite.paths import cache_root, file_hash, locked, replacing_folder, writable
+from iqasuite.paths import cache_root, file_hash, locked, read_json, replacing_folder, writable
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +107,7 @@ def load(root: Path | str | None = None) -> Dataset:
     """
     root = Path(root) if root is not None else cache_root() / "demo"
     make(root)
-    images = pd.read_csv(root / "images.csv", keep_default_na=False, na_values={"mos_std": [""]})
-    images = validate(images, "images", str(root / "images.csv"))
+    images = read_frame(root / "images.csv", "images")
     lost = [name for name in images["image"] if not (root / name).is_file()]
     if lost:
         raise InputError(f"{root}: {len(lost)} images missing ({lost[0]} …); remove the folder, it is made again")
@@ -124,7 +124,7 @@ def load(root: Path | str | None = None) -> Dataset:
         simulated=True,
         licence="photographs as in scikit-image and scikit-learn (CC0, public domain, CC BY); ratings simulated",
         citation="",
-        truth=pd.read_csv(root / "truth.csv"),
+        truth=read_csv(root / "truth.csv", "what each observer expects; remove the folder, it is made again"),
     )
 
 
@@ -230,7 +230,7 @@ def _is_current(root: Path, seed: int) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(root / "manifest.json")
         if manifest["set"] == "demo":
             return manifest["recipe"] == _fingerprint(seed)
     except (OSError, ValueError, KeyError, TypeError):

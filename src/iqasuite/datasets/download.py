@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 from iqasuite.datasets.card import Download
 from iqasuite.errors import InputError
-from iqasuite.paths import data_root, file_hash, write_atomic
+from iqasuite.paths import data_root, file_hash, read_json, write_atomic
 
 _log = logging.getLogger(__name__)
 
@@ -150,11 +150,8 @@ def read_record(record: Path) -> dict[str, dict[str, Any]]:
     """
     if not record.is_file():
         return {}
-    try:
-        records = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{record}: not JSON ({error}); expected the record of downloads, or no such file") from error
-    if not isinstance(records, dict) or not all(isinstance(entry, dict) for entry in records.values()):
+    records: dict[str, dict[str, Any]] = read_json(record)
+    if not all(isinstance(entry, dict) for entry in records.values()):
         raise InputError(f"{record}: expected address -> sha256, size, date of downloads, or no such file")
     return records
 
@@ -340,10 +337,10 @@ def _sidecar(part: Path) -> Path:
 
 def _state(part: Path) -> dict[str, Any]:
     try:
-        state = json.loads(_sidecar(part).read_text(encoding="utf-8"))
+        state: dict[str, Any] = read_json(_sidecar(part))
     except (OSError, ValueError):
         return {}
-    return state if isinstance(state, dict) and state.keys() == {"version", "validator", "total"} else {}
+    return state if state.keys() == {"version", "validator", "total"} else {}
 
 
 def _size(part: Path) -> int:

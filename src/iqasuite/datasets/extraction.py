@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from iqasuite.errors import InputError
+from iqasuite.paths import writable
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BY_HAND = (".rar", ".7z")  # no free library reads these safely
@@ -70,10 +71,9 @@ def extract(archive: Path | str, folder: Path | str) -> int:
     Raises:
         InputError: damaged, truncated, encrypted or of another kind; paths that lead elsewhere or are very long, links,
             devices, sparse files, a path twice; more than 20 times (and 1 GB) as large unpacked, or larger than the
-            disk has room for. The folder is then as it was.
+            disk has room for, or the folder cannot be written. It is then as it was.
     """
-    archive, folder = Path(archive), Path(folder)
-    name = archive.name.lower()
+    archive, folder, name = Path(archive), Path(folder), Path(archive).name.lower()
     if not archive.is_file():
         raise InputError(f"{archive}: no such file; expected an archive")
     if name.endswith(BY_HAND):
@@ -82,12 +82,24 @@ def extract(archive: Path | str, folder: Path | str) -> int:
         )
     if not name.endswith(ARCHIVES):
         raise InputError(f"{archive}: expected an archive, one of {', '.join(ARCHIVES)}")
+    with writable(folder):
+        return _unpacked(archive, folder)
+
+
+def by_hand(archive: Path, folder: Path) -> str:
+    """What to do with an archive that `extract` does not read, in one line."""
+    tool = "unrar x" if archive.suffix.lower() == ".rar" else "7z x"
+    return f"unpack {archive} into {folder} (`{tool}`, 7-Zip, The Unarchiver)"
+
+
+def _unpacked(archive: Path, folder: Path) -> int:
+    """Number of files of an archive that are in the folder now."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}.", dir=folder.resolve().parent))
     try:
         unpacked = temporary / "files"
         unpacked.mkdir()
-        entries = _zip_entries(archive) if name.endswith(".zip") else _tar_entries(archive)
+        entries = _zip_entries(archive) if archive.suffix.lower() == ".zip" else _tar_entries(archive)
         try:
             files = _write(entries, archive, unpacked)
         except InputError:
@@ -95,18 +107,12 @@ def extract(archive: Path | str, folder: Path | str) -> int:
         except _DAMAGED as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk's own; those of the formats have none
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = str(error) or type(error).__name__
             raise InputError(f"{archive}: damaged or truncated ({reason}); expected a whole archive") from error
         _move(files, unpacked, folder, archive)
         return len(files)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def by_hand(archive: Path, folder: Path) -> str:
-    """What to do with an archive that `extract` does not read, in one line."""
-    tool = "unrar x" if archive.suffix.lower() == ".rar" else "7z x"
-    return f"unpack {archive} into {folder} (`{tool}`, 7-Zip, The Unarchiver)"
 
 
 def _write(entries: Iterator[tuple[str, int, _Readable | None]], archive: Path, folder: Path) -> list[PurePosixPath]:

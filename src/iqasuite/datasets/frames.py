@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.csv_texts import without_guard
+from iqasuite.csv_texts import read_csv, without_guard
 from iqasuite.errors import InputError
 
 IMAGES = ("image", "content", "reference", "distortion", "level", "mos", "mos_std", "n_votes")
@@ -34,6 +34,8 @@ _TEXT = {
 _OPTIONAL = {"folds": ""}  # scores that were written before they had it
 _WHOLE = {"session", "position", "vote", "n_votes", "fold", "n", "seed"}
 _TIME = {"timestamp"}
+_LARGEST = 2**53  # up to which every whole number is one in float64
+_YEARS = (pd.Timestamp(1700, 1, 1), pd.Timestamp(2262, 1, 1))  # that nanoseconds in 64 bits reach
 _NO_NUMBER = ["", "nan", "NaN"]  # in columns of numbers; in those of text "nan" is a name like any other
 _NEVER_EMPTY = {"image", "content", "part", "dataset", "model", "metric"}
 
@@ -58,17 +60,13 @@ def read_frame(path: Path | str, kind: str) -> pd.DataFrame:
     """
     columns = _columns(kind)
     numbers = [column for column in columns if column not in _TEXT]
-    try:
-        frame = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(_TEXT.intersection(columns), str),
-            keep_default_na=False,
-            na_values=dict.fromkeys(numbers, _NO_NUMBER),
-        )
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a {kind} frame (CSV)") from error
-    except ValueError as error:  # parser, encoding, empty
-        raise InputError(f"{path}: not a CSV table ({error}); expected columns {', '.join(columns)}") from error
+    frame = read_csv(
+        path,
+        f"a {kind} frame (CSV) with columns {', '.join(columns)}",
+        dtype=dict.fromkeys(_TEXT.intersection(columns), str),
+        keep_default_na=False,
+        na_values=dict.fromkeys(numbers, _NO_NUMBER),
+    )
     for column in _TEXT.intersection(frame.columns):
         frame[column] = frame[column].map(without_guard)
     return validate(frame, kind, str(path))
@@ -144,7 +142,8 @@ def _coerce(values: pd.Series, column: str, where: str) -> pd.Series:
             raise InputError(f"{where}row {_first(text == '')}, column {column}: empty, expected text")
         return text
     if column in _TIME:
-        times = pd.to_datetime(values, errors="coerce").astype("datetime64[ns]")
+        times = pd.to_datetime(values, errors="coerce", utc=True).dt.tz_localize(None)
+        times = times.where(times.between(*_YEARS)).astype("datetime64[ns]")
         wrong = times.isna() & values.notna()
         if wrong.any():
             raise InputError(
@@ -154,7 +153,7 @@ def _coerce(values: pd.Series, column: str, where: str) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     wrong = numbers.isna() & values.notna()
     if column in _WHOLE:
-        wrong |= numbers.isna() | (numbers != np.round(numbers))
+        wrong |= ~(numbers.abs() <= _LARGEST) | (numbers != np.round(numbers))
     if wrong.any():
         row = _first(wrong)
         expected = "a whole number" if column in _WHOLE else "a number"

@@ -18,7 +18,7 @@ from iqasuite.datasets.dataset import Dataset
 from iqasuite.errors import InputError
 from iqasuite.images.loading import read_image
 from iqasuite.images.read_ahead import read_ahead
-from iqasuite.paths import cache_root, file_hash, write_atomic
+from iqasuite.paths import cache_root, file_hash, read_json, write_atomic
 
 _log = logging.getLogger(__name__)
 
@@ -177,10 +177,10 @@ def _read_record(record: Path) -> dict[str, dict[str, Any]]:
     if not record.is_file():
         return {}
     try:
-        entries = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
+        entries = read_json(record)
+    except InputError:
         entries = None
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+    if entries is None or not all(isinstance(entry, dict) for entry in entries.values()):
         _log.warning("%s: not a record of checksums; nothing to compare with, written anew", record)
         return {}
     return entries

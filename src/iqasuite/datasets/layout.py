@@ -49,7 +49,7 @@ class Files:
             InputError: several files end so.
         """
         wanted = PurePosixPath(composed(name).lower()).parts
-        same = self._by_name.get(wanted[-1], ())
+        same = self._by_name.get(wanted[-1], ()) if wanted else ()
         matches = [p for p in same if PurePosixPath(composed(str(p)).lower()).parts[-len(wanted) :] == wanted]
         if len(matches) > 1:
             raise InputError(f"{self.root}: {len(matches)} files {name!r} ({matches[0]}, …); expected one")
@@ -144,6 +144,7 @@ def scored(
     """
     if table.empty:
         raise InputError(f"{files.root}: the table of {card.name} lists no images; expected {card.n_images}")
+    table = table.assign(name=table["name"].astype(str))
     if table["name"].duplicated().any():
         twice = table.loc[table["name"].duplicated(), "name"].iloc[0]
         raise InputError(f"{files.root}: table of {card.name} lists {twice!r} twice; expected each image once")

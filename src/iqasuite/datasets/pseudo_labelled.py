@@ -24,6 +24,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
+from iqasuite.csv_texts import read_csv
 from iqasuite.datasets import splits
 from iqasuite.datasets.frames import validate
 from iqasuite.datasets.pairs import ImagePairs
@@ -42,6 +43,7 @@ _AS_WRITTEN = {
     "keep_default_na": False,
     "na_values": [""],
 }
+_NAMED = ["image", "content", "reference", "distortion", "level"]
 _LAYOUT = 1  # raise it when the code below, or of a distortion, makes other pixels from the same settings
 # Contrast, gradients, wavelets and saliency, four of the five with colour; 95 ms a pair of 288² on one core.
 CONSENSUS = ("ms_ssim", "gmsd", "mdsi", "haarpsi", "vsi")
@@ -240,7 +242,7 @@ def _build(
                 references.write(crop.data)
                 distorted.write(levels.data)
                 rows += described
-        table = pd.DataFrame(rows, columns=["image", "content", "reference", "distortion", "level", *metrics])
+        table = pd.DataFrame(rows, columns=[*_NAMED, *metrics])
         table.to_csv(folder / "table.csv", index=False)
 
 
@@ -287,14 +289,23 @@ def _rows(name: str, distortion: str, place: int, values: np.ndarray) -> list[tu
     return [(f"{stem}_{level}", name, f"{stem}_0", distortion, level, *v) for level, v in enumerate(values, start=1)]
 
 
+def _table(path: Path) -> pd.DataFrame:
+    table = read_csv(path / "table.csv", "what was made", **_AS_WRITTEN)
+    numbers = [name for name in table.columns if name not in _NAMED[:4]]
+    table[numbers] = table[numbers].astype(float)
+    if not set(_NAMED) <= set(table) or table.isna().any(axis=None):
+        raise ValueError("a table with gaps")
+    return table
+
+
 def _is_whole(path: Path, size: int) -> bool:
     """Whether the folder is there and its maps have the lengths that its table says."""
+    if not path.is_dir():
+        return False
     try:
-        table = pd.read_csv(path / "table.csv", **_AS_WRITTEN)
+        table = _table(path)
         n_references = table["reference"].nunique()
         lengths = [(path / name).stat().st_size for name in ("references.u8", "distorted.u8")]
-    except FileNotFoundError:
-        return False
     except (OSError, ValueError, KeyError) as error:
         _log.warning("%s: damaged (%s), made again", path, error)
         return False
@@ -305,10 +316,9 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _opened(path: Path, size: int) -> PseudoLabelled:
-    table = pd.read_csv(path / "table.csv", **_AS_WRITTEN)
-    named = ["image", "content", "reference", "distortion", "level"]
-    metrics = table.drop(columns=named)
-    images = table[named].assign(mos=consensus(metrics), mos_std=np.nan, n_votes=0)
+    table = _table(path)
+    metrics = table.drop(columns=_NAMED)
+    images = table[_NAMED].assign(mos=consensus(metrics), mos_std=np.nan, n_votes=0)
     reference_of = pd.factorize(table["reference"])[0]
     return PseudoLabelled(
         images=validate(images, "images", str(path)),

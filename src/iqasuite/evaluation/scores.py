@@ -59,8 +59,8 @@ def score_frame(predictions: pd.DataFrame, contents: pd.Series, n_boot: int = 10
         fixed = dict(zip(keys, key, strict=True))
         observers: dict[str, list[np.ndarray]] = {}
         counted = []
-        for observer in natural_order(group["observer"]):
-            own = group[group["observer"] == observer]
+        of_observers = dict(tuple(group.groupby("observer")))
+        for observer, own in ((name, of_observers[name]) for name in natural_order(of_observers)):
             found = _over_seeds(own, contents, names, drawn, seed)
             n = own["image"].nunique()
             rows += _rows(fixed, observer, n, found, own, contents)

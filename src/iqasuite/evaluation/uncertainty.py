@@ -33,8 +33,10 @@ def content_weights(contents: Sequence[Any] | np.ndarray, n: int = 1000, seed: i
     Reference: B. Efron & R. Tibshirani, "An introduction to the bootstrap", 1993; the cluster is the content.
     """
     names, code = np.unique(np.asarray(contents, dtype=str), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-    return drawn[:, code].astype(float)
+    rng, shares, weights = np.random.default_rng(seed), np.full(len(names), 1 / len(names)), np.empty((n, len(code)))
+    for row in weights:  # not all at once: the whole numbers would take twice the room of the weights
+        row[:] = rng.multinomial(len(names), shares)[code]
+    return weights
 
 
 def drawn_contents(n_contents: int, n: int = 1000, seed: int = 0) -> np.ndarray:

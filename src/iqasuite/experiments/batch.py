@@ -22,7 +22,16 @@ from iqasuite.experiments import processes
 from iqasuite.experiments.filing import Printed, file_notebook
 from iqasuite.experiments.sharing import default_jobs, one_gpu, only_one
 from iqasuite.experiments.suite import Run, Suite, check, read_suite
-from iqasuite.paths import check_writable, project_root, results_root, work_root, writable, write_atomic
+from iqasuite.paths import (
+    check_writable,
+    project_root,
+    read_json,
+    remove_unfinished_below,
+    results_root,
+    work_root,
+    writable,
+    write_atomic,
+)
 from iqasuite.report.provenance import cores, read_runs, record, without_machine_paths, write_run
 from iqasuite.yaml_files import read_yaml, shown
 
@@ -128,10 +137,7 @@ def _run_notebook(suite: Suite, run: Run, parameters: dict[str, Any], threads: i
     elapsed = time.time() - started
     file_notebook(notebook, suite, run)
     written = results_root(suite.name) / "runs" / f"{run.name}.json"  # by the notebook, unless it stopped before
-    if written.is_file():
-        described = json.loads(written.read_text(encoding="utf-8"))
-    else:
-        described = record(run.name, parameters, started=started)
+    described = read_json(written) if written.is_file() else record(run.name, parameters, started=started)
     in_cells = sum(cell.metadata.get("papermill", {}).get("duration") or 0 for cell in notebook.cells)
     described |= {
         "status": "failed" if error else "ok",
@@ -198,7 +204,7 @@ def _forget_what_did_not_end(suite: str, run: str) -> None:
     described = results_root(suite) / "runs" / f"{run}.json"
     if (project_root() / marker(suite, run)).is_file() or not described.is_file():
         return
-    if json.loads(described.read_text(encoding="utf-8"))["status"] == "ok":
+    if read_json(described)["status"] == "ok":
         described.unlink()
 
 
@@ -299,9 +305,10 @@ def _lock_of(suite: Suite, run: Run) -> Path:
 def _wait_for_runs(suite: Suite) -> None:
     """Until no run of the suite is at work: where Snakemake was killed, they end a moment later.
 
-    Of a run that was killed itself nothing passes for done.
+    Of a run that was killed itself nothing passes for done, and no half-written file stays in the results.
     """
     for run in suite.runs:
         if _lock_of(suite, run).exists():
             with only_one(_lock_of(suite, run), f"run {run.name} does not end", patience=60):
                 _forget_what_did_not_end(suite.name, run.name)
+    remove_unfinished_below(results_root(suite.name))

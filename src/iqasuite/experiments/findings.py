@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from iqasuite.csv_texts import read_csv
 from iqasuite.datasets.frames import read_frame
 from iqasuite.errors import InputError
 from iqasuite.paths import results_root
@@ -228,7 +229,7 @@ def _n_observers(suite: str) -> int:
 
 
 def _table(suite: str, name: str) -> pd.DataFrame:
-    return pd.read_csv(results_root(suite) / "tables" / f"{name}.csv")
+    return read_csv(results_root(suite) / "tables" / f"{name}.csv", "a table of the suite's results")
 
 
 def _value(row: pd.Series) -> str:

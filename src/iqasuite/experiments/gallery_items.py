@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.csv_texts import without_guard
+from iqasuite.csv_texts import read_csv, without_guard
 from iqasuite.datasets.frames import read_frame
 from iqasuite.errors import InputError
 from iqasuite.evaluation.uncertainty import least_p
@@ -72,7 +72,7 @@ def _figure(path: Path, caption: str, root: Path) -> Item:
 
 
 def _table(path: Path, caption: str, root: Path) -> Item:
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""])  # an observer may be called NA
+    frame = read_csv(path, "a run's table", keep_default_na=False, na_values=[""])  # an observer may be called NA
     if {"model", "n"} <= set(frame) and frame["n"].nunique() > 1 and not frame["model"].duplicated().any():
         frame = pd.concat(sorted((rows for _, rows in frame.groupby("n")), key=len, reverse=True))
         caption = f"{caption} Rows of another n were tested on other images and are not ranked with those above them."

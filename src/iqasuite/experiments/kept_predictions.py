@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqasuite.csv_texts import frame_csv, without_guard
+from iqasuite.csv_texts import frame_csv, read_csv, without_guard
 from iqasuite.datasets import load
 from iqasuite.datasets.dataset import Dataset, first_votes
 from iqasuite.datasets.frames import PREDICTIONS, read_frame
@@ -120,11 +120,12 @@ def kept(file: Path) -> pd.DataFrame:
         InputError: it is none.
     """
     numbers = {column: [""] for column in ("prediction", *P)}
-    try:
-        frame = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=numbers)
-        return frame.assign(**{column: frame[column].map(without_guard) for column in _TEXTS})
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: {error}; expected predictions as `iqasuite gallery` keeps them") from error
+    expected = "predictions as `iqasuite gallery` keeps them"
+    frame = read_csv(file, expected, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=numbers)
+    absent = {"run", *PREDICTIONS} - {"target", *frame.columns}
+    if absent:
+        raise InputError(f"{file}: no column {', '.join(sorted(absent))}; expected {expected}")
+    return frame.assign(**{column: frame[column].map(without_guard) for column in _TEXTS})
 
 
 def _restore(file: Path, into: Path, sets: Mapping[str, Dataset]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Optional
 from pydantic import TypeAdapter, ValidationError
 
 from iqasuite.errors import InputError
+from iqasuite.paths import read_json
 from iqasuite.yaml_files import shown
 
 KINDS = {"Optional": Optional} | {kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)}
@@ -82,10 +83,11 @@ def settled(value: Any, parameter: Parameter, where: str) -> Any:
 
 def _declared(cell: str, where: str) -> dict[str, Parameter]:
     try:
-        statements = ast.parse(cell).body
+        statements, comments = ast.parse(cell).body, _comments(cell)
     except SyntaxError as error:
         raise InputError(f"{where}: line {error.lineno}: not Python: {error.msg}") from None
-    comments = _comments(cell)
+    except (tokenize.TokenError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"{where}: not Python: {error}") from None
     parameters = {}
     for statement in statements:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
@@ -98,7 +100,7 @@ def _declared(cell: str, where: str) -> dict[str, Parameter]:
             )
         try:
             default = ast.literal_eval(value)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError, MemoryError):
             raise InputError(f"{where}: {target.id}: found {ast.unparse(value)!r}; expected a plain value") from None
         annotation = ast.unparse(statement.annotation) if isinstance(statement, ast.AnnAssign) else ""
         parameters[target.id] = Parameter(target.id, annotation, default, comments.get(statement.end_lineno or 0, ""))
@@ -143,12 +145,11 @@ def _parameters_cell(notebook: Path) -> str:
         known = ", ".join(sorted(path.stem for path in notebook.parent.glob("*.ipynb"))) or "none"
         raise InputError(f"notebook {notebook.stem!r} does not exist in {notebook.parent.name}/; known: {known}")
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError):
+        for cell in read_json(notebook)["cells"]:
+            if cell.get("cell_type") == "code" and "parameters" in cell.get("metadata", {}).get("tags", []):
+                return "".join(cell["source"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{notebook.name}: not readable as a notebook (JSON with cells)") from None
-    for cell in cells:
-        if cell.get("cell_type") == "code" and "parameters" in cell.get("metadata", {}).get("tags", []):
-            return "".join(cell["source"])
     raise InputError(f"{notebook.name}: no code cell is tagged 'parameters'")
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from iqasuite.errors import InputError
 from iqasuite.images.loading import fitted, image_size, read_image, resized
 from iqasuite.images.read_ahead import read_ahead
-from iqasuite.paths import cache_root, file_hash, locked, replacing, write_atomic
+from iqasuite.paths import cache_root, file_hash, locked, read_json, replacing, write_atomic
 
 _log = logging.getLogger(__name__)
 _LAYOUT = 2  # raise it when other pixels come out of the same files
@@ -114,7 +114,7 @@ def _shapes(paths: list[Path], fit: str) -> list[tuple[int, int]]:
 def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
     """SHA-256 of each file; those seen before with the same size and time of change are not read again."""
     try:
-        index = json.loads(index_path.read_text(encoding="utf-8"))
+        index = read_json(index_path)
     except (OSError, ValueError):
         index = {}
     n_before, hashes = len(index), []
@@ -124,7 +124,7 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected an image") from error
         entry = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        if entry not in index:
+        if not isinstance(index.get(entry), str):
             index[entry] = file_hash(path)
         hashes.append(index[entry])
     if len(index) != n_before:
@@ -138,7 +138,7 @@ def _file_hashes(paths: list[Path], index_path: Path) -> list[str]:
 def _is_whole(pixels: Path, sums: Path, shape: tuple[int, int, int, int]) -> bool:
     """Whether the file has its length and a sample of its images their checksums."""
     try:
-        expected = json.loads(sums.read_text(encoding="utf-8"))["crc32"]
+        expected = read_json(sums)["crc32"]
         if len(expected) != shape[0] or pixels.stat().st_size != int(np.prod(shape)):
             raise ValueError("of another length")
         images = np.memmap(pixels, dtype=np.uint8, mode="r", shape=shape)

@@ -182,7 +182,7 @@ def _read(
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
         raise InputError(f"{path}: not a safetensors file: {error}") from None
     return state, _three(path, metadata, "mean", mean), _three(path, metadata, "std", std)
 

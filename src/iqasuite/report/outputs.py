@@ -11,7 +11,7 @@ import pandas as pd
 from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.errors import InputError
-from iqasuite.paths import locked, results_root, work_root, write_atomic
+from iqasuite.paths import locked, read_json, results_root, work_root, write_atomic
 from iqasuite.report.figures.style import png_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def gather_scores(suite: str) -> Path | None:
 def captions(folder: Path) -> dict[str, str]:
     """Captions of a run's figures or tables by name, in the order in which they were saved."""
     path = folder / CAPTIONS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _save(folder: Path, file: str, caption: str, content: bytes) -> Path:

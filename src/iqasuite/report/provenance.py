@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqasuite.paths import project_root, results_root, write_atomic
+from iqasuite.paths import project_root, read_json, results_root, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def write_run(suite: str, described: Mapping[str, Any]) -> Path:
 def read_runs(suite: str) -> dict[str, dict[str, Any]]:
     """What `write_run` has written for a suite, by name of the run."""
     paths = sorted((results_root(suite) / "runs").glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    return {path.stem: read_json(path) for path in paths}
 
 
 def git_revision() -> dict[str, Any]:

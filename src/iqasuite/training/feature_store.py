@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from iqasuite.errors import InputError
-from iqasuite.paths import locked, remove_unfinished, replacing, writable, write_atomic
+from iqasuite.paths import locked, read_json, remove_unfinished, replacing, writable, write_atomic
 from iqasuite.training.machine import progress
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ Compute = Callable[[list[str], int], Iterator[np.ndarray]]
 
 def opened(folder: Path) -> tuple[dict, np.ndarray]:
     """Index of a store and its rows, float16 (n, dim), read from disk as they are needed."""
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    index = read_json(folder / "index.json")
     shape = (index["first_rows"][-1], index["dim"])
     return index, np.memmap(folder / "rows.f16", np.float16, "r", shape=shape)
 
@@ -52,13 +52,14 @@ def store(root: Path, index: dict, batch_size: int, compute: Compute) -> Path:
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: expected 1 or more")
     folder = root / f"{_digest(index['settings'])}-{_digest([index['images'], index['contents']])}"
-    if _is_whole(folder):
+    counts = [rows * columns for rows, columns in index["grids"]]
+    index = index | {"first_rows": [0, *np.cumsum(counts).tolist()]}
+    if _is_whole(folder, index):
         return folder
     with locked(folder), writable(folder):  # a batch's jobs want the same features at the same time: one computes
-        if not _is_whole(folder):
+        if not _is_whole(folder, index):
             folder.mkdir(exist_ok=True)
-            counts = [rows * columns for rows, columns in index["grids"]]
-            _make(folder, index | {"first_rows": [0, *np.cumsum(counts).tolist()]}, batch_size, compute)
+            _make(folder, index, batch_size, compute)
     return folder
 
 
@@ -140,12 +141,15 @@ def _known(folder: Path, contents: set[str]) -> dict[str, np.ndarray]:
     return known
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether the rows are all there and a sample of the images' rows has its checksums."""
+def _is_whole(folder: Path, wanted: dict | None = None) -> bool:
+    """Whether rows and index are all there and as wanted, and a sample of the images' rows has its checksums."""
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = read_json(folder / "index.json")
+        if wanted is not None and any(index[key] != wanted[key] for key in ("dim", "images", "contents", "first_rows")):
+            raise ValueError("another index")
         first, dim, expected = index["first_rows"], index["dim"], index["crc32"]
-        if (folder / "rows.f16").stat().st_size != 2 * dim * first[-1]:
+        n = len(index["contents"])
+        if (folder / "rows.f16").stat().st_size != 2 * dim * first[-1] or (len(first), len(expected)) != (n + 1, n):
             raise ValueError("of another length")
         rows = opened(folder)[1]
         for i in np.unique(np.linspace(0, len(expected) - 1, _SAMPLES).astype(int)):

@@ -70,6 +70,15 @@ def test_the_mirrors_table(tiny, column):
     pd.testing.assert_frame_equal(data.official_split, official.official_split)
 
 
+@pytest.mark.parametrize("column", [*SHARES, "c_total", "SD"])
+def test_a_share_that_is_no_number_is_named(tiny, column):
+    table().astype({column: object}).assign(**{column: [1, "many", 1, 1]}).to_csv(
+        tiny / "koniq10k_distributions_sets.csv", index=False
+    )
+    with pytest.raises(InputError, match=f"'1.jpg' without .*{column}"):
+        koniq10k.load(tiny)
+
+
 def test_unknown_part(tiny):
     table().assign(set="holdout").to_csv(tiny / "koniq10k_distributions_sets.csv", index=False)
     with pytest.raises(InputError, match="column set: 'holdout'; expected training, validation or test"):

@@ -48,6 +48,11 @@ def test_a_broken_database_is_named(tiny_crowd):
     (tiny_crowd / "test_2" / "ratings.db").write_bytes(b"not a database" * 100)
     with pytest.raises(InputError, match="ratings.db: not a database with a table `ratings`"):
         datasets.load("tta_h265_crowd", tiny_crowd)
+    with closing(sqlite3.connect(tiny_crowd / "test_3.db")) as database:
+        database.execute("CREATE TABLE ratings (user_ID INTEGER, rating_type TEXT)")
+    (tiny_crowd / "test_3.db").replace(tiny_crowd / "test_2" / "ratings.db")
+    with pytest.raises(InputError, match="ratings.db: table `ratings` without stimuli_file, rating, timestamp"):
+        datasets.load("tta_h265_crowd", tiny_crowd)
 
 
 def test_real_crowd_agrees_with_its_published_means(lab_folder):

@@ -66,10 +66,14 @@ def _scores(files: Files) -> pd.DataFrame:
         sheet = sheet_table(path, ("image", "dst_type", "dst_lev", "dmos_std", "dmos"), "all_by_image")
         sheet = sheet.dropna(subset=["image", "dmos"])
         kinds = sheet["dst_type"].astype(str).str.strip().map(_IN_FILE_NAMES)
+        levels = pd.to_numeric(sheet["dst_lev"], errors="coerce")
+        if not levels.between(0, 9).all():
+            level = sheet["dst_lev"][~levels.between(0, 9)].iloc[0]
+            raise InputError(f"{path}, column dst_lev: {level!r}; expected 1 to 5")
         if kinds.isna().any():
             kind = sheet["dst_type"][kinds.isna()].iloc[0]
             raise InputError(f"{path}, column dst_type: {kind!r}; expected one of {', '.join(_IN_FILE_NAMES)}")
-        name = sheet["image"].astype(str) + "." + kinds + "." + sheet["dst_lev"].astype(int).astype(str) + ".png"
+        name = sheet["image"].astype(str) + "." + kinds + "." + levels.astype(int).astype(str) + ".png"
         return pd.DataFrame({"name": name, "score": sheet["dmos"], "std": sheet["dmos_std"]}).reset_index(drop=True)
     table = None if files.find("csiq_label.txt") else reissued(files, "CSIQ")
     if table is None:

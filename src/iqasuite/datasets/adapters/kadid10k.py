@@ -52,7 +52,7 @@ def load(root: Path, missing: str = "error") -> Dataset:
     if table is None:
         # "var" is no variance: a mean of 4.57 comes with 0.496, and votes of 4 and 5 alone have 0.245 and 0.495.
         names = {"dist_img": "name", "ref_img": "reference", "dmos": "score", "var": "std"}
-        table = csv_table(files.need("dmos.csv"), tuple(names)[:3]).rename(columns=names)
+        table = csv_table(files.need("dmos.csv"), tuple(names)[:3], tuple(names)[:2]).rename(columns=names)
     parts = table["name"].astype(str).str.extract(r"^(I\d\d)_(\d\d)_(\d\d)\.png$")
     wrong = parts.isna().any(axis=1) | ~pd.to_numeric(parts[1]).between(1, len(DISTORTIONS))
     if wrong.any():

@@ -45,6 +45,11 @@ def load(root: Path, missing: str = "error") -> Dataset:
     files = Files(root)
     table = _scores(files)
     folders = [folder for folder in ("1024x768", "512x384") if files.below(folder, (".jpg",))]
+    numbers = [*_SHARES, "c_total", "SD"]
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    if table[numbers].isna().any(axis=None):
+        name = table.loc[table[numbers].isna().any(axis=1), "name"].iloc[0]
+        raise InputError(f"{files.root}, table of koniq10k: {name!r} without {', '.join(numbers)}; expected numbers")
     table["content"] = table["name"].str.removesuffix(".jpg")
     table["name"] = (f"{folders[0]}/" if folders else "") + table["name"]
     shares = table[list(_SHARES)].div(
@@ -67,13 +72,13 @@ def _scores(files: Files) -> pd.DataFrame:
     """Columns name, score, SD, c1…c5, c_total and, where there is a split, set."""
     common = ("image_name", *_SHARES, "c_total", "SD")
     if files.find("koniq10k_distributions_sets.csv"):
-        table = csv_table(files.need("koniq10k_distributions_sets.csv"), (*common, "MOS", "set"))
+        table = csv_table(files.need("koniq10k_distributions_sets.csv"), (*common, "MOS", "set"), common[:1])
         return table.rename(columns={"image_name": "name", "MOS": "score"})
-    mirrored = reissued(files, "KonIQ10k")
+    mirrored = reissued(files, "KonIQ10k", common[1:-1])
     if files.find("koniq10k_scores_and_distributions.csv") is None and mirrored is not None:
         return mirrored.rename(columns={"std": "SD", "official_split": "set", "split": "set"})
     path = files.need("koniq10k_scores_and_distributions.csv", "koniq10k_distributions_sets.csv")
-    table = csv_table(path, (*common, "MOS_zscore")).drop(
+    table = csv_table(path, (*common, "MOS_zscore"), common[:1]).drop(
         columns="MOS", errors="ignore"
     )  # its MOS is the mean vote, 1–5
     return table.rename(columns={"image_name": "name", "MOS_zscore": "score"})

@@ -48,7 +48,7 @@ def load(root: Path, missing: str = "error") -> Dataset:
     """
     files = Files(root)
     there = files.find("dmos_realigned.mat") or files.find("dmos.mat")
-    table = None if there else reissued(files, "LIVEIQA")
+    table = None if there else reissued(files, "LIVEIQA", ("reference",))
     table = _scores(files) if table is None else table
     table["reference"] = "refimgs/" + table["reference"].str.rsplit("/", n=1).str[-1]
     table["content"] = table["reference"].str.extract(r"/(.+)\.\w+$")[0]
@@ -66,6 +66,8 @@ def _scores(files: Files) -> pd.DataFrame:
         variables = read_mat(path, ["dmos", "orgs"])
         score, std, undistorted = variables["dmos"], np.full(np.shape(variables["dmos"]), np.nan), variables["orgs"]
     references = read_mat(files.need("refnames_all.mat"), ["refnames_all"])["refnames_all"]
+    if not isinstance(references, list):
+        raise InputError(f"{files.need('refnames_all.mat')}, variable refnames_all: numbers; expected names of images")
     names = [f"{folder}/img{i}.bmp" for folder, n in FOLDERS.items() for i in range(1, n + 1)]
     lengths = [np.size(score), np.size(std), np.size(undistorted), len(references)]
     if set(lengths) != {len(names)}:

@@ -67,4 +67,4 @@ def _scores(files: Files) -> pd.DataFrame:
     lengths = {column: len(values) for column, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{files.root}: entries of the .mat files: {lengths}; expected as many of each")
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns).astype({"name": str})

@@ -41,7 +41,7 @@ def load(root: Path, missing: str = "error") -> Dataset:
     files = Files(root)
     mirrored = "meta_info_SPAQDataset.csv"  # under the authors' column names
     if files.find(TABLE) is None and files.find(mirrored):
-        table = csv_table(files.need(mirrored), tuple(_COLUMNS))
+        table = csv_table(files.need(mirrored), tuple(_COLUMNS), tuple(_COLUMNS)[:1])
     else:
         table = sheet_table(files.need(TABLE), tuple(_COLUMNS)).dropna(subset=["Image name"])
     table = table[list(_COLUMNS)].rename(columns=_COLUMNS).reset_index(drop=True)

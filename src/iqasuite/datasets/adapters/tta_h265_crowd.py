@@ -81,6 +81,9 @@ def _votes(path: Path) -> pd.DataFrame:
             raw = pd.read_sql("SELECT * FROM ratings WHERE rating_type = 'acr'", database)
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
         raise InputError(f"{path}: not a database with a table `ratings` ({error})") from error
+    absent = [name for name in ("stimuli_file", "rating", "user_ID", "timestamp") if name not in raw]
+    if absent:
+        raise InputError(f"{path}: table `ratings` without {', '.join(absent)}; expected the official columns")
     parts = raw["stimuli_file"].astype(str).str.extract(r"([^\\/]+)_(tl|tr|bl|br)\.png$")
     if parts[0].isna().any():
         name = raw.loc[parts[0].isna(), "stimuli_file"].iloc[0]

@@ -93,7 +93,7 @@ def _unpacked(root: Path) -> Path:
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the official layout of tta_h265_lab (test_1/per_user.csv, …)")
-    return csv_table(path, ())
+    return csv_table(path, (), texts=("image_name", "video_name"))
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from iqasuite.images.nameable import NAMES
 from iqasuite.inference.opinions import default
 from iqasuite.inference.predictor import Predictor
 from iqasuite.inference.stream import predicted_by
-from iqasuite.paths import cache_root, file_hash, locked, write_atomic
+from iqasuite.paths import cache_root, file_hash, locked, read_json, write_atomic
 from iqasuite.training.levels import score_frame
 from iqasuite.weights.catalogue import find
 
@@ -91,10 +91,10 @@ class TrunkScores:
 
     def _read(self) -> dict[str, list[float]]:
         try:
-            stored = json.loads(self._file.read_text(encoding="utf-8"))
+            stored = read_json(self._file)
         except (OSError, ValueError):
             return {}
-        return {key: row for key, row in stored.items() if len(row) > len(NAMES)}
+        return {key: row for key, row in stored.items() if isinstance(row, list) and len(row) > len(NAMES)}
 
     def _store(self) -> None:
         try:
