@@ -17,9 +17,7 @@ app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_data(
-    long: Annotated[bool, typer.Option("--long", help="All facts, not one line a set.")] = False,
-) -> None:
+def list_data(long: Annotated[bool, typer.Option("--long", help="All facts, not one line a set.")] = False) -> None:
     """List the data sets, their licences, and whether they are available.
 
     Example: iqasuite data list --long
@@ -39,7 +37,6 @@ def list_data(
 
 
 def _facts(card) -> str:
-    """A card as lines."""
     from iqasuite.datasets.integrity import state
 
     lines = {
@@ -126,7 +123,7 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
     if not card.downloads:
         typer.echo(f"  then      iqasuite data check {name}")
         return 1
-    if (card.size > 1e9 or not card.size) and not yes and _on_terminal():
+    if (card.size > 1e9 or not card.size) and not yes and sys.stdin.isatty() and sys.stderr.isatty():
         typer.confirm(f"Download {_source(card)}?", abort=True)
     left = acquisition.get(card, into, keep_archives, _downloading())
     for step in left:
@@ -137,10 +134,6 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
     report = check(name, root=folder, quick=True)
     typer.echo(f"{_counts(report)}\n  next      iqasuite data check {name}")
     return 0 if report.whole else 1
-
-
-def _on_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _downloading() -> Callable[[str, int, int], None]:
@@ -205,7 +198,6 @@ def _check(name: str, quick: bool) -> int:
 
 
 def _counts(report) -> str:
-    """A report's numbers as lines."""
 
     def of(number: int, expected: int | None) -> str:
         return f"{number:,}" if expected is None else f"{number:,} of {expected:,}"

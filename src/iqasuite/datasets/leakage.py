@@ -80,18 +80,12 @@ def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float
         raise InputError(f"paths: {len(lost)} images have none ({lost[0]!r} …); expected a file for each")
     pairs = near_pairs(thumbnails([paths[name] for name in named["image"]]), named["content"], near)
     a, b = named.iloc[pairs["first"]], named.iloc[pairs["second"]]
-    return pd.DataFrame(
-        {
-            "image_a": a["image"].to_numpy(),
-            "image_b": b["image"].to_numpy(),
-            "content_a": a["content"].to_numpy(),
-            "content_b": b["content"].to_numpy(),
-            "similarity": pairs["similarity"].to_numpy(),
-        }
-    )
+    sides = (("a", a), ("b", b))
+    columns = {f"{name}_{side}": rows[name].to_numpy() for name in ("image", "content") for side, rows in sides}
+    return pd.DataFrame(columns | {"similarity": pairs["similarity"].to_numpy()})
 
 
-def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFrame:
+def in_common(first: Dataset, second: Dataset) -> pd.DataFrame:
     """Images that two sets share: a network that was trained on one must not be tested on them in the other.
 
     Returns:
@@ -105,7 +99,7 @@ def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFra
     named = pd.concat(images, ignore_index=True)
     named = named.assign(content=named["set"], image=named["set"] + "/" + named["image"])
     paths = {f"{name}/{image}": path for name, dataset in both.items() for image, path in dataset.paths().items()}
-    pairs = near_duplicates(named, paths, near)
+    pairs = near_duplicates(named, paths)
     for side, dataset in both.items():
         pairs[f"image_{side}"] = pairs[f"image_{side}"].str.split("/", n=1).str[-1]
         contents = dataset.images.set_index("image")["content"]

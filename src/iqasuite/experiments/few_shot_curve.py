@@ -81,9 +81,11 @@ def run_curve(
                     masses[method, count][votes.index.get_loc(name), rows] = mass
             for name in case.unseen:
                 of, own = votes.index.get_loc(name), votes.loc[name].dropna()
+                pool, test = case.images("train", "val").intersection(own.index), case.images("test")
                 for draw in range(max(n.values())):
                     of_draw = [m for m in methods if draw < n[m] and (count or m in _WITHOUT_VOTES)]
-                    for method, found in _predicted(case, own, count, order, of_draw, [seed, draw, of]).items():
+                    asked = _asked(case, pool, count, order, [seed, draw, of])
+                    for method, found in predictions(case, case.quality, asked, own, test, of_draw).items():
                         p[method, count][draw, of, rows] = found
     return Curve(votes.to_numpy(), contents[votes.columns].to_numpy(), p, masses)
 
@@ -93,14 +95,6 @@ def _draws(method: str, count: int, draws: int) -> int:
         return 1
     less = (4 if count >= _MANY else 1) * (1 if method in (FEW_SHOT, FEATURES) else 4)
     return max(draws // less, 1)
-
-
-def _predicted(
-    case: Case, own: pd.Series, count: int, order: str, methods: Sequence[str], seed: list[int]
-) -> dict[str, np.ndarray]:
-    """Distributions of the test part by method, of an observer who is asked for so many votes."""
-    pool = case.images("train", "val").intersection(own.index)
-    return predictions(case, case.quality, _asked(case, pool, count, order, seed), own, case.images("test"), methods)
 
 
 def curve_table(curve: Curve, dataset: str, n_boot: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -127,13 +121,13 @@ def _asked(case: Case, pool: pd.Index, count: int, order: str, seed: list[int]) 
     return pool[images_to_ask(order, count, *of, seed=int(np.random.SeedSequence(seed).generate_state(1)[0]))]
 
 
-def _calibrated(case: Case, method: str, count: int, order: str, seed: int, draws: int = 2) -> float:
+def _calibrated(case: Case, method: str, count: int, order: str, seed: int) -> float:
     """The mass of vote sets that hold nine in ten of the seen observers' votes on the validation part."""
     p, votes, val = [], [], case.images("val")
     for i, name in enumerate(case.seen):
         own = case.votes[name].dropna()
         at = val.intersection(own.index)
-        for draw in range(1 if count in (0, ALL) else draws):
+        for draw in range(1 if count in (0, ALL) else 2):
             asked = _asked(case, case.images("train").intersection(own.index), count, order, [seed, 1000 + draw, i])
             p.append(predictions(case, case.quality_for(name), asked, own, at, [method])[method])
             votes.append(own[at].to_numpy(int))

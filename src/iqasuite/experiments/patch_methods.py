@@ -95,7 +95,7 @@ def regression(
     for fold in task.folds:
         train, val, test = (task.part(fold, part) for part in ("train", "val", "test"))
         x = {part: vectors.loc[images].to_numpy() for part, images in (("train", train), ("val", val), ("test", test))}
-        fitted = fit_pooled(kind, x["train"], task.mos[train], x["val"], task.mos[val], task.seed)
+        fitted = fit_pooled(kind, x["train"], task.mos[train], x["val"], task.mos[val])
         final = fitted
         if refit:
             final = clone(fitted).fit(np.concatenate([x["train"], x["val"]]), task.mos[train + val])
@@ -130,18 +130,17 @@ def niqe_quality(task: MosTask, size: tuple[int, int] | None, model: NiqeModel) 
     return quality.fillna(quality.min())
 
 
-def niqe_models(pristine: str = "", log: Callable[[str], None] = print) -> dict[str, NiqeModel]:
+def niqe_models(pristine: str) -> dict[str, NiqeModel]:
     """Models of pristine photographs, by name of the method: the published one where it is available, and one's own.
 
     Args:
         pristine: set of photographs that one is fitted to; "" = none.
-        log: takes a line where the published one is not available.
     """
     models = {}
     try:
         models["NIQE"] = NiqeModel.published()
     except InputError as error:
-        log(f"without the published model of pristine photographs: {error}")
+        print(f"without the published model of pristine photographs: {error}")
     if pristine:
         data = load(pristine)
         pixels = (_pixels(data, image, None) for image in data.images["image"])
