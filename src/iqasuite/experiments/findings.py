@@ -86,8 +86,8 @@ def _repeated() -> Finding:
     text = (
         f"The individual-observer study, repeated with its votes on other images at the same JPEG qualities: accuracy "
         f"of ViT-IQA {protocols} ({ours['n'].iloc[0]:,} votes of {_n_observers('study')} observers), of JPEGResNet18 "
-        f"{_value(own.loc[('JPEGResNet18', 'corrected')])}, beside {_value(rule)} of {_name(rule)}; thresholds chosen for "
-        f"accuracy alone reach {monotone:.3f}."
+        f"{_value(own.loc[('JPEGResNet18', 'corrected')])}, beside {_value(rule)} of {_name(rule)}; thresholds chosen "
+        f"for accuracy alone reach {monotone:.3f}."
     )
     return Finding(text, "study", "evaluate", "tables/evaluate/marks.csv", "figures/evaluate/marks.png")
 
