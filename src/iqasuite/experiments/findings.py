@@ -77,8 +77,8 @@ def _repeated() -> Finding:
     text = (
         f"The individual-observer study, repeated with its votes on other images at the same JPEG qualities: accuracy "
         f"of ViT-IQA {protocols} ({ours['n'].iloc[0]:,} votes of {_n_observers('study')} observers), of JPEGResNet18 "
-        f"{_value(own.loc[('JPEGResNet18', 'corrected')])}, beside {_value(rule)} of {_name(rule)}; thresholds chosen for "
-        f"accuracy alone reach {monotone:.3f}."
+        f"{_value(own.loc[('JPEGResNet18', 'corrected')])}, beside {_value(rule)} of {_name(rule)}; thresholds chosen "
+        f"for accuracy alone reach {monotone:.3f}."
     )
     return Finding(text, "study", "evaluate", "tables/evaluate/marks.csv", "figures/evaluate/marks.png")
 
@@ -98,14 +98,14 @@ def _aio0() -> Finding:
 
 def _maps() -> Finding:
     rows = _table("explain", "believed/localisation").query("metric == 'auc' and place == 'all'")
-    auc = rows.set_index(["model", "distortion", "method"])
+    auc = rows.set_index(["model", "distortion", "method"]).sort_index()
     quality, contrast = auc.loc[("jpeg_resnet18", "jpeg")].loc[["quality", "baseline: local contrast"]].iloc
     attention, default = auc.loc[("demo_aios/Obs1", "all", "attention")], auc.loc[("lite2_nr", "all", "quality")]
     text = (
         "Of JPEG distortions planted in a known place, JPEGResNet18's map of local quality finds that place with an "
         f"AUC of {_value(quality)} ({int(quality['n'])} images; local contrast {_value(contrast)}, chance 0.500). Of "
         f"blur, noise and JPEG, the attention of an AIO has {_value(attention)} ({int(attention['n'])} images) and the "
-        f"quality map of the default network {_value(default)}: most maps do not say where an image is bad."
+        f"quality map of the default network {_value(default)}; most maps do not say where an image is bad."
     )
     return Finding(text, "explain", "believed", "tables/believed/localisation.csv", "figures/believed/localisation.png")
 
