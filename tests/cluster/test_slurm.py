@@ -46,7 +46,7 @@ model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Dropout(0.2), nn.Linea
 followed = Followed(this.checkpoints / "training.pt", epoch_ended)
 fit(model, ArrayBatches(images, targets, 4), None, nn.functional.mse_loss, Schedule(epochs=5), followed=followed)
 predicted = model(images).detach().flatten().double().numpy()
-this.predictions(pd.DataFrame({"target": targets.flatten().double().numpy(), "prediction": predicted}))
+this.predictions(pd.DataFrame({"target": targets.flatten().double().numpy(), "prediction": predicted}), "outputs")
 this.finish()
 """
 SCORE = """
@@ -55,7 +55,7 @@ import pandas as pd
 from iqasuite.experiments.run import Run
 
 this = Run.from_notebook()
-predictions = pd.read_csv(this.work / "predictions" / "train.csv")
+predictions = pd.read_csv(this.work / "outputs" / "train.csv")
 this.table(predictions.corr(), "correlation", "Of targets and predictions.")
 this.finish()
 """
@@ -103,7 +103,7 @@ def test_a_killed_job_and_a_drained_node_change_no_result(project, repository, c
     _, *later = jobs(cluster)
     (other,) = {"node1", "node2"} - {node}
     assert [(state, place) for _, state, place in later] == [("COMPLETED", other)] * 2
-    for file in ("work/{}/predictions/train.csv", "results/{}/tables/score/correlation.csv"):
+    for file in ("work/{}/outputs/train.csv", "results/{}/tables/score/correlation.csv"):
         one, two = (project.root / file.format(name) for name in ("here", "there"))
         assert one.read_bytes() == two.read_bytes()
 
