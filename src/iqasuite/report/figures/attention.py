@@ -16,28 +16,7 @@ from iqasuite.explain.planted import CONTRAST
 from iqasuite.inference.predictions import VOTES
 from iqasuite.inference.predictor import enlarged
 from iqasuite.names import natural_order
-from iqasuite.report.figures.style import (
-    BLUE,
-    DIVERGING,
-    EVEN,
-    GRAY,
-    PALETTE,
-    VERMILLION,
-    WARM,
-    blank,
-    dots,
-    gray,
-    letters,
-    new_figure,
-    reach,
-    readable,
-    rows_axis,
-    share_bar,
-    share_look,
-    small_multiples,
-    stamp,
-    styled,
-)
+from iqasuite.report.figures import style
 
 _LEAST_DEVIATION = 0.5  # even shares at which the colours of differences end at the nearest: little is to look little
 
@@ -47,13 +26,13 @@ def _over(ax: Axes, image: np.ndarray | None, heat: np.ndarray, **colours) -> An
     if image is None:
         drawn = ax.imshow(heat, interpolation="bilinear", **colours)
     else:
-        ax.imshow(gray(image), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(style.gray(image), cmap="gray", vmin=0, vmax=255)
         drawn = ax.imshow(enlarged(heat, image.shape[:2]), alpha=0.6, **colours)
-    blank(ax)
+    style.blank(ax)
     return drawn
 
 
-@styled
+@style.styled
 def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], rows: Sequence[str] = ()) -> Figure:
     """Images in rows and columns, such as one photograph in the five JPEG classes.
 
@@ -63,26 +42,26 @@ def image_grid(images: Sequence[Sequence[np.ndarray]], columns: Sequence[str], r
         rows: a label for each row (may be empty).
     """
     side = min(2.0, 10 / len(columns))
-    fig = new_figure(side * len(columns) + 0.3, side * len(images) + 0.4)
+    fig = style.new_figure(side * len(columns) + 0.3, side * len(images) + 0.4)
     axes = fig.subplots(len(images), len(columns), squeeze=False)
     for row, line in enumerate(images):
         for column, image in enumerate(line):
             ax = axes[row, column]
             ax.imshow(image, interpolation="nearest" if image.shape[0] < 150 else "antialiased")
-            blank(ax)
+            style.blank(ax)
             if row == 0:
-                ax.set_title(readable(columns[column], letters(side)), fontsize=9)
+                ax.set_title(style.readable(columns[column], style.letters(side)), fontsize=9)
             if column == 0 and len(rows):
-                ax.set_ylabel(readable(rows[row], letters(side, 8)), fontsize=8)
+                ax.set_ylabel(style.readable(rows[row], style.letters(side, 8)), fontsize=8)
     return fig
 
 
 def _within(floor: float) -> str:
-    return "even: nothing to see" if floor <= EVEN else "even up to noise:\nnothing to see"
+    return "even: nothing to see" if floor <= style.EVEN else "even up to noise:\nnothing to see"
 
 
-@styled
-def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, floor: float = EVEN) -> Figure:
+@style.styled
+def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, floor: float = style.EVEN) -> Figure:
     """Attention of every layer (rows) and head (columns) for one image, one colour scale in multiples of an even share.
 
     Args:
@@ -94,16 +73,16 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, fl
     depth, heads = maps.shape[:2]
     columns = heads + (image is not None)
     side = min(1.5, 10.5 / columns)
-    fig = new_figure(side * columns + 0.6, side * depth + 0.6)
+    fig = style.new_figure(side * columns + 0.6, side * depth + 0.6)
     axes = fig.subplots(depth, columns, squeeze=False)
     for layer in range(depth):
         if image is not None:
             axes[layer, 0].set_axis_off()
         for head in range(heads):
             ax = axes[layer, head + (image is not None)]
-            drawn = _over(ax, None, maps[layer, head], **share_look(maps))
-            if reach(maps[layer, head] - 1) < floor:
-                stamp(ax, _within(floor))
+            drawn = _over(ax, None, maps[layer, head], **style.share_look(maps))
+            if style.reach(maps[layer, head] - 1) < floor:
+                style.stamp(ax, _within(floor))
             if layer == 0:
                 ax.set_title(f"head {head + 1}" if head == 0 else f"{head + 1}", fontsize=8)
             if head == 0:
@@ -111,19 +90,19 @@ def attention_layers_heads(maps: np.ndarray, image: np.ndarray | None = None, fl
     if image is not None:
         axes[0, 0].set_axis_on()
         axes[0, 0].imshow(image)
-        blank(axes[0, 0])
+        style.blank(axes[0, 0])
         axes[0, 0].set_title("image", fontsize=8)
-    share_bar(fig, axes, drawn)
+    style.share_bar(fig, axes, drawn)
     return fig
 
 
-@styled
+@style.styled
 def attention_across_aios(
     images: Sequence[np.ndarray] | None,
     maps: np.ndarray,
     aios: Sequence[str],
     names: Sequence[str] = (),
-    floor: float = EVEN,
+    floor: float = style.EVEN,
 ) -> Figure:
     """The image and, beside it, what each AIO attends to; one colour scale in multiples of an even share.
 
@@ -136,14 +115,14 @@ def attention_across_aios(
     maps = shares(maps)
     fig, axes, shown = _rows_of_images(images, maps.shape[1], [f"AIO {aio}" for aio in aios], names)
     for (row, column), ax in np.ndenumerate(axes):
-        drawn = _over(ax, shown[row], maps[column, row], **share_look(maps))
-        if reach(maps[column, row] - 1) < floor:
-            stamp(ax, _within(floor))
-    share_bar(fig, axes, drawn)
+        drawn = _over(ax, shown[row], maps[column, row], **style.share_look(maps))
+        if style.reach(maps[column, row] - 1) < floor:
+            style.stamp(ax, _within(floor))
+    style.share_bar(fig, axes, drawn)
     return fig
 
 
-@styled
+@style.styled
 def maps_beside_images(
     images: Sequence[np.ndarray] | None,
     maps: Mapping[str, Sequence[np.ndarray]],
@@ -165,32 +144,36 @@ def maps_beside_images(
     for own in (False, True):
         some = {t: [each if own else shares(each) for each in of] for t, of in maps.items() if (t == quality[0]) == own}
         flat = np.concatenate([each.ravel() for of in some.values() for each in of] or [np.ones(1)])
-        look = {"cmap": WARM, "vmin": np.nanmin(flat), "vmax": np.nanmax(flat)} if own else share_look(flat)
+        look = {"cmap": style.WARM, "vmin": np.nanmin(flat), "vmax": np.nanmax(flat)} if own else style.share_look(flat)
         for title, of in some.items():
             for ax, image, values in zip(axes[:, list(maps).index(title)], shown, of, strict=True):
                 drawn[own] = _over(ax, image, values, **look)
-                if not own and reach(values - 1) < EVEN:
-                    stamp(ax)
+                if not own and style.reach(values - 1) < style.EVEN:
+                    style.stamp(ax)
     for ax, mask in zip(fig.axes[:: len(maps) + 1], () if masks is None else masks, strict=masks is not None):
         for colour, width in (("black", 2.2), ("white", 1.0)):
             ax.contour(mask, levels=[0.5], colors=colour, linewidths=width)
     if False in drawn:
-        share_bar(fig, axes, drawn[False], "map, in multiples of an even share")
+        style.share_bar(fig, axes, drawn[False], "map, in multiples of an even share")
     if True in drawn:
         fig.colorbar(
-            drawn[True], ax=axes, shrink=0.6, aspect=30, label=f"below the best quality, {readable(quality[1], 40)}"
+            drawn[True],
+            ax=axes,
+            shrink=0.6,
+            aspect=30,
+            label=f"below the best quality, {style.readable(quality[1], 40)}",
         )
     return fig
 
 
-@styled
+@style.styled
 def attention_comparison(
     images: Sequence[np.ndarray] | None,
     maps: np.ndarray,
     aios: Sequence[str],
     names: Sequence[str] = (),
     mean: np.ndarray | None = None,
-    floor: float = EVEN,
+    floor: float = style.EVEN,
 ) -> Figure:
     """Where each AIO looks more or less than the mean AIO, on the gray image, one colour scale for the whole figure, in
     even shares; only one place in a hundred reaches its ends.
@@ -205,11 +188,11 @@ def attention_comparison(
     maps = shares(maps)
     deviation = maps - (maps.mean(0) if mean is None else shares(mean))
     fig, axes, shown = _rows_of_images(images, deviation.shape[1], [f"AIO {aio}" for aio in aios], names)
-    end = max(_LEAST_DEVIATION, reach(deviation))
+    end = max(_LEAST_DEVIATION, style.reach(deviation))
     for (row, column), ax in np.ndenumerate(axes):
-        drawn = _over(ax, shown[row], deviation[column, row], cmap=DIVERGING, vmin=-end, vmax=end)
-        if reach(deviation[column, row]) < floor:
-            stamp(ax, "as the mean")
+        drawn = _over(ax, shown[row], deviation[column, row], cmap=style.DIVERGING, vmin=-end, vmax=end)
+        if style.reach(deviation[column, row]) < floor:
+            style.stamp(ax, "as the mean")
     bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, ticks=[-end, 0, end])
     bar.ax.set_yticklabels([f"−{end:.1f} (less)", "0 (as the mean)", f"+{end:.1f} (more)"])
     bar.set_label("attention less that of the mean AIO, in even shares")
@@ -221,21 +204,21 @@ def _rows_of_images(
 ) -> tuple[Figure, np.ndarray, Sequence]:
     """A figure of n rows: the image where it may be shown, and the empty axes (n, columns) of the maps beside it."""
     side = min(1.9, 10 / (len(columns) + (images is not None)))
-    titles = [*["image"] * (images is not None), *(readable(name, letters(0.8 * side)) for name in columns)]
-    fig = new_figure(side * len(titles) + 1.0, side * n + 0.4)
+    titles = [*["image"] * (images is not None), *(style.readable(name, style.letters(0.8 * side)) for name in columns)]
+    fig = style.new_figure(side * len(titles) + 1.0, side * n + 0.4)
     axes = fig.subplots(n, len(titles), squeeze=False)
     for row in range(n):
         if images is not None:
             axes[row, 0].imshow(images[row])
-            blank(axes[row, 0])
+            style.blank(axes[row, 0])
         if len(names):
-            axes[row, 0].set_ylabel(readable(names[row], letters(side, 7)), fontsize=7)
+            axes[row, 0].set_ylabel(style.readable(names[row], style.letters(side, 7)), fontsize=7)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9)
     return (fig, axes, [None] * n) if images is None else (fig, axes[:, 1:], images)
 
 
-@styled
+@style.styled
 def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figure:
     """What each observer's AIO predicts for a few images: probability of each vote, the observer's own vote framed.
 
@@ -245,24 +228,29 @@ def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figu
     """
     aios = natural_order(predictions["observer"])
     panel = (2.2, 0.28 * len(aios) + 0.45)
-    fig, axes = small_multiples(len(images), 4, panel, sharey=True)
+    fig, axes = style.small_multiples(len(images), 4, panel, sharey=True)
     for ax, image in zip(axes, images, strict=True):
         own = predictions[predictions["image"] == image].drop_duplicates("observer").set_index("observer").reindex(aios)
         drawn = ax.imshow(own[["p1", "p2", "p3", "p4", "p5"]].to_numpy(float), vmin=0, vmax=1, aspect="auto")
         for row, vote in enumerate(own["target"]):
             if np.isfinite(vote):
-                ax.add_patch(Rectangle((vote - 1.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.8))
+                ax.add_patch(
+                    Rectangle((vote - 1.5, row - 0.5), 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=1.8)
+                )
         ax.set(
-            xticks=range(5), xticklabels=VOTES, yticks=range(len(aios)), yticklabels=[readable(aio, 24) for aio in aios]
+            xticks=range(5),
+            xticklabels=VOTES,
+            yticks=range(len(aios)),
+            yticklabels=[style.readable(aio, 24) for aio in aios],
         )
-        ax.set_title(readable(image.rpartition("/")[2], 34), fontsize=8)
+        ax.set_title(style.readable(image.rpartition("/")[2], 34), fontsize=8)
         ax.tick_params(length=0)
     fig.supxlabel("vote (framed: the observer's own)", fontsize=9)
     fig.colorbar(drawn, ax=axes, label="predicted probability", shrink=0.9)
     return fig
 
 
-@styled
+@style.styled
 def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 0.5) -> Figure:
     """How well maps point at the true places of distortions, one panel a network; a line where local contrast stands.
 
@@ -274,21 +262,21 @@ def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 
     trivial = table[table["method"] == CONTRAST]
     own = table[~table["method"].str.startswith("baseline")]
     methods, models = list(pd.unique(own["method"])), list(pd.unique(own["model"]))
-    fig, axes = small_multiples(len(models), 3, (3.4, 0.6 + 0.22 * len(methods)), sharex=True)
+    fig, axes = style.small_multiples(len(models), 3, (3.4, 0.6 + 0.22 * len(methods)), sharex=True)
     for ax, model in zip(axes, models, strict=True):
         rows = own[own["model"] == model]
-        rows_axis(ax, list(rows["method"]), 20)
-        dots(ax, rows["value"], np.arange(len(rows)), rows["low"], rows["high"], BLUE)
+        style.rows_axis(ax, list(rows["method"]), 20)
+        style.dots(ax, rows["value"], np.arange(len(rows)), rows["low"], rows["high"], style.BLUE)
         of = trivial[trivial["model"] == model]
         for row in of.itertuples():
-            ax.axvline(row.value, color=GRAY, linestyle=":", linewidth=1.2)
-        ax.axvline(chance, color=GRAY, linewidth=0.8)
-        ax.set_title(readable(model, 36), fontsize=9)
+            ax.axvline(row.value, color=style.GRAY, linestyle=":", linewidth=1.2)
+        ax.axvline(chance, color=style.GRAY, linewidth=0.8)
+        ax.set_title(style.readable(model, 36), fontsize=9)
     fig.supxlabel(f"{metric} (line: chance; dotted: local contrast)", fontsize=9)
     return fig
 
 
-@styled
+@style.styled
 def cascade_plot(table: pd.DataFrame) -> Figure:
     """Agreement of maps with those of the same network whose weights are shuffled, from its output on.
 
@@ -296,18 +284,18 @@ def cascade_plot(table: pd.DataFrame) -> Figure:
         table: model, method, shuffled (share of the tensors), value.
     """
     models, methods = list(pd.unique(table["model"])), list(pd.unique(table["method"]))
-    fig, axes = small_multiples(len(models), 3, (3.4, 2.3), sharex=True, sharey=True)
-    looks = {m: (PALETTE[n % len(PALETTE)], "-:"[n // len(PALETTE)]) for n, m in enumerate(methods)}
+    fig, axes = style.small_multiples(len(models), 3, (3.4, 2.3), sharex=True, sharey=True)
+    looks = {m: (style.PALETTE[n % len(style.PALETTE)], "-:"[n // len(style.PALETTE)]) for n, m in enumerate(methods)}
     for ax, model in zip(axes, models, strict=True):
         for method, rows in table[table["model"] == model].groupby("method", sort=False):
             rows, (colour, line) = rows.sort_values("shuffled"), looks[method]
             ax.plot([0.0, *rows["shuffled"]], [1.0, *rows["value"]], color=colour, linestyle=line)
-        ax.axhline(0, color=GRAY, linewidth=0.8)
-        ax.set_title(readable(model, 36), fontsize=9)
+        ax.axhline(0, color=style.GRAY, linewidth=0.8)
+        ax.set_title(style.readable(model, 36), fontsize=9)
     fig.supxlabel("share of the network's tensors whose numbers are shuffled", fontsize=9)
     fig.supylabel("rank correlation with its own map", fontsize=9)
     lines = [
-        axes[0].plot([], [], color=colour, linestyle=line, label=readable(m, 24))[0]
+        axes[0].plot([], [], color=colour, linestyle=line, label=style.readable(m, 24))[0]
         for m, (colour, line) in looks.items()
     ]
     fig.legend(handles=lines, loc="outside right upper")

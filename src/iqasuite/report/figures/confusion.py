@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
+from iqasuite.report.figures import style
 from iqasuite.report.figures.score import LABELS
-from iqasuite.report.figures.style import VERMILLION, in_cell, letters, new_figure, one_panel, readable, styled
 from iqasuite.report.tables import rounded
 
 CROWD, SHOWN = 30, 12  # observers, from which on a grid is a choice, and how many it then shows
@@ -28,14 +28,14 @@ def _confusion(ax: Axes, counts: np.ndarray, numbers: bool, size: float = 8) -> 
     if numbers:
         for row, column in np.ndindex(counts.shape):
             ink = "black" if shares[row, column] > 0.55 else "white"
-            in_cell(ax, column, row, f"{counts[row, column]:d}", ink, size)
+            style.in_cell(ax, column, row, f"{counts[row, column]:d}", ink, size)
 
 
 def _accuracy(counts: np.ndarray) -> float:
     return np.trace(counts) / max(counts.sum(), 1)
 
 
-@styled
+@style.styled
 def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "", classes: str = "") -> Figure:
     """Votes of an observer (rows) against those of an AIO (columns): numbers are counts, colour is the share of the
     row.
@@ -46,12 +46,12 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "", classes
         classes: what is read where nobody has voted, such as "JPEG class"; `aio` is then the network's name.
     """
     predicted, given = (
-        f"vote predicted by AIO {readable(aio, 32)}",
-        f"vote of {readable(observer, 32) or 'the observer'}",
+        f"vote predicted by AIO {style.readable(aio, 32)}",
+        f"vote of {style.readable(observer, 32) or 'the observer'}",
     )
     if classes:
-        predicted, given = f"{classes} read by {readable(aio, 32)}", classes
-    fig, ax = one_panel(4.4, 3.8)
+        predicted, given = f"{classes} read by {style.readable(aio, 32)}", classes
+    fig, ax = style.one_panel(4.4, 3.8)
     _confusion(ax, counts, numbers=True, size=10)
     ax.set(
         xticks=range(5),
@@ -67,7 +67,7 @@ def confusion_map(counts: np.ndarray, aio: str = "", observer: str = "", classes
     return fig
 
 
-@styled
+@style.styled
 def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
     """The confusion maps of every AIO (columns) with every observer (rows), own pairs framed, accuracy in the corner.
 
@@ -85,8 +85,8 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
         aios = observers = natural_order(most)
     numbers = len(aios) <= 6
     panel = 1.75 if numbers else max(0.5, 10 / len(aios))
-    longest = letters(panel) if numbers else 16
-    fig = new_figure(panel * len(aios) + 0.7, panel * len(observers) + 0.9)
+    longest = style.letters(panel) if numbers else 16
+    fig = style.new_figure(panel * len(aios) + 0.7, panel * len(observers) + 0.9)
     axes = fig.subplots(len(observers), len(aios), squeeze=False)
     for row, observer in enumerate(observers):
         for column, aio in enumerate(aios):
@@ -100,13 +100,13 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
                 ax.text(4.4, -0.35, text, ha="right", va="top", fontsize=7, color="white")
             if aio == observer:
                 ax.add_patch(
-                    Rectangle((-0.5, -0.5), 5, 5, fill=False, edgecolor=VERMILLION, linewidth=2.5, clip_on=False)
+                    Rectangle((-0.5, -0.5), 5, 5, fill=False, edgecolor=style.VERMILLION, linewidth=2.5, clip_on=False)
                 )
             if column == 0:
                 upright = {"rotation": 90, "fontsize": 9} if numbers else {"rotation": 0, "fontsize": 7, "va": "center"}
-                ax.set_ylabel(readable(observer, longest), ha="center" if numbers else "right", **upright)
+                ax.set_ylabel(style.readable(observer, longest), ha="center" if numbers else "right", **upright)
             if row == len(observers) - 1:
-                ax.set_xlabel(readable(aio, longest), fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
+                ax.set_xlabel(style.readable(aio, longest), fontsize=9 if numbers else 7, rotation=0 if numbers else 60)
     corner = "" if numbers else "; number in the corner: accuracy in %"
     fig.suptitle(
         f"In each map: rows = the observer's vote 1–5, columns = the AIO's; framed: own AIO{corner}{of_all}", fontsize=9
@@ -118,7 +118,7 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
     return fig
 
 
-@styled
+@style.styled
 def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
     """A metric of every AIO (columns) with every observer (rows); own pairs are outlined.
 
@@ -131,7 +131,7 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
     order = natural_order(table["observer"])
     values = table[table["metric"] == metric].pivot(index="observer", columns="aio", values="value").loc[order, order]
     size = 0.75 if len(order) <= 8 else 0.42 if len(order) <= CROWD else 8 / len(order)
-    fig, ax = one_panel(size * len(order) + 2.2, size * len(order) + 1.0)
+    fig, ax = style.one_panel(size * len(order) + 2.2, size * len(order) + 1.0)
     drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
     fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
     if len(order) > CROWD:
@@ -144,12 +144,14 @@ def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figur
         text = rounded(value, 2)
         text = text if len(order) <= 8 else text.replace("0.", ".")
         size, weight = 9 if len(order) <= 8 else 7, "bold" if row == column else "normal"
-        in_cell(ax, column, row, text, "white" if dark else "black", size, fontweight=weight)
+        style.in_cell(ax, column, row, text, "white" if dark else "black", size, fontweight=weight)
         if row == column:
-            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2))
+            ax.add_patch(
+                Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=2)
+            )
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="predicted by the AIO of …", ylabel="votes of …")
-    ax.set_xticklabels([readable(name, 12) for name in order], rotation=0 if len(order) <= 8 else 60)
-    ax.set_yticklabels([readable(name, 24) for name in order])
+    ax.set_xticklabels([style.readable(name, 12) for name in order], rotation=0 if len(order) <= 8 else 60)
+    ax.set_yticklabels([style.readable(name, 24) for name in order])
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)

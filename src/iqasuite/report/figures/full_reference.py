@@ -13,32 +13,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
+from iqasuite.report.figures import style
 from iqasuite.report.figures.benchmark import NAMES
-from iqasuite.report.figures.style import (
-    BLUE,
-    GRAY,
-    PALETTE,
-    SEQUENTIAL,
-    VERMILLION,
-    blank,
-    cell_grid,
-    ends,
-    gray,
-    in_cell,
-    ink_on,
-    letters,
-    new_figure,
-    one_panel,
-    readable,
-    rows_axis,
-    styled,
-)
 from iqasuite.report.tables import rounded
 
 _MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
 
 
-@styled
+@style.styled
 def error_maps(
     images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str], gamma: float = 0.5
 ) -> Figure:
@@ -53,17 +35,17 @@ def error_maps(
     """
     n = len(images)
     height, width = images[0].shape[:2]
-    fig = new_figure(0.9 + 2.2 * n, 0.35 + 4.15 * height / width)
+    fig = style.new_figure(0.9 + 2.2 * n, 0.35 + 4.15 * height / width)
     axes = fig.subplots(2, n, squeeze=False)
     end = max(1e-9, *(float(m.max()) for m in maps))
     for i, (image, values) in enumerate(zip(images, maps, strict=True)):
         share = (np.clip(values / end, 0, 1)) ** gamma
         axes[0, i].imshow(image)
-        axes[1, i].imshow(gray(image), cmap="gray", vmin=0, vmax=255)
+        axes[1, i].imshow(style.gray(image), cmap="gray", vmin=0, vmax=255)
         axes[1, i].imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=0.35 + 0.65 * share)
-        axes[0, i].set_title(readable(names[i], letters(2.2, 8)), fontsize=8)
-        blank(axes[0, i])
-        blank(axes[1, i])
+        axes[0, i].set_title(style.readable(names[i], style.letters(2.2, 8)), fontsize=8)
+        style.blank(axes[0, i])
+        style.blank(axes[1, i])
     colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the images' own are see-through
     bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
@@ -71,7 +53,7 @@ def error_maps(
     return fig
 
 
-@styled
+@style.styled
 def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     """Networks (columns) × losses (rows): the metric with its 95 % interval, best loss on top.
 
@@ -88,25 +70,25 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     columns = list(dict.fromkeys(scores["variant"]))
     rows = list((values - values.median()).mean(axis=1).sort_values(ascending=False).index)
     values = values.loc[rows, columns]
-    fig, ax = one_panel(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
+    fig, ax = style.one_panel(2.8 + 1.15 * len(columns), 1.4 + 0.5 * len(rows))
     best, worst = float(np.nanmax(values)), float(np.nanmin(values))
     norm = Normalize(max(worst, best - 0.1), best)
-    image = ax.imshow(values, cmap=SEQUENTIAL, norm=norm, aspect="auto")
-    cell_grid(ax, rows, columns)
+    image = ax.imshow(values, cmap=style.SEQUENTIAL, norm=norm, aspect="auto")
+    style.cell_grid(ax, rows, columns)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         if not np.isfinite(value):
-            in_cell(ax, column, row, "–", "black", 9)
+            style.in_cell(ax, column, row, "–", "black", 9)
             continue
-        ink = ink_on(image.cmap(norm(value)))
+        ink = style.ink_on(image.cmap(norm(value)))
         low, high = cells.loc[(rows[row], columns[column]), ["low", "high"]]
-        in_cell(ax, column, row - 0.12, _number(value), ink, 9)
+        style.in_cell(ax, column, row - 0.12, _number(value), ink, 9)
         if np.isfinite(low):
-            in_cell(ax, column, row + 0.24, f"{_number(low)}–{_number(high)}", ink, 7)
+            style.in_cell(ax, column, row + 0.24, f"{_number(low)}–{_number(high)}", ink, 7)
     fig.colorbar(image, ax=ax, label=NAMES.get(metric, metric), extend="min" if worst < best - 0.1 else "neither")
     return fig
 
 
-@styled
+@style.styled
 def spread_plot(
     spread: np.ndarray,
     error: np.ndarray,
@@ -125,8 +107,8 @@ def spread_plot(
         of: what a dot is.
         spread_name: name of the axis.
     """
-    fig, ax = one_panel(5.2, 3.8)
-    ax.scatter(spread, error, s=7, color=BLUE, alpha=0.3, linewidths=0)
+    fig, ax = style.one_panel(5.2, 3.8)
+    ax.scatter(spread, error, s=7, color=style.BLUE, alpha=0.3, linewidths=0)
     order = np.argsort(spread, kind="stable")
     for number, group in enumerate(np.array_split(order, min(groups, len(order)))):
         mean = error[group].mean()
@@ -134,7 +116,7 @@ def spread_plot(
         bar = [[max(mean - low, 0)], [max(high - mean, 0)]]
         label = f"mean of {len(group)} {of}, 95 % interval over photographs" if number == 0 else None
         ax.errorbar(
-            spread[group].mean(), mean, yerr=bar, color=VERMILLION, marker="o", capsize=2, zorder=3, label=label
+            spread[group].mean(), mean, yerr=bar, color=style.VERMILLION, marker="o", capsize=2, zorder=3, label=label
         )
     value = pd.Series(spread).corr(pd.Series(error), method="spearman")
     ax.set_title(f"{len(spread)} {of}, rank correlation {_number(value)}", fontsize=9)
@@ -145,7 +127,7 @@ def spread_plot(
     return fig
 
 
-@styled
+@style.styled
 def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     """What the number of images that a loss looks at once does to the result, as many images seen in all.
 
@@ -153,15 +135,15 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         scores: one row a loss and batch size: loss, batch_size, value, low, high.
         metric: which one.
     """
-    fig, ax = one_panel(6.4, 3.6)
+    fig, ax = style.one_panel(6.4, 3.6)
     sizes = sorted(scores["batch_size"].unique())
     losses = list(dict.fromkeys(scores["loss"]))
     for i, loss in enumerate(losses):
         own = scores[scores["loss"] == loss].sort_values("batch_size")
         x = np.array([sizes.index(size) for size in own["batch_size"]]) + 0.09 * (i - (len(losses) - 1) / 2)
-        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": style.PALETTE[i % len(style.PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
         look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
-        ax.errorbar(x, own["value"], yerr=ends(own), capsize=2, label=readable(loss, 32), **look)
+        ax.errorbar(x, own["value"], yerr=style.ends(own), capsize=2, label=style.readable(loss, 32), **look)
     ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     ax.set(xlabel="pairs in a batch", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval")
     ax.grid(True, axis="y")
@@ -169,7 +151,7 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
     return fig
 
 
-@styled
+@style.styled
 def sources_plot(table: pd.DataFrame) -> Figure:
     """Rank correlation with MOS within each source photograph, and over all; one row a method.
 
@@ -178,20 +160,20 @@ def sources_plot(table: pd.DataFrame) -> Figure:
     """
     whole = table[table["source"] == "all"].set_index("model")["srocc"].sort_values(ascending=False)
     sources = [source for source in dict.fromkeys(table["source"]) if source != "all"]
-    fig, ax = one_panel(7.2, 1.2 + 0.32 * len(whole))
+    fig, ax = style.one_panel(7.2, 1.2 + 0.32 * len(whole))
     names = list(whole.index)
-    rows_axis(ax, names)
+    style.rows_axis(ax, names)
     ax.scatter(whole, range(len(names)), marker="|", s=160, color="black", linewidth=2, label="all sources", zorder=4)
     for i, source in enumerate(sources):
         own = table[table["source"] == source].set_index("model")["srocc"].reindex(names)
         height = np.arange(len(names)) + 0.16 * (i - (len(sources) - 1) / 2)
         look: Any = {
             "marker": _MARKERS[i % len(_MARKERS)],
-            "color": PALETTE[i % len(PALETTE)],
-            "label": readable(source, 24),
+            "color": style.PALETTE[i % len(style.PALETTE)],
+            "label": style.readable(source, 24),
         }
         ax.scatter(own, height, s=20, alpha=0.9, linewidths=0, zorder=3, **look)
-    ax.axvline(1, color=GRAY, linewidth=0.8)
+    ax.axvline(1, color=style.GRAY, linewidth=0.8)
     ax.set_xlabel("SROCC with the mean opinion score")
     fig.legend(loc="outside lower center", ncols=3)
     return fig

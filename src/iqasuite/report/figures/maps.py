@@ -13,18 +13,7 @@ import numpy as np
 
 from iqasuite.inference.predictor import Map, Predictor, enlarged
 from iqasuite.paths import write_atomic
-from iqasuite.report.figures.style import (
-    EVEN,
-    SHARES,
-    WARM,
-    blank,
-    new_figure,
-    png_of,
-    share_bar,
-    share_look,
-    stamp,
-    styled,
-)
+from iqasuite.report.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +42,7 @@ def save_map(predictor: Predictor, image: np.ndarray, file: Path | str, folder: 
     write_atomic(path.with_suffix(".npy"), array.getvalue())
     values, meaning = in_units(predictor.entry, found)
     ends = colour_ends(predictor.entry, [found])
-    return write_atomic(path, png_of(map_figure(image, values, *ends, meaning)))
+    return write_atomic(path, style.png_of(map_figure(image, values, *ends, meaning)))
 
 
 def map_name(file: Path | str, model: str) -> str:
@@ -72,7 +61,7 @@ def in_units(entry: Entry, found: Map) -> tuple[np.ndarray, str]:
     share; in place of quality how far it is below the best, on the model's scale.
     """
     if found.kind == "attention":
-        return found.values * float(found.values.size), SHARES
+        return found.values * float(found.values.size), style.SHARES
     return (5 - found.values) / 4 * abs(entry.high - entry.low), f"below the best quality, {entry.scale}"
 
 
@@ -80,7 +69,7 @@ def colour_ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
     """Ends of the colours of maps: of quality a quarter of the scale or more, so that little looks little."""
     values = np.concatenate([in_units(entry, found)[0].ravel() for found in maps])
     if maps[0].kind == "attention":
-        return 0.0, float(share_look(values)["vmax"])
+        return 0.0, float(style.share_look(values)["vmax"])
     whole = abs(entry.high - entry.low)
     low, high = float(values.min()), float(values.max())
     reach = max(high - low, whole / 4) / 2
@@ -88,7 +77,7 @@ def colour_ends(entry: Entry, maps: Sequence[Map]) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-@styled
+@style.styled
 def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, meaning: str) -> Figure:
     """An image, and beside it its map over the gray image, with a colour bar.
 
@@ -100,19 +89,19 @@ def map_figure(image: np.ndarray, values: np.ndarray, low: float, high: float, m
     """
     height, width = image.shape[:2]
     factor = _INCHES / max(height, width)
-    fig = new_figure(2 * max(width * factor, 2.5) + 1.2, max(height * factor, 2.5) + 0.2)
+    fig = style.new_figure(2 * max(width * factor, 2.5) + 1.2, max(height * factor, 2.5) + 0.2)
     axes = fig.subplots(1, 2)
     axes[0].imshow(image)
     axes[1].imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    drawn = axes[1].imshow(enlarged(values, (height, width)), cmap=WARM, vmin=low, vmax=high, alpha=0.6)
+    drawn = axes[1].imshow(enlarged(values, (height, width)), cmap=style.WARM, vmin=low, vmax=high, alpha=0.6)
     for ax in axes:
-        blank(ax)
-    if meaning != SHARES:
+        style.blank(ax)
+    if meaning != style.SHARES:
         fig.colorbar(drawn, ax=axes, shrink=0.9, label=meaning)
         return fig
-    share_bar(fig, axes, drawn)
-    if np.abs(values - 1).max() < EVEN:
-        stamp(axes[1])
+    style.share_bar(fig, axes, drawn)
+    if np.abs(values - 1).max() < style.EVEN:
+        style.stamp(axes[1])
     return fig
 
 

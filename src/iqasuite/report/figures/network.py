@@ -13,19 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from iqasuite.report.figures import style
 from iqasuite.report.figures.benchmark import NAMES
-from iqasuite.report.figures.style import (
-    LIGHT,
-    PALETTE,
-    SEQUENTIAL,
-    cell_grid,
-    ends,
-    in_cell,
-    ink_on,
-    one_panel,
-    readable,
-    styled,
-)
 from iqasuite.weights.catalogue import CATEGORIES
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -39,7 +28,7 @@ _PLACES = (
 )
 
 
-@styled
+@style.styled
 def latency_accuracy_plot(
     table: pd.DataFrame, metric: str = "srocc", group: str = "engine", bars: str = "95 % interval"
 ) -> Figure:
@@ -52,19 +41,19 @@ def latency_accuracy_plot(
         group: column whose values have colours and markers of their own, where the table has it.
         bars: what `low` and `high` are.
     """
-    fig, ax = one_panel(6.4, 4.2)
+    fig, ax = style.one_panel(6.4, 4.2)
     groups = list(dict.fromkeys(table[group])) if group in table else [""]
     for _, own in table.sort_values("median_ms").groupby("model"):
-        ax.plot(own["median_ms"], own["value"], color=LIGHT, linewidth=1.2, zorder=1)  # what belongs together
+        ax.plot(own["median_ms"], own["value"], color=style.LIGHT, linewidth=1.2, zorder=1)  # what belongs together
     for i, name in enumerate(groups):
         own = table[table[group] == name] if group in table else table
         look: Any = {
-            "color": PALETTE[i % len(PALETTE)],
+            "color": style.PALETTE[i % len(style.PALETTE)],
             "marker": _MARKERS[i % len(_MARKERS)],
             "markersize": 6,
         }
-        look |= {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "label": readable(name, 32) or None}
-        bars_of: Any = {"xerr": ends(own, "median_ms", "low_ms", "high_ms"), "yerr": ends(own)}
+        look |= {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "label": style.readable(name, 32) or None}
+        bars_of: Any = {"xerr": style.ends(own, "median_ms", "low_ms", "high_ms"), "yerr": style.ends(own)}
         ax.errorbar(own["median_ms"], own["value"], **bars_of, **look)
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
@@ -97,7 +86,7 @@ def _label_points(fig: Figure, ax: Axes, table: pd.DataFrame) -> None:
         points.append((row.model, Bbox.from_bounds(x - 25, y - 25, 50, 50)))  # a name must not seem to be theirs
     for name, own in table.groupby("model", sort=False):
         tried, near = [], [*taken, *(box for other, box in points if other != name)]
-        shown = readable(name, 36)
+        shown = style.readable(name, 36)
         for x, y in own[["median_ms", "value"]].to_numpy(float):
             for dx, dy, side in _PLACES:
                 text = ax.annotate(shown, (x, y), (dx, dy), textcoords="offset points", ha=side, fontsize=7.5)
@@ -115,7 +104,7 @@ def _area(box: Bbox | None) -> float:
     return 0.0 if box is None else max(box.width, 0) * max(box.height, 0)
 
 
-@styled
+@style.styled
 def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIES) -> Figure:
     """Categories of the mean opinion score (rows) against predicted ones (columns): numbers are counts, colours row
     shares.
@@ -126,12 +115,12 @@ def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIE
     """
     counts = np.asarray(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    fig, ax = one_panel(5.2, 4.0)
-    drawn = ax.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1)
-    cell_grid(ax, categories, categories)
+    fig, ax = style.one_panel(5.2, 4.0)
+    drawn = ax.imshow(shares, cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    style.cell_grid(ax, categories, categories)
     for (row, column), count in np.ndenumerate(counts):
-        ink = ink_on(drawn.cmap(drawn.norm(shares[row, column])))
-        in_cell(ax, column, row, f"{count:,d}", ink, 9)
+        ink = style.ink_on(drawn.cmap(drawn.norm(shares[row, column])))
+        style.in_cell(ax, column, row, f"{count:,d}", ink, 9)
     right, near = (sum(np.trace(counts, offset) for offset in of) / max(counts.sum(), 1) for of in ((0,), (-1, 0, 1)))
     ax.set(xlabel="predicted category", ylabel="category of the mean opinion score")
     ax.set_title(
