@@ -16,18 +16,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 _OPEN = ("/", "/config", "/favicon.ico", "/robots.txt", "/theme.css", "/manifest.json")
 _OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=")
 _OPEN_CALLS = (
-    "info",
-    "app_id",
-    "theme.css",
-    "startup-events",
-    "heartbeat",
-    "upload",
-    "upload_progress",
-    "queue",
-    "run",
-    "call",
-    "cancel",
-    "reset",
+    *("info", "app_id", "theme.css", "startup-events", "heartbeat", "upload", "upload_progress"),
+    *("queue", "run", "call", "cancel", "reset"),
 )
 _READING = ("GET", "HEAD", "OPTIONS")  # which change nothing
 _HEADERS = {

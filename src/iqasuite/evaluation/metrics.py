@@ -297,20 +297,9 @@ def kl_divergence(p: np.ndarray, target: np.ndarray) -> float:
     return float((target * np.log(ratio)).sum(1).mean())
 
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "srocc": srocc,
-    "plcc": plcc,
-    "plcc_logistic": plcc_logistic,
-    "krcc": krcc,
-    "rmse": rmse,
-    "mae": mae,
-    "accuracy": accuracy,
-    "qwk": qwk,
-    "mse_hard": mse_hard,
-    "mse_expected": mse_expected,
-    "cross_entropy": cross_entropy,
-    "kl_divergence": kl_divergence,
-}
+_OF_SCORES, _OF_WHOLE_VOTES = (srocc, plcc, plcc_logistic, krcc, rmse, mae), (accuracy, qwk, mse_hard)
+_OF_DISTRIBUTIONS = (mse_expected, cross_entropy, kl_divergence)
+METRICS = {metric.__name__: metric for metric in (*_OF_SCORES, *_OF_WHOLE_VOTES, *_OF_DISTRIBUTIONS)}
 LOWER_IS_BETTER = {"rmse", "mae", "mse_hard", "mse_expected", "cross_entropy", "kl_divergence"}
 
 

@@ -45,18 +45,8 @@ def selection_gap(histories: pd.DataFrame, test_to_train: float = 1 / 3) -> pd.D
         gap = folds["claimed"] - folds["honest"]
         low, high, _ = over_splits(gap, test_to_train)
         # max(nan, 0) is nan: an interval that is not known does not become 0
-        rows.append(
-            (
-                model,
-                folds["claimed"].mean(),
-                folds["honest"].mean(),
-                gap.mean(),
-                max(low, 0.0),
-                high,
-                len(folds),
-                len(runs),
-            )
-        )
+        means = folds["claimed"].mean(), folds["honest"].mean(), gap.mean()
+        rows.append((model, *means, max(low, 0.0), high, len(folds), len(runs)))
     columns = ["model", "claimed", "honest", "gap", "low", "high", "n_folds", "n_runs"]
     return pd.DataFrame(rows, columns=columns)
 

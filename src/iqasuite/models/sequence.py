@@ -49,6 +49,12 @@ class TanhAttention(nn.Module):
         return energy.float().masked_fill(~mask, -torch.inf).softmax(dim=1)
 
 
+def two_layers(dim: int, width: int, dropout: float) -> nn.Sequential:
+    """Two dense layers: features (…, dim) -> (…, width)."""
+    first = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout))
+    return nn.Sequential(*first, nn.Linear(width, width), nn.ReLU())
+
+
 class Dense(nn.Module):
     """Two dense layers and a score: pooled states (B, inputs) -> (B,), on the scale of the training targets.
 
@@ -59,15 +65,7 @@ class Dense(nn.Module):
     def __init__(self, inputs: int, width: int, dropout: float, relu: bool = False):
         super().__init__()
         self.relu = relu
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, 1),
-        )
+        self.layers = nn.Sequential(*two_layers(inputs, width, dropout), nn.Dropout(dropout), nn.Linear(width, 1))
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(0.0))
@@ -76,17 +74,6 @@ class Dense(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         scores = self.mean + self.std * self.layers(pooled).squeeze(-1).float()
         return scores.relu() if self.relu else scores
-
-
-def embedding(dim: int, width: int, dropout: float) -> nn.Sequential:
-    """What happens to each patch by itself: features (…, dim) -> (…, width)."""
-    return nn.Sequential(
-        nn.Linear(dim, width),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(width, width),
-        nn.ReLU(),
-    )
 
 
 def pooled(states: Tensor, weights: Tensor) -> Tensor:
@@ -173,7 +160,7 @@ class MeanPooling(PatchNetwork):
     def __init__(self, dim: int, width: int = 512, dropout: float = 0.25, relu: bool = False):
         super().__init__()
         self.standardise = TokenReduction((dim,))
-        self.embed = embedding(dim, width, dropout)
+        self.embed = two_layers(dim, width, dropout)
         self.dense = Dense(width, width, dropout, relu)
 
     def states(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -204,7 +191,7 @@ class AttentionPooling(PatchNetwork):
     ):
         super().__init__()
         self.standardise = TokenReduction((dim,))
-        self.embed = embedding(dim, width, dropout)
+        self.embed = two_layers(dim, width, dropout)
         self.pool = TanhAttention(width, n_patches, sharpness)
         self.dense = Dense(width, width, dropout, relu)
 
@@ -309,14 +296,13 @@ def n_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def matched_width(kind: str, dim: int, parameters: int | None = None, tolerance: float = 0.02) -> int:
-    """The width at which a network has as many parameters as another, so that the two can be compared.
+def matched_width(kind: str, dim: int, parameters: int | None = None) -> int:
+    """The width at which a network has as many parameters (within 2 %) as another, so that the two can be compared.
 
     Args:
         kind: "mean_pooling", "attention_pooling" or "patch_transformer".
         dim: of the features.
         parameters: of the other network; None = of `BiRNN(dim)`.
-        tolerance: share by which the counts may differ.
 
     Raises:
         InputError: another kind, or no width comes that close.
@@ -337,6 +323,6 @@ def matched_width(kind: str, dim: int, parameters: int | None = None, tolerance:
             low, high = (middle, high) if count(middle) < wanted else (low, middle)
         best = min((low, high), key=lambda width: abs(count(width) - wanted))
         found = count(best)
-    if abs(found - wanted) > tolerance * wanted:
+    if abs(found - wanted) > 0.02 * wanted:
         raise InputError(f"matched_width: {kind} of width {best} has {found} parameters, expected about {wanted}")
     return best

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -16,8 +15,6 @@ from iqasuite.errors import InputError
 from iqasuite.training.loop import LOGGED, Followed, Result, Schedule, fit
 from iqasuite.training.outputs import outputs
 from iqasuite.training.ranking_losses import Loss, correlations, ranks, spearman
-
-logger = logging.getLogger(__name__)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -164,6 +161,7 @@ def train_sorter(
 
 
 HELD_OUT = 1_000_003  # a seed that no training comes near
+_DIRECTIONS = 512  # in which the slope of a correlation is measured
 
 
 def held_out_pairs(distribution: str, count: int, width: int = 16, seed: int = HELD_OUT) -> tuple[Tensor, Tensor]:
@@ -192,13 +190,12 @@ def surrogate_table(
     width: int = 16,
     count: int = 4096,
     scale: float = 1.0,
-    seed: int = HELD_OUT,
 ) -> pd.DataFrame:
     """How far a sorter's Spearman is from the true one on `held_out_pairs`.
 
     Args:
         model: the sorter.
-        distributions, count, seed: of `held_out_pairs`; a row for each distribution.
+        distributions, count: of `held_out_pairs`; a row for each distribution.
         width: of the vectors, for a sorter that has no width of its own.
         scale: vectors are multiplied by it; a sorter that does not standardise knows the scale of its training only.
 
@@ -210,7 +207,7 @@ def surrogate_table(
     rows = []
     for name in distributions:
         of_model = cast("int | None", model.width)
-        x, y = (v * scale for v in held_out_pairs(name, count, of_model or width, seed))
+        x, y = (v * scale for v in held_out_pairs(name, count, of_model or width))
         difference = surrogate_spearman(model, x, y) - true_spearman(x, y)
         difference = difference[difference.isfinite()]
         error = difference.abs()
@@ -228,32 +225,28 @@ def surrogate_table(
     return pd.DataFrame(rows)
 
 
-def gradient_table(
-    loss: Loss, x: Tensor, y: Tensor, step: float = 0.3, directions: int = 512, seed: int = 0
-) -> pd.DataFrame:
+def gradient_table(loss: Loss, x: Tensor, y: Tensor, step: float = 0.3) -> pd.DataFrame:
     """Where a ranking loss pushes scores, against where Spearman's true correlation rises.
 
     Spearman's correlation has steps, so its slope is measured: the mean over random directions u of
-    (ρ(x + step · u) − ρ(x − step · u)) · u.
+    (ρ(x + step · u) − ρ(x − step · u)) · u. The directions' chance alone takes about n / (2 · 512) from the cosine.
 
     Args:
         loss: (scores (n,), targets (n,)) -> scalar, of `iqasuite.training.ranking_losses`.
         x, y: scores and targets (B, n); each row is a batch of its own.
         step: in standard deviations of the row.
-        directions: how many u. Their chance alone takes about n / (2 · directions) from the cosine.
-        seed: of the directions.
 
     Returns:
         A row a vector: spearman (before), loss, finite (loss and gradient are), norm (of the gradient), cosine (of the
         negative gradient with the measured slope, both less their mean; nan where either is 0).
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     rows = []
     for scores, targets, before in zip(x.float(), y.float(), true_spearman(x, y).tolist(), strict=True):
         leaf = scores.clone().requires_grad_()
         value = loss(leaf, targets)
         value.backward()
-        u = torch.randn(directions, len(scores), generator=generator)
+        u = torch.randn(_DIRECTIONS, len(scores), generator=generator)
         moved = step * scores.std(correction=0) * u
         many = targets.expand_as(u)
         change = true_spearman(scores + moved, many) - true_spearman(scores - moved, many)
@@ -300,11 +293,8 @@ def one_score_moved(losses: Mapping[str, Loss], n: int = 16) -> tuple[np.ndarray
     moved = moving.repeat(len(positions), 1)
     moved[:, 0] = torch.from_numpy(positions).float()
     exact = 1 - np.array([spearman(row, truth) for row in moved])
-    return (
-        positions,
-        exact,
-        {name: np.array([loss(row, truth).item() for row in moved]) for name, loss in losses.items()},
-    )
+    smooth = {name: np.array([loss(row, truth).item() for row in moved]) for name, loss in losses.items()}
+    return positions, exact, smooth
 
 
 BATCH_SIZES = (4, 8, 16, 32, 64, 128, 256)
@@ -343,17 +333,16 @@ def batch_noise(losses: Mapping[str, Loss], seed: int = 0, n: int = 2048, draws:
     return pd.DataFrame(rows, columns=["loss", "batch", "deviation", "cosine"])
 
 
-def spread_of_vectors(width: int, distributions: Sequence[str], count: int = 2000) -> pd.DataFrame:
+def spread_of_vectors(width: int, distributions: Sequence[str]) -> pd.DataFrame:
     """What tells the distributions apart: distribution, trained on, standard deviation, smallest gap, share of ties.
 
     Args:
         width: numbers in a vector.
         distributions: those that are trained on.
-        count: vectors of each.
     """
     rows = []
     for name in DISTRIBUTIONS:
-        values = vectors(count, width, 7, distributions=[name]).numpy()
+        values = vectors(2000, width, 7, distributions=[name]).numpy()
         gaps = np.diff(np.sort(values), axis=1)
         trained = "yes" if name in distributions else "no"
         rows.append((name, trained, values.std(), np.median(gaps.min(1)), np.mean(gaps == 0)))

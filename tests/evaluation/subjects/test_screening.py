@@ -59,16 +59,11 @@ def test_missing_votes_and_unanimous_images_count_for_nobody():
     np.testing.assert_array_equal(counted[["above", "below"]], fewer[["above", "below"]])
 
 
-def test_correlations_are_pearsons_over_images_and_conditions():
+def test_correlations_are_pearsons_over_images():
     votes, table = panel()
-    conditions = pd.Series([f"q{k % 10}" for k in range(600)], index=[f"i{k:03d}" for k in range(600)])
-    found = screen_p913(votes, conditions)
+    found = screen_p913(votes)
     np.testing.assert_allclose(found["r1"], [np.corrcoef(column, table.mean(1))[0, 1] for column in table.T])
-    by_condition = pd.DataFrame(table).groupby(conditions.to_numpy()).mean().to_numpy()
-    np.testing.assert_allclose(found["r2"], [np.corrcoef(c, by_condition.mean(1))[0, 1] for c in by_condition.T])
-    assert (found["n_conditions"] == 10).all()
-    both = (found["r1"] < 0.75) & (found["r2"] < 0.8)
-    np.testing.assert_array_equal(found["flagged"], both)
+    np.testing.assert_array_equal(found["flagged"], found["r1"] < 0.75)
 
 
 def test_a_constant_voter_is_flagged_and_a_single_observer_refused():

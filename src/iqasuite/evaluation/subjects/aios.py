@@ -190,18 +190,9 @@ def specificity_summary(
                 gain = np.nanmean(ahead, axis=0)
             counted = int((joined.groupby("observer")["image"].nunique() >= LEAST_IMAGES).sum())
             n_contents = len(np.unique(content_of(joined["image"].drop_duplicates(), contents).astype(str)))
-            rows.append(
-                (
-                    model,
-                    metric,
-                    counted,
-                    int((ahead[:, 0] > 0).sum()),
-                    int((own[:, 0] > best).sum()),
-                    gain[0],
-                    *interval(gain[1:], n_contents),
-                    joined["seed"].nunique(),
-                )
-            )
+            numbers = counted, int((ahead[:, 0] > 0).sum()), int((own[:, 0] > best).sum())
+            gains = gain[0], *interval(gain[1:], n_contents)
+            rows.append((model, metric, *numbers, *gains, joined["seed"].nunique()))
     columns = ["model", "metric", "observers", "ahead_of_mean", "ahead_of_best", "gain", "low", "high", "trainings"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -254,22 +245,17 @@ def aio_bias(predictions: pd.DataFrame, mos: pd.Series | None = None) -> pd.Data
     return table.loc[natural_order(residual["observer"])].reset_index()
 
 
-def classification_report(predictions: pd.DataFrame, votes: pd.DataFrame | None = None) -> pd.DataFrame:
+def classification_report(predictions: pd.DataFrame) -> pd.DataFrame:
     """Precision, recall and F1 of every vote class, per observer.
 
     Args:
         predictions: predictions frame of one model's AIOs; compared with its own `target`s (the observer's votes).
-        votes: give them to compare with each observer's first vote instead.
 
     Returns:
         observer, vote (1–5), precision, recall, f1, support (images with that vote); nan where nothing was predicted
         (precision) or nobody voted so (recall, f1).
     """
-    aios = _one_model(predictions)
-    if votes is not None:
-        observers = first_votes(votes)[["observer", "image", "vote"]].rename(columns={"vote": "target"})
-        aios = aios.drop(columns="target").merge(observers, on=["observer", "image"])
-    aios = aios.dropna(subset="target").astype({"target": int})
+    aios = _one_model(predictions).dropna(subset="target").astype({"target": int})
     frames = []
     for observer in natural_order(aios["observer"]):
         own = aios[aios["observer"] == observer]

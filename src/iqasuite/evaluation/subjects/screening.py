@@ -11,7 +11,8 @@ import pandas as pd
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
 from iqasuite.evaluation.subjects.agreement import vote_table
-from iqasuite.evaluation.subjects.observers import content_of
+
+LEAST_R1 = 0.75  # of P.913; usual for quality tests like these
 
 
 def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
@@ -52,53 +53,39 @@ def screen_bt500(votes: pd.DataFrame, ddof: int = 1) -> pd.DataFrame:
     return pd.DataFrame({"observer": table.columns, **found, "flagged": (share > 0.05) & (balance < 0.3)})
 
 
-def screen_p913(
-    votes: pd.DataFrame, conditions: pd.Series | None = None, threshold: float = 0.75, condition_threshold: float = 0.8
-) -> pd.DataFrame:
+def screen_p913(votes: pd.DataFrame) -> pd.DataFrame:
     """ITU-T P.913: who correlates too little with the mean of all?
 
-    Pearson's correlation with the mean vote of all observers (the observer's own among them), r1 over images and, with
-    conditions, r2 over the conditions' mean votes. Flagged: r1 below the threshold and, where conditions are given, r2
-    below its own too. Where observers are left out by it, that is done one at a time, the worst first; here every
+    Pearson's correlation r1 over images with the mean vote of all observers (the observer's own among them). Flagged:
+    r1 below `LEAST_R1`. Where observers are left out by it, that is done one at a time, the worst first; here every
     observer is looked at once.
 
     Args:
         votes: votes frame.
-        conditions: image -> condition (in video tests: hypothetical reference circuit, HRC), such as a compression.
-        threshold, condition_threshold: of r1 and r2; .75 and .8 are usual for quality tests like these.
 
     Returns:
-        observer, n (images), r1, n_conditions and r2 (with conditions), flagged. A correlation is nan for somebody who
-        always votes the same, which counts as below the threshold, and for somebody with fewer than `LEAST_IMAGES`
-        images, who is not flagged.
+        observer, n (images), r1, flagged. The correlation is nan for somebody who always votes the same, which counts
+        as below the threshold, and for somebody with fewer than `LEAST_IMAGES` images, who is not flagged.
 
     Raises:
-        InputError: a single observer, or an image without condition.
+        InputError: a single observer.
 
-    Reference: ITU-T P.913 (2016), 11.4; the two thresholds are those of VQEG's multimedia test plan.
+    Reference: ITU-T P.913 (2016), 11.4; the threshold is that of VQEG's multimedia test plan.
     """
     table = vote_table(votes)
     if table.shape[1] < 2:
         raise InputError(f"votes: {table.shape[1]} observers, expected at least two to compare")
     enough = (table.notna().sum() >= LEAST_IMAGES).to_numpy()
     r1 = np.where(enough, _correlations(table), np.nan)
-    found = {"observer": table.columns, "n": table.notna().sum().to_numpy(), "r1": r1}
-    below = ~(r1 >= threshold)
-    if conditions is not None:
-        by_condition = table.groupby(content_of(table.index, conditions))
-        # Each image counts the same in the mean of all, as in the observer's own.
-        own, overall = by_condition.mean(), table.mean(axis=1).groupby(content_of(table.index, conditions)).mean()
-        r2 = np.where(enough, _correlations(own, overall), np.nan)
-        found |= {"n_conditions": own.notna().sum().to_numpy(), "r2": r2}
-        below &= ~(r2 >= condition_threshold)
-    return pd.DataFrame({**found, "flagged": below & enough})
+    n = table.notna().sum().to_numpy()
+    return pd.DataFrame({"observer": table.columns, "n": n, "r1": r1, "flagged": ~(r1 >= LEAST_R1) & enough})
 
 
-def _correlations(table: pd.DataFrame, overall: pd.Series | None = None) -> np.ndarray:
-    """Pearson correlation of each column with the mean over columns, or with what is given; nan where constant."""
+def _correlations(table: pd.DataFrame) -> np.ndarray:
+    """Pearson correlation of each column with the mean over columns; nan where constant."""
     block = table.to_numpy()
     rated = np.isfinite(block)
-    mean = (table.mean(axis=1) if overall is None else overall).to_numpy()[:, None]
+    mean = table.mean(axis=1).to_numpy()[:, None]
     n = rated.sum(0)
     x = np.where(rated, block - np.nansum(block, 0) / n, 0)
     y = np.where(rated, mean - np.where(rated, mean, 0).sum(0) / n, 0)
