@@ -52,7 +52,6 @@ def method_table(
     scores: pd.DataFrame,
     metrics: tuple[str, ...] = COLUMNS,
     observer: str = "mean",
-    digits: int = 3,
     intervals: bool = True,
 ) -> pd.DataFrame:
     """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
@@ -64,7 +63,6 @@ def method_table(
         scores: scores frame of one dataset and part.
         metrics: columns; the first sorts (highest first).
         observer: "mean" over observers, an observer, or "" for models of MOS.
-        digits: after the point.
         intervals: with 95 % intervals.
 
     Raises:
@@ -74,7 +72,7 @@ def method_table(
     if rows.empty:
         raise InputError(f"scores: no rows of observer {observer!r} with metrics {metrics}")
     require_once(rows, ["model", "metric"])
-    text = _texts(rows, digits, intervals).pivot(index="model", columns="metric", values="text")
+    text = _texts(rows, 3, intervals).pivot(index="model", columns="metric", values="text")
     first = rows[rows["metric"] == metrics[0]].set_index("model")["value"]
     order = sorted(text.index, key=lambda model: (own_first(model), -first.get(model, -np.inf)))
     table = text.reindex(index=order, columns=[m for m in metrics if m in text]).fillna("–")
@@ -95,36 +93,28 @@ def _trainings(model: str, seeds: str) -> str:
     return str(number) if number >= LEAST_TRAININGS else f"{number}: contents only"
 
 
-def observer_table(
-    scores: pd.DataFrame, metric: str = "accuracy", digits: int = 2, intervals: bool = True
-) -> pd.DataFrame:
+def observer_table(scores: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     """Observers (rows, the mean last) × methods (columns) as text; who has too few images to count is marked with n.
 
     Args:
         scores: scores frame of one dataset and part.
         metric: which one.
-        digits: after the point.
-        intervals: with 95 % intervals.
 
     Raises:
         InputError: a method with several rows for an observer.
     """
     rows = scores[(scores["metric"] == metric) & (scores["observer"] != "")]
     require_once(rows, ["model", "observer"])
-    text = _texts(rows, digits, intervals).pivot(index="observer", columns="model", values="text").fillna("–")
+    text = _texts(rows, 2).pivot(index="observer", columns="model", values="text").fillna("–")
     observers = natural_order(rows.loc[rows["observer"] != "mean", "observer"])
     order = [*observers, *(["mean"] if "mean" in text.index else [])]
     few = rows[(rows["n"] < LEAST_IMAGES) & (rows["observer"] != "mean")].groupby("observer")["n"].max()
     marked = {name: f"{name} (n = {n}, not in the mean)" for name, n in few.items()}
-    return (
-        text.loc[order, sorted(text.columns, key=own_first)]
-        .rename(index=marked)
-        .rename_axis(columns=None)
-        .reset_index()
-    )
+    table = text.loc[order, sorted(text.columns, key=own_first)]
+    return table.rename(index=marked).rename_axis(columns=None).reset_index()
 
 
-def _texts(rows: pd.DataFrame, digits: int, intervals: bool) -> pd.DataFrame:
+def _texts(rows: pd.DataFrame, digits: int, intervals: bool = True) -> pd.DataFrame:
     shown = rows[["value", "low", "high"] if intervals else ["value"]].reindex(columns=["value", "low", "high"])
     return rows.assign(text=[with_interval(value, low, high, digits) for value, low, high in shown.to_numpy(float)])
 

@@ -121,7 +121,6 @@ def test_specificity_and_bias():
     ]
     fig = drawn(figures.specificity_plot(pd.DataFrame(rows)))
     assert "not significant" in texts(fig)
-    drawn(figures.specificity_plot(pd.DataFrame(rows), "mae"))
     beside = {"baseline: majority": pd.DataFrame(rows)}
     assert "the same for majority" in texts(drawn(figures.specificity_plot(pd.DataFrame(rows), rules=beside)))
     for people in (2, 3, 11):

@@ -251,13 +251,12 @@ def vote_distributions(predictions: pd.DataFrame, images: Sequence[str]) -> Figu
 
 
 @style.styled
-def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 0.5) -> Figure:
+def localisation_plot(table: pd.DataFrame, metric: str = "auc") -> Figure:
     """How well maps point at the true places of distortions, one panel a network; a line where local contrast stands.
 
     Args:
         table: model, method, value, low, high; rows of one metric and of the distortions that each network reads.
         metric: its name.
-        chance: what a map that says nothing reaches.
     """
     trivial = table[table["method"] == CONTRAST]
     own = table[~table["method"].str.startswith("baseline")]
@@ -270,7 +269,7 @@ def localisation_plot(table: pd.DataFrame, metric: str = "auc", chance: float = 
         of = trivial[trivial["model"] == model]
         for row in of.itertuples():
             ax.axvline(row.value, color=style.GRAY, linestyle=":", linewidth=1.2)
-        ax.axvline(chance, color=style.GRAY, linewidth=0.8)
+        ax.axvline(0.5, color=style.GRAY, linewidth=0.8)
         ax.set_title(style.readable(model, 36), fontsize=9)
     fig.supxlabel(f"{metric} (line: chance; dotted: local contrast)", fontsize=9)
     return fig

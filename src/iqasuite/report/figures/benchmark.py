@@ -139,16 +139,15 @@ def scatter_with_logistic(predictions: pd.DataFrame, scale_name: str = "MOS") ->
 
 
 @style.styled
-def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
-    """Each split's score (mean over seeds) as a dot, dots of one split at one height in every row; the line the median.
+def split_spread(splits: pd.DataFrame) -> Figure:
+    """Each split's SROCC (mean over seeds) as a dot, dots of one split at one height in every row; the line the median.
 
     Args:
         splits: frame of `split_scores`, one data set and protocol.
-        metric: which one.
     """
-    rows = splits[(splits["metric"] == metric) & splits["value"].notna()]
+    rows = splits[(splits["metric"] == "srocc") & splits["value"].notna()]
     per_split = rows.groupby(["model", "fold"])["value"].mean().unstack("fold")
-    medians = per_split.median(axis=1).sort_values(ascending=metric in LOWER_IS_BETTER)
+    medians = per_split.median(axis=1).sort_values(ascending=False)
     fig, ax = style.one_panel(7.5, 1.1 + 0.42 * len(medians))
     style.rows_axis(ax, list(medians.index))
     heights = np.linspace(-0.28, 0.28, per_split.shape[1]) if per_split.shape[1] > 1 else np.zeros(1)
@@ -159,18 +158,17 @@ def split_spread(splits: pd.DataFrame, metric: str = "srocc") -> Figure:
         ax.vlines(median, row - 0.38, row + 0.38, color=style.VERMILLION, linewidth=2, zorder=4, label=line)
         ax.annotate(rounded(median), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     n_seeds, n_splits = rows["seed"].nunique(), per_split.shape[1]
-    ax.set_xlabel(f"{NAMES.get(metric, metric)} on the test part; {n_splits} splits, mean over {n_seeds} seeds")
+    ax.set_xlabel(f"SROCC on the test part; {n_splits} splits, mean over {n_seeds} seeds")
     fig.legend(loc="outside upper center", ncols=2)
     return fig
 
 
 @style.styled
-def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
-    """What the epoch picked on test would have claimed beside the honest score, and the gap with its 95 % interval.
+def selection_gap_plot(table: pd.DataFrame) -> Figure:
+    """What the epoch picked on test would have claimed beside the honest SROCC, and the gap with its 95 % interval.
 
     Args:
         table: frame of `selection_gap`.
-        name: of the metric.
     """
     fig = style.new_figure(9, 1.3 + 0.36 * len(table))
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(1.3, 1))
@@ -181,7 +179,7 @@ def selection_gap_plot(table: pd.DataFrame, name: str = "SROCC") -> Figure:
     left.scatter(table["honest"], y, s=30, color=style.BLUE, zorder=3, label="picked by validation")
     hollow = {"facecolor": "white", "edgecolor": style.VERMILLION, "linewidth": 1.4}
     left.scatter(table["claimed"], y, s=30, zorder=3, label="picked by test", **hollow)
-    left.set_xlabel(f"{name} on the test part, mean over splits")
+    left.set_xlabel("SROCC on the test part, mean over splits")
     right.axvline(0, color=style.GRAY, linewidth=0.8)
     style.dots(right, table["gap"], y, table["low"], table["high"], style.VERMILLION)
     for row, gap in zip(y, table["gap"], strict=True):

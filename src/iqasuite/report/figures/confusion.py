@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from iqasuite.evaluation.metrics import LOWER_IS_BETTER
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
 from iqasuite.report.figures import style
@@ -119,21 +118,21 @@ def confusion_grid(matrices: dict[tuple[str, str], np.ndarray]) -> Figure:
 
 
 @style.styled
-def cross_comparison_map(table: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """A metric of every AIO (columns) with every observer (rows); own pairs are outlined.
+def cross_comparison_map(table: pd.DataFrame) -> Figure:
+    """Accuracy of every AIO (columns) with every observer (rows); own pairs are outlined.
 
     For more than 30 observers the map is without names and numbers, and own pairs are its diagonal.
 
     Args:
         table: long frame of `cross_comparison`.
-        metric: which one.
     """
     order = natural_order(table["observer"])
-    values = table[table["metric"] == metric].pivot(index="observer", columns="aio", values="value").loc[order, order]
+    accuracy = table[table["metric"] == "accuracy"]
+    values = accuracy.pivot(index="observer", columns="aio", values="value").loc[order, order]
     size = 0.75 if len(order) <= 8 else 0.42 if len(order) <= CROWD else 8 / len(order)
     fig, ax = style.one_panel(size * len(order) + 2.2, size * len(order) + 1.0)
-    drawn = ax.imshow(values, cmap="cividis_r" if metric in LOWER_IS_BETTER else "cividis")
-    fig.colorbar(drawn, ax=ax, label=LABELS.get(metric, metric), shrink=0.8)
+    drawn = ax.imshow(values, cmap=style.SEQUENTIAL)
+    fig.colorbar(drawn, ax=ax, label=LABELS["accuracy"], shrink=0.8)
     if len(order) > CROWD:
         ax.set(xticks=[], yticks=[], xlabel="predicted by the AIO of …", ylabel="votes of …")
         ax.set_title(f"{len(order)} observers in one order; diagonal: own AIO")

@@ -14,16 +14,14 @@ from matplotlib.figure import Figure
 
 from iqasuite.evaluation.uncertainty import bootstrap_by_content
 from iqasuite.report.figures import style
-from iqasuite.report.figures.benchmark import NAMES
 from iqasuite.report.tables import rounded
 
+_GAMMA = 0.5  # exponent of the colours' scale, so that small errors are seen beside large ones
 _MARKERS, _LINES = ("o", "s", "^", "D", "v"), ("-", "--", "-.", ":")
 
 
 @style.styled
-def error_maps(
-    images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str], gamma: float = 0.5
-) -> Figure:
+def error_maps(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
     """Distorted images and, below each, where a network sees that it differs from the reference image.
 
     Args:
@@ -31,7 +29,6 @@ def error_maps(
         maps: their error maps (H, W), 0 or more; all on one scale of colours, drawn over the image in gray, which
             shows through where there is no error.
         names: what stands above each column, such as the score.
-        gamma: exponent of the colours' scale, so that small errors are seen beside large ones.
     """
     n = len(images)
     height, width = images[0].shape[:2]
@@ -39,7 +36,7 @@ def error_maps(
     axes = fig.subplots(2, n, squeeze=False)
     end = max(1e-9, *(float(m.max()) for m in maps))
     for i, (image, values) in enumerate(zip(images, maps, strict=True)):
-        share = (np.clip(values / end, 0, 1)) ** gamma
+        share = np.clip(values / end, 0, 1) ** _GAMMA
         axes[0, i].imshow(image)
         axes[1, i].imshow(style.gray(image), cmap="gray", vmin=0, vmax=255)
         axes[1, i].imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=0.35 + 0.65 * share)
@@ -49,13 +46,13 @@ def error_maps(
     colours = ScalarMappable(Normalize(0, 1), "inferno")  # of the bar: the images' own are see-through
     bar = fig.colorbar(colours, ax=list(axes.flat), shrink=0.6, label="difference in the encoder")
     ticks = np.array([0, 0.1, 0.25, 0.5, 1])
-    bar.set_ticks((ticks**gamma).tolist(), labels=[f"{tick * end:.2g}" for tick in ticks])
+    bar.set_ticks((ticks**_GAMMA).tolist(), labels=[f"{tick * end:.2g}" for tick in ticks])
     return fig
 
 
 @style.styled
-def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
-    """Networks (columns) × losses (rows): the metric with its 95 % interval, best loss on top.
+def loss_grid(scores: pd.DataFrame) -> Figure:
+    """Networks (columns) × losses (rows): SROCC with its 95 % interval, best loss on top.
 
     Losses are sorted by how far they are above their columns' medians, so that one that was tried with the best network
     only does not stand above the others for that. What is more than .1 below the best has the darkest colour: one
@@ -63,7 +60,6 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
 
     Args:
         scores: one row a cell: variant, loss, value, low, high (nan: not known).
-        metric: which one, for the bar's label.
     """
     cells = scores.set_index(["loss", "variant"])[["value", "low", "high"]]
     values = cells["value"].unstack("variant")
@@ -84,7 +80,7 @@ def loss_grid(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         style.in_cell(ax, column, row - 0.12, _number(value), ink, 9)
         if np.isfinite(low):
             style.in_cell(ax, column, row + 0.24, f"{_number(low)}–{_number(high)}", ink, 7)
-    fig.colorbar(image, ax=ax, label=NAMES.get(metric, metric), extend="min" if worst < best - 0.1 else "neither")
+    fig.colorbar(image, ax=ax, label="SROCC", extend="min" if worst < best - 0.1 else "neither")
     return fig
 
 
@@ -93,24 +89,24 @@ def spread_plot(
     spread: np.ndarray,
     error: np.ndarray,
     contents: Sequence[str],
-    groups: int = 8,
     of: str = "pairs",
     spread_name: str = "standard deviation over views and models",
 ) -> Figure:
     """Whether a network knows when it is wrong: error over the spread of its views and models.
 
+    Mean errors of eight groups of about as many are drawn with 95 % intervals.
+
     Args:
         spread: standard deviation over views, or what else it knows of its errors, (n,).
         error: |score − target|, (n,), in the same unit.
         contents: photograph of each pair or image, (n,), which the intervals draw anew.
-        groups: of about as many, whose mean errors are drawn with 95 % intervals.
         of: what a dot is.
         spread_name: name of the axis.
     """
     fig, ax = style.one_panel(5.2, 3.8)
     ax.scatter(spread, error, s=7, color=style.BLUE, alpha=0.3, linewidths=0)
     order = np.argsort(spread, kind="stable")
-    for number, group in enumerate(np.array_split(order, min(groups, len(order)))):
+    for number, group in enumerate(np.array_split(order, min(8, len(order)))):
         mean = error[group].mean()
         low, high = bootstrap_by_content(error[group], np.asarray(contents)[group])
         bar = [[max(mean - low, 0)], [max(high - mean, 0)]]
@@ -128,12 +124,11 @@ def spread_plot(
 
 
 @style.styled
-def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
-    """What the number of images that a loss looks at once does to the result, as many images seen in all.
+def batch_size_plot(scores: pd.DataFrame) -> Figure:
+    """What the number of images that a loss looks at once does to the SROCC, as many images seen in all.
 
     Args:
         scores: one row a loss and batch size: loss, batch_size, value, low, high.
-        metric: which one.
     """
     fig, ax = style.one_panel(6.4, 3.6)
     sizes = sorted(scores["batch_size"].unique())
@@ -145,7 +140,7 @@ def batch_size_plot(scores: pd.DataFrame, metric: str = "srocc") -> Figure:
         look |= {"linestyle": _LINES[i % len(_LINES)], "markersize": 5, "linewidth": 1.3}
         ax.errorbar(x, own["value"], yerr=style.ends(own), capsize=2, label=style.readable(loss, 32), **look)
     ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-    ax.set(xlabel="pairs in a batch", ylabel=f"{NAMES.get(metric, metric)}, 95 % interval")
+    ax.set(xlabel="pairs in a batch", ylabel="SROCC, 95 % interval")
     ax.grid(True, axis="y")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig

@@ -3,7 +3,6 @@ give. Data in, Figure out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from iqasuite.report.figures import style
-from iqasuite.report.figures.benchmark import NAMES
 from iqasuite.weights.catalogue import CATEGORIES
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -29,37 +27,31 @@ _PLACES = (
 
 
 @style.styled
-def latency_accuracy_plot(
-    table: pd.DataFrame, metric: str = "srocc", group: str = "engine", bars: str = "95 % interval"
-) -> Figure:
-    """What a network costs against how good it is: milliseconds an image (log, 95 % intervals) and the metric.
+def latency_accuracy_plot(table: pd.DataFrame, bars: str = "95 % interval") -> Figure:
+    """What a network costs against how good it is: milliseconds an image (log, 95 % intervals) and SROCC.
 
     Args:
         table: one row a point: model (named at one of its points; a line joins them), median_ms, low_ms, high_ms,
-            value, low, high; intervals may be nan.
-        metric: what `value` is.
-        group: column whose values have colours and markers of their own, where the table has it.
+            value, low, high; intervals may be nan. Each `engine` has its colour and marker, where the table has that.
         bars: what `low` and `high` are.
     """
     fig, ax = style.one_panel(6.4, 4.2)
-    groups = list(dict.fromkeys(table[group])) if group in table else [""]
+    table = table if "engine" in table else table.assign(engine="")
+    engines = list(dict.fromkeys(table["engine"]))
     for _, own in table.sort_values("median_ms").groupby("model"):
         ax.plot(own["median_ms"], own["value"], color=style.LIGHT, linewidth=1.2, zorder=1)  # what belongs together
-    for i, name in enumerate(groups):
-        own = table[table[group] == name] if group in table else table
-        look: Any = {
-            "color": style.PALETTE[i % len(style.PALETTE)],
-            "marker": _MARKERS[i % len(_MARKERS)],
-            "markersize": 6,
-        }
-        look |= {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "label": style.readable(name, 32) or None}
+    for i, name in enumerate(engines):
+        own = table[table["engine"] == name]
+        look: Any = {"color": style.PALETTE[i % len(style.PALETTE)], "marker": _MARKERS[i % len(_MARKERS)]}
+        look |= {"linestyle": "none", "markersize": 6, "elinewidth": 1.1, "capsize": 2}
+        look["label"] = style.readable(name, 32) or None
         bars_of: Any = {"xerr": style.ends(own, "median_ms", "low_ms", "high_ms"), "yerr": style.ends(own)}
         ax.errorbar(own["median_ms"], own["value"], **bars_of, **look)
     ax.set_xscale("log")
     _millisecond_axis(ax, table)
-    ax.set(xlabel="milliseconds an image (median, 95 % interval)", ylabel=f"{NAMES.get(metric, metric)}, {bars}")
+    ax.set(xlabel="milliseconds an image (median, 95 % interval)", ylabel=f"SROCC, {bars}")
     ax.grid(True, which="major")
-    if len(groups) > 1:
+    if len(engines) > 1:
         fig.legend(loc="outside lower center", ncols=4)
     _label_points(fig, ax, table)
     return fig
@@ -105,19 +97,18 @@ def _area(box: Bbox | None) -> float:
 
 
 @style.styled
-def category_confusion(counts: np.ndarray, categories: Sequence[str] = CATEGORIES) -> Figure:
+def category_confusion(counts: np.ndarray) -> Figure:
     """Categories of the mean opinion score (rows) against predicted ones (columns): numbers are counts, colours row
     shares.
 
     Args:
-        counts: (5, 5).
-        categories: their names, worst first.
+        counts: (5, 5), the worst category first.
     """
     counts = np.asarray(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     fig, ax = style.one_panel(5.2, 4.0)
     drawn = ax.imshow(shares, cmap=style.SEQUENTIAL, vmin=0, vmax=1)
-    style.cell_grid(ax, categories, categories)
+    style.cell_grid(ax, CATEGORIES, CATEGORIES)
     for (row, column), count in np.ndenumerate(counts):
         ink = style.ink_on(drawn.cmap(drawn.norm(shares[row, column])))
         style.in_cell(ax, column, row, f"{count:,d}", ink, 9)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from iqasuite.evaluation.subjects.agreement import SosFit
+from iqasuite.evaluation.subjects.screening import LEAST_R1
 from iqasuite.evaluation.subjects.subject_model import SubjectModel
 from iqasuite.evaluation.subjects.thresholds import CUTS
 from iqasuite.names import natural_order
@@ -180,22 +181,21 @@ def thresholds_plot(thresholds: pd.DataFrame, label: str) -> Figure:
 
 
 @style.styled
-def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0.75) -> Figure:
+def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame) -> Figure:
     """Both rules of outlier screening at once: each dot an observer, the shaded side is flagged.
 
     Args:
         bt500: as `screen_bt500` returns it.
         p913: as `screen_p913` returns it.
-        threshold: of P.913's correlation.
     """
     both = bt500.merge(p913[["observer", "r1"]], on="observer")
     fig = style.new_figure(9, 3.2)
     left, right = fig.subplots(1, 2)
     ordered = p913["r1"].dropna().sort_values().to_numpy()
     lowest = ordered.min(initial=0.45) - 0.05
-    colours = np.where(ordered >= threshold, style.BLUE, style.VERMILLION)
+    colours = np.where(ordered >= LEAST_R1, style.BLUE, style.VERMILLION)
     left.scatter(np.arange(1, len(ordered) + 1), ordered, s=22, zorder=3, color=colours)
-    left.axhspan(min(0, lowest), threshold, color="#f2f2f2", zorder=0)
+    left.axhspan(min(0, lowest), LEAST_R1, color="#f2f2f2", zorder=0)
     left.set(xlabel="observers, in order", ylabel="correlation with the mean of all", ylim=(lowest, 1))
     left.set_title(f"P.913: {int((p913['flagged']).sum())} of {len(p913)} flagged")
     colours = np.where(both["flagged"], style.VERMILLION, style.BLUE)
@@ -205,7 +205,7 @@ def screening_plot(bt500: pd.DataFrame, p913: pd.DataFrame, threshold: float = 0
     right.set(xlabel="votes far from the others (%)", ylabel="one-sidedness |P − Q| / (P + Q)", ylim=(-0.03, 1.05))
     right.set_xlim(0, limit)
     right.set_title(f"BT.500: {int(both['flagged'].sum())} of {len(both)} flagged")
-    for row in both[both["share"].notna() & (both["flagged"] | (both["r1"] < threshold))].head(8).itertuples():
+    for row in both[both["share"].notna() & (both["flagged"] | (both["r1"] < LEAST_R1))].head(8).itertuples():
         place = 100 * row.share, 1 if np.isnan(row.balance) else row.balance
         name = style.readable(row.observer, 20)
         right.annotate(name, place, xytext=(4, 3), textcoords="offset points", fontsize=7)

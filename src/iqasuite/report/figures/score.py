@@ -132,21 +132,19 @@ def _ordered(rows: pd.DataFrame) -> list[str]:
 
 
 @style.styled
-def gains_plot(table: pd.DataFrame, model: str, metric: str = "accuracy") -> Figure:
+def gains_plot(table: pd.DataFrame, model: str) -> Figure:
     """How much better one method is than each of the others on the same votes, with 95 % intervals by content.
 
     Args:
         table: frame of `gains`.
-        model: the method that was compared.
-        metric: accuracy or mae; right of zero `model` is better.
+        model: the method that was compared; right of zero it is better.
     """
-    rows = table[table["metric"] == metric].sort_values("gain", ascending=False)
+    rows = table[table["metric"] == "accuracy"].sort_values("gain", ascending=False)
     fig, ax = style.one_panel(8, 1.0 + 0.3 * len(rows))
     style.rows_axis(ax, [f"against {name}" for name in rows["against"]], longest=64)
     ax.axvline(0, color=style.GRAY, linewidth=0.8)
     _gains(ax, rows)
-    unit = "gain in accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
-    ax.set_xlabel(f"{unit} of {style.readable(model)}")
+    ax.set_xlabel(f"gain in accuracy of {style.readable(model)}")
     fig.legend(loc="outside upper center", ncols=2)
     return fig
 
@@ -173,23 +171,20 @@ def not_significant(table: pd.DataFrame) -> str:
 
 
 @style.styled
-def specificity_plot(
-    table: pd.DataFrame, metric: str = "accuracy", rules: Mapping[str, pd.DataFrame] | None = None
-) -> Figure:
+def specificity_plot(table: pd.DataFrame, rules: Mapping[str, pd.DataFrame] | None = None) -> Figure:
     """How much closer to an observer their own AIO is than the AIOs of the others, with 95 % intervals by content.
 
     More than 60 observers stand side by side, without their names and without the rules.
 
     Args:
-        table: frame of `specificity`.
-        metric: accuracy or mae; right of zero the own AIO is better.
+        table: frame of `specificity`, of which the accuracy is drawn; right of zero the own AIO is better.
         rules: name -> frame of `specificity` of a rule that is fitted to each observer, drawn beside.
     """
-    rows = table[table["metric"] == metric]
+    rows = table[table["metric"] == "accuracy"]
     mean = rows[rows["against"] == "mean of others"].sort_values("gain", ascending=False)
     best = rows[rows["against"] == "best other"].set_index("observer").reindex(mean["observer"])
     if len(mean) > style.MANY:
-        return _crowd_gains(mean, best, "accuracy" if metric == "accuracy" else "mean absolute error (votes)")
+        return _crowd_gains(mean, best)
     fig, ax = style.one_panel(8, 1.0 + 0.3 * len(mean))
     style.rows_axis(ax, list(mean["observer"]))
     ax.axvline(0, color=style.GRAY, linewidth=0.8)
@@ -197,17 +192,16 @@ def specificity_plot(
     _gains(ax, mean, "own − mean of the others, ")
     ax.scatter(best["gain"], y, s=22, marker="x", color=style.VERMILLION, label="own − best other (chosen afterwards)")
     for marker, (name, of_rule) in zip("|^", (rules or {}).items(), strict=False):
-        own = of_rule[(of_rule["metric"] == metric) & (of_rule["against"] == "mean of others")]
+        own = of_rule[(of_rule["metric"] == "accuracy") & (of_rule["against"] == "mean of others")]
         gain = own.set_index("observer")["gain"].reindex(mean["observer"])
         label = f"the same for {style.readable(name.removeprefix('baseline: '), 48)}"
         ax.scatter(gain, y, s=30, marker=marker, color=style.GRAY, label=label)
-    unit = "accuracy" if metric == "accuracy" else "mean absolute error saved (votes)"
-    ax.set_xlabel(f"gain in {unit}" if metric == "accuracy" else unit)
+    ax.set_xlabel("gain in accuracy")
     fig.legend(loc="outside upper center", ncols=2)
     return fig
 
 
-def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
+def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame) -> Figure:
     fig, ax = style.one_panel(10, 5)
     x = np.arange(1, len(mean) + 1)
     ax.axhline(0, color=style.GRAY, linewidth=0.8)
@@ -217,7 +211,7 @@ def _crowd_gains(mean: pd.DataFrame, best: pd.DataFrame, metric: str) -> Figure:
     label = f"own − best other (chosen afterwards): {ahead_of_best} above 0"
     ax.scatter(x, best["gain"], s=14, marker="x", color=style.VERMILLION, linewidth=0.8, label=label)
     ax.set_xlabel(f"{len(mean)} observers, in the order of their gain (lines: 95 % intervals by content)")
-    ax.set_ylabel(f"gain in {metric}")
+    ax.set_ylabel("gain in accuracy")
     ax.margins(x=0.01)
     fig.legend(loc="outside upper center", ncols=2)
     return fig

@@ -104,19 +104,16 @@ def response_time_plot(table: pd.DataFrame, by_disagreement: pd.DataFrame) -> Fi
 
 
 @style.styled
-def ceilings_plot(
-    ceilings: pd.DataFrame, retest: pd.DataFrame, reached: pd.DataFrame, metric: str = "accuracy"
-) -> Figure:
-    """What can be known of each observer's votes: bracket, estimate and what simple rules reach.
+def ceilings_plot(ceilings: pd.DataFrame, retest: pd.DataFrame, reached: pd.DataFrame) -> Figure:
+    """How accurately each observer's votes can be known: bracket, estimate and what simple rules reach.
 
     Args:
         ceilings: as `retest_ceiling` returns it.
         retest: as `retest` returns it: how often observers repeat their vote.
         reached: observer, model, value, of the rules to compare with.
-        metric: accuracy, qwk or mae.
     """
-    own = ceilings[ceilings["metric"] == metric].reset_index(drop=True)
-    again = retest[retest["metric"] == metric].drop_duplicates("observer").set_index("observer")["value"]
+    own = ceilings[ceilings["metric"] == "accuracy"].reset_index(drop=True)
+    again = retest[retest["metric"] == "accuracy"].drop_duplicates("observer").set_index("observer")["value"]
     observers = list(own["observer"])
     fig, ax = style.one_panel(8.5, 1.1 + 0.42 * len(observers))
     style.rows_axis(ax, observers)
@@ -127,14 +124,10 @@ def ceilings_plot(
     ax.scatter(again.reindex(observers), y, label="own vote repeated", **repeated)
     for number, (model, rows) in enumerate(reached.groupby("model", sort=False)):
         values = rows.set_index("observer")["value"].reindex(observers)
-        look: Any = {
-            "marker": "sv^D"[number % 4],
-            "edgecolor": style.PALETTE[number % len(style.PALETTE)],
-            "facecolor": "none",
-        }
-        ax.scatter(values, y, s=26, linewidth=1.2, zorder=3, label=style.readable(model, 40), **look)
-    names = {"accuracy": "share of votes predicted", "qwk": "quadratic-weighted kappa", "mae": "mean absolute error"}
-    ax.set_xlabel(names.get(metric, metric))
+        colour, label = style.PALETTE[number % len(style.PALETTE)], style.readable(model, 40)
+        look: Any = {"marker": "sv^D"[number % 4], "edgecolor": colour, "facecolor": "none", "label": label}
+        ax.scatter(values, y, s=26, linewidth=1.2, zorder=3, **look)
+    ax.set_xlabel("share of votes predicted")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return fig
 
