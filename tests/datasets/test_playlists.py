@@ -241,7 +241,9 @@ def test_converted_sessions_are_the_same(tmp_path, version):
     votes = read_playlists(tmp_path / "csv")
     for session, path in ((1, "Obs1/Obs1_1"), (2, "Obs1/Obs1_2_selfacc")):
         own = votes[(votes["observer"] == "Obs1") & (votes["session"] == session)].reset_index(drop=True)
-        pd.testing.assert_frame_equal(own, read_mat_session(source / f"{path}.mat", "Obs1", session))
+        pd.testing.assert_frame_equal(
+            own, read_mat_session(source / f"{path}.mat").assign(observer="Obs1", session=session)
+        )
     assert votes[votes["session"] == 2]["image"].tolist() == ["c.png", "a.png"]  # b.png was not voted on
 
 

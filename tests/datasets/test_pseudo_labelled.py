@@ -156,19 +156,15 @@ def test_consensus_is_the_mean_of_normal_scores_by_hand():
     scores = np.stack([norm.ppf((rankdata(column) - 0.5) / 4) for column in values.T], axis=1).mean(axis=1)
     np.testing.assert_allclose(consensus(values), (scores - scores.mean()) / scores.std())
     np.testing.assert_allclose(consensus(np.exp(values / 10)), consensus(values))  # any monotone scale
-    fitted = consensus(values[1:], fitted_on=values)
-    np.testing.assert_allclose(fitted, consensus(values)[1:])
-    best = consensus(np.array([[99.0, 99], [-99, -99]]), fitted_on=values)
-    assert np.isfinite(best).all() and best[0] >= consensus(values).max() and best[1] <= consensus(values).min()
     assert (consensus(np.ones((3, 2))) == 0).all()
 
 
 def test_consensus_refuses_what_has_no_rank():
     with pytest.raises(InputError, match="not finite"):
         consensus(np.array([[1.0, np.nan], [2, 3]]))
-    for values, known in ((np.ones(3), None), (np.ones((3, 2)), np.ones((3, 1))), (np.ones((0, 2)), None)):
-        with pytest.raises(InputError, match=r"expected \(n, k\), \(m, k\)"):
-            consensus(values, known)
+    for values in (np.ones(3), np.ones((0, 2))):
+        with pytest.raises(InputError, match=r"expected \(n, k\)"):
+            consensus(values)
 
 
 def test_pairs_of_a_rated_set_are_brought_to_one_size(tmp_path, tiny_lab):

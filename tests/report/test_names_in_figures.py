@@ -75,10 +75,9 @@ FIGURES = {
         PEOPLE.assign(parameter="1|2", value=np.arange(N)), f"MOS of {LONG}"
     ),
     "ceilings_plot": lambda: figures.ceilings_plot(
-        PEOPLE.assign(metric="qwk", bracket_low=0.1, bracket_high=0.9),
-        PEOPLE.assign(metric="qwk"),
+        PEOPLE.assign(metric="accuracy", bracket_low=0.1, bracket_high=0.9),
+        PEOPLE.assign(metric="accuracy"),
         each_two("observer", "model", value=0.3),
-        "qwk",
     ),
     "screening_plot": lambda: figures.screening_plot(
         PEOPLE.assign(share=0.1, balance=0.5, flagged=True), PEOPLE.assign(r1=0.5, flagged=True)
@@ -92,9 +91,10 @@ FIGURES = {
     "method_scores": lambda: figures.method_scores(MODELS, ("srocc",), ""),
     "gains_plot": lambda: figures.gains_plot(beside("against", metric="accuracy", **TESTED), LONG),
     "specificity_plot": lambda: figures.specificity_plot(
-        pd.concat([beside("observer", metric="mae", against=a, **TESTED) for a in ("mean of others", "best other")]),
-        "mae",
-        {LONG: beside("observer", metric="mae", against="mean of others", **TESTED)},
+        pd.concat(
+            [beside("observer", metric="accuracy", against=a, **TESTED) for a in ("mean of others", "best other")]
+        ),
+        {LONG: beside("observer", metric="accuracy", against="mean of others", **TESTED)},
     ),
     "bias_scatter": lambda: figures.bias_scatter(PEOPLE, PEOPLE),
     "estimates_plot": lambda: figures.estimates_plot(*np.arange(12.0).reshape(2, 3, 2), [LONG, NAMES[0]]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,7 @@ _DAYS_BEFORE_PYTHON = 366  # datenum 1 is 1 January of year 0, Python's day 1 th
 _DATENUM = tuple(datetime(year, 1, 1).toordinal() + _DAYS_BEFORE_PYTHON for year in (1990, 2100))
 
 
-def read_mat_session(
-    path: Path | str, observer: str = "", session: int = 1, known_images: Collection[str] | None = None
-) -> pd.DataFrame:
+def read_mat_session(path: Path) -> pd.DataFrame:
     """One rating session that MATLAB saved: `imgList`, `voteList`; maybe `sortTable`, `drtList`, `voteTime`.
 
     Votes, durations and times are taken to be in the order shown. That order is `sortTable`: image k shown is
@@ -37,31 +35,23 @@ def read_mat_session(
 
     Args:
         path: .mat file.
-        observer: who voted; "" = the file's name without its ending.
-        session: which session this is.
-        known_images: names that may occur; None = any.
 
     Returns:
-        Votes frame in the order shown, `position` counting the votes from 1.
+        Votes frame in the order shown, `position` counting the votes from 1; the observer is the file's name without
+        its ending, the session 1.
 
     Raises:
-        InputError: all of `read_mat`'s; lengths that differ, an order that is none, a vote outside 1–5, an image twice
-            or unknown, a negative duration, a time that is none. The message names the file and the variable.
+        InputError: all of `read_mat`'s; lengths that differ, an order that is none, a vote outside 1–5, an image twice,
+            a negative duration, a time that is none. The message names the file and the variable.
     """
-    path = Path(path)
     variables = read_mat(path, ["imgList", "voteList"], ["sortTable", "drtList", "voteTime"])
     images = _images_in_order(variables, path)
     votes = _votes(variables["voteList"], len(images), path)
     voted = ~np.isnan(votes)
     durations = _durations(variables.get("drtList"), voted, f"{path}, variable drtList")
     times = _times(variables.get("voteTime"), voted, f"{path}, variable voteTime")
-    unknown = [] if known_images is None else sorted(set(images) - set(known_images))
-    if known_images is not None and unknown:
-        raise InputError(
-            f"{path}: {len(unknown)} images unknown, {unknown[0]!r} first; expected the set's {len(known_images)}"
-        )
     frame = pd.DataFrame({"image": images, "vote": votes, "duration": durations, "timestamp": times})[voted]
-    frame = frame.assign(observer=observer or path.stem, session=session, position=np.arange(1, len(frame) + 1))
+    frame = frame.assign(observer=path.stem, session=1, position=np.arange(1, len(frame) + 1))
     return validate(frame[list(VOTES)], "votes", str(path))
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import ndtri
+from scipy.stats import rankdata
 from torch import Tensor
 
 from iqasuite.datasets import splits
@@ -139,39 +140,26 @@ def kept_by_photograph(path: Path | str, images: pd.DataFrame, n_splits: int = 3
     return images[["image", "content"]].merge(split[["content", "fold", "part"]], on="content")
 
 
-def consensus(metrics: pd.DataFrame | np.ndarray, fitted_on: pd.DataFrame | np.ndarray | None = None) -> np.ndarray:
+def consensus(metrics: pd.DataFrame | np.ndarray) -> np.ndarray:
     """Pseudo-labels (n,): the mean of the metrics' normal scores, with mean 0 and standard deviation 1.
 
     Ranks put all metrics on one scale whatever their own; so a label depends on the pairs that it is ranked among.
     `make` ranks among all pairs of the set, the ones later held out included: labels of one set are the same in every
-    split. To keep held-out pairs out of the scale, give the training part's metrics as `fitted_on`.
+    split.
 
     Args:
         metrics: (n, k), higher = better in each column.
-        fitted_on: (m, k), the pairs that ranks, mean and standard deviation come from; None = `metrics` themselves.
 
     Raises:
-        InputError: no rows, other columns, or values that are not finite.
+        InputError: no rows, or values that are not finite.
     """
     values = np.asarray(metrics, dtype=float)
-    fitted = values if fitted_on is None else np.asarray(fitted_on, dtype=float)
-    if fitted.ndim != 2 or values.ndim != 2 or not fitted.size or fitted.shape[1] != values.shape[1]:
-        raise InputError(f"consensus: metrics {values.shape}, fitted on {fitted.shape}; expected (n, k), (m, k)")
-    if not (np.isfinite(values).all() and np.isfinite(fitted).all()):
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"consensus: metrics {values.shape}; expected (n, k)")
+    if not np.isfinite(values).all():
         raise InputError("consensus: metrics that are not finite; expected a number for every pair")
-    of_fitted = _mean_normal_score(fitted, fitted)
-    spread = of_fitted.std() or 1.0  # all pairs alike
-    return (_mean_normal_score(values, fitted) - of_fitted.mean()) / spread
-
-
-def _mean_normal_score(values: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """Mean over columns of the normal quantile at each value's mid-rank among the fitted ones."""
-    n, ordered = len(fitted), np.sort(fitted, axis=0)
-    scores = np.empty(values.shape)
-    for k in range(values.shape[1]):
-        rank = sum(np.searchsorted(ordered[:, k], values[:, k], side) for side in ("left", "right")) / 2
-        scores[:, k] = ndtri(np.clip(rank / n, 0.5 / n, 1 - 0.5 / n))
-    return scores.mean(axis=1)
+    scores = ndtri((rankdata(values, axis=0) - 0.5) / len(values)).mean(axis=1)
+    return (scores - scores.mean()) / (scores.std() or 1.0)  # 1.0: all pairs alike
 
 
 def _check(

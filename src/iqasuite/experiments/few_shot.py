@@ -156,7 +156,7 @@ def _trunk(
     """Quality of all images: of the training part out of fold, of the others by all of the training part."""
     x, train = vectors.to_numpy(), (parts == "train").to_numpy()
     val = (parts == "val").to_numpy()
-    fitted = fit_pooled(kind, x[train], mos[train].to_numpy(), x[val], mos[val].to_numpy(), seed)
+    fitted = fit_pooled(kind, x[train], mos[train].to_numpy(), x[val], mos[val].to_numpy())
     quality = fitted.predict(x)
     rows, names = np.flatnonzero(train), content[train].to_numpy()
     for kept, left in GroupKFold(5).split(rows, groups=names):

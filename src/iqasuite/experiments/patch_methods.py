@@ -95,7 +95,7 @@ def regression(
     for fold in task.folds:
         train, val, test = (task.part(fold, part) for part in ("train", "val", "test"))
         x = {part: vectors.loc[images].to_numpy() for part, images in (("train", train), ("val", val), ("test", test))}
-        fitted = fit_pooled(kind, x["train"], task.mos[train], x["val"], task.mos[val], task.seed)
+        fitted = fit_pooled(kind, x["train"], task.mos[train], x["val"], task.mos[val])
         final = fitted
         if refit:
             final = clone(fitted).fit(np.concatenate([x["train"], x["val"]]), task.mos[train + val])

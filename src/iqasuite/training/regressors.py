@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
@@ -17,7 +17,6 @@ from iqasuite.errors import InputError
 C = (0.3, 1.0, 3.0, 10.0, 30.0)
 GAMMA = (0.1, 0.3, 1.0)  # over the number of features: 1 is scikit-learn's own guess
 ALPHA = tuple(10.0 ** np.arange(-2, 6.5, 0.5))
-N_FOLDS = 5
 
 
 class GaussianSVR(RegressorMixin, BaseEstimator):
@@ -42,13 +41,7 @@ class GaussianSVR(RegressorMixin, BaseEstimator):
 
 
 def fit_pooled(
-    kind: str,
-    x_train: np.ndarray,
-    y_train: np.ndarray,
-    x_val: np.ndarray | None = None,
-    y_val: np.ndarray | None = None,
-    seed: int = 0,
-    groups: np.ndarray | None = None,
+    kind: str, x_train: np.ndarray, y_train: np.ndarray, x_val: np.ndarray, y_val: np.ndarray
 ) -> RegressorMixin:
     """Fit a regressor to the training part, with the setting whose mean squared error on the validation part is lowest.
 
@@ -57,10 +50,7 @@ def fit_pooled(
     Args:
         kind: "svr" (support vectors with a Gaussian kernel; C and gamma are chosen) or "ridge" (alpha is chosen).
         x_train, y_train: features (n, k) and scores (n,).
-        x_val, y_val: features (m, k) and scores (m,); None = the setting is chosen by cross-validation in five folds
-            of the training part.
-        seed: of these folds.
-        groups: contents (n,) of the training part, kept together in these folds; None = every image is its own.
+        x_val, y_val: features (m, k) and scores (m,).
 
     Returns:
         scikit-learn regressor: `predict` takes features (n, k) and gives scores (n,); `get_params` tells the setting.
@@ -71,35 +61,21 @@ def fit_pooled(
     if kind not in ("svr", "ridge"):
         raise InputError(f"fit_pooled: kind is {kind!r}, expected one of svr, ridge")
     x_train, y_train = _checked("train", x_train, y_train)
+    x_val, y_val = _checked("val", x_val, y_val)
     k = x_train.shape[1]
+    if x_val.shape[1] != k:
+        raise InputError(f"fit_pooled: {x_val.shape[1]} features in val, expected {k} as in train")
     if kind == "svr":
         regressor, grid = GaussianSVR(), {"gaussiansvr__C": C, "gaussiansvr__gamma": [gamma / k for gamma in GAMMA]}
     else:
         regressor, grid = Ridge(), {"ridge__alpha": ALPHA}
     standardised = make_pipeline(StandardScaler(), regressor)
     model = TransformedTargetRegressor(standardised, transformer=StandardScaler())
-
-    if x_val is None or y_val is None:
-        x, y, cv = x_train, y_train, _folds(len(x_train), seed, groups)
-    else:
-        x_val, y_val = _checked("val", x_val, y_val)
-        if x_val.shape[1] != k:
-            raise InputError(f"fit_pooled: {x_val.shape[1]} features in val, expected {k} as in train")
-        x, y = np.concatenate([x_train, x_val]), np.concatenate([y_train, y_val])
-        cv = PredefinedSplit(np.repeat([-1, 0], [len(x_train), len(x_val)]))
     grid = {f"regressor__{name}": values for name, values in grid.items()}
+    cv = PredefinedSplit(np.repeat([-1, 0], [len(x_train), len(x_val)]))
     search = GridSearchCV(model, grid, cv=cv, scoring="neg_mean_squared_error", refit=False)
-    search.fit(x, y, groups=None if x_val is not None else groups)
+    search.fit(np.concatenate([x_train, x_val]), np.concatenate([y_train, y_val]))
     return model.set_params(**search.best_params_).fit(x_train, y_train)
-
-
-def _folds(n: int, seed: int, groups: np.ndarray | None):
-    n_groups = n if groups is None else len(np.unique(groups))
-    if n_groups < 2 or (groups is not None and len(groups) != n):
-        given = "images" if groups is None else f"groups of {len(groups)} images"
-        raise InputError(f"fit_pooled: {n_groups} {given}, expected 2 or more of {n} images to choose a setting")
-    folds = KFold if groups is None else GroupKFold
-    return folds(min(N_FOLDS, n_groups), shuffle=True, random_state=seed)
 
 
 def _checked(part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
