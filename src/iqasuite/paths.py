@@ -56,19 +56,18 @@ def work_root(suite: str) -> Path:
     return project_root() / "work" / suite
 
 
-def safe_name(text: str, longest: int = 100) -> str:
+def safe_name(text: str) -> str:
     """A text, such as an observer's name, as a file's name without ending on any system, never of another folder.
 
     Args:
         text: any text; letters of all scripts, digits and ` .,'+@()=-_` stay.
-        longest: bytes that a name may have.
 
     Returns:
-        The text itself where it is such a name; else what is left of it, with the beginning of its SHA-256, so that
-        different texts keep different names.
+        The text itself where it is such a name of 100 bytes at most; else what is left of it, with the beginning of its
+        SHA-256, so that different texts keep different names.
     """
     name = re.sub(r"[^\w .,'+@()=-]", "_", text)
-    name = name.encode()[:longest].decode(errors="ignore").strip(" .")
+    name = name.encode()[:100].decode(errors="ignore").strip(" .")
     if name != text or re.fullmatch(TAKEN, name, re.IGNORECASE):
         digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         return f"_{name}-{digits}"

@@ -10,8 +10,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 _SILENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_TELEMETRY": "1"}
 QUEUE, AT_ONCE = 64, 4  # events that wait, and of one kind that run
-_flushed = partial(print, flush=True)  # seen at once where the output is a file
 
 
 def serve(
@@ -35,7 +32,6 @@ def serve(
     share: bool = False,
     open_browser: bool = False,
     rated: Dataset | None = None,
-    say: Callable[[str], None] = _flushed,
 ) -> None:
     """Run the page until Ctrl-C (or SIGTERM); then its uploads are deleted.
 
@@ -45,7 +41,6 @@ def serve(
         share: make a public address through Gradio's servers.
         open_browser: open the page in the browser.
         rated: whose images the tab Rate shows; on this computer only, None = it says how to.
-        say: takes the line with the address once the page is ready.
 
     Raises:
         InputError: no model without a reference in the weights folders, or no free port.
@@ -81,7 +76,8 @@ def serve(
             css=CSS,
             app_kwargs={"middleware": _middleware(host, share, rating)},
         )
-        say(f"IQA Suite's page: {address}{f' and, for everybody, {public}' if public else ''} (Ctrl-C ends it)")
+        everybody = f" and, for everybody, {public}" if public else ""
+        print(f"IQA Suite's page: {address}{everybody} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         pass

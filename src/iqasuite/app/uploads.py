@@ -31,10 +31,10 @@ def private_folder() -> Path:
     return folder
 
 
-def shown_name(path: Path | str, longest: int = 60) -> str:
-    """The name of an upload without its folder, printable and not too long; not yet escaped for HTML."""
+def shown_name(path: Path | str) -> str:
+    """The name of an upload without its folder, printable and of 60 characters at most; not yet escaped for HTML."""
     name = "".join(c for c in os.path.basename(str(path)) if c.isprintable())
-    return name if len(name) <= longest else f"{name[: longest - 9]}…{name[-8:]}"
+    return name if len(name) <= 60 else f"{name[:51]}…{name[-8:]}"
 
 
 def read_upload(path: Path | str, folder: Path, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -80,8 +80,8 @@ def _best(reached: dict[str, str]) -> str:
     return "–"
 
 
-def _short(text: str, longest: int = 24) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:23]}…"
 
 
 def _size(number: float) -> str:

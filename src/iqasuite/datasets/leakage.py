@@ -91,7 +91,7 @@ def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float
     )
 
 
-def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFrame:
+def in_common(first: Dataset, second: Dataset) -> pd.DataFrame:
     """Images that two sets share: a network that was trained on one must not be tested on them in the other.
 
     Returns:
@@ -105,7 +105,7 @@ def in_common(first: Dataset, second: Dataset, near: float = NEAR) -> pd.DataFra
     named = pd.concat(images, ignore_index=True)
     named = named.assign(content=named["set"], image=named["set"] + "/" + named["image"])
     paths = {f"{name}/{image}": path for name, dataset in both.items() for image, path in dataset.paths().items()}
-    pairs = near_duplicates(named, paths, near)
+    pairs = near_duplicates(named, paths)
     for side, dataset in both.items():
         pairs[f"image_{side}"] = pairs[f"image_{side}"].str.split("/", n=1).str[-1]
         contents = dataset.images.set_index("image")["content"]

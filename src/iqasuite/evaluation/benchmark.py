@@ -238,13 +238,12 @@ def per_distortion(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFr
     return table.sort_values("distortion", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
-    """Models (rows) × data sets they were tested on (columns), best mean first.
+def cross_dataset_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """SROCC of models (rows) × data sets they were tested on (columns), best mean first.
 
     Args:
         scores: scores frame of models of MOS, part test; `protocol` says what a model was trained on, where it was
             trained on several.
-        metric: which one.
 
     Returns:
         model, protocol, one column a data set, and mean over the data sets (nan where a model lacks one).
@@ -252,17 +251,16 @@ def cross_dataset_table(scores: pd.DataFrame, metric: str = "srocc") -> pd.DataF
     Raises:
         InputError: no such rows, a model with several rows for one data set.
     """
-    rows = scores[(scores["observer"] == "") & (scores["part"] == "test") & (scores["metric"] == metric)]
+    rows = scores[(scores["observer"] == "") & (scores["part"] == "test") & (scores["metric"] == "srocc")]
     if rows.empty:
-        raise InputError(f"scores: no test rows of models of MOS with metric {metric!r}")
+        raise InputError("scores: no test rows of models of MOS with metric 'srocc'")
     if rows.duplicated(_METHOD).any():
         twice = rows[rows.duplicated(_METHOD)].iloc[0]
         raise InputError(f"scores: {twice['model']!r} twice on {twice['dataset']!r}, expected once a protocol")
     table = rows.pivot(index=["model", "protocol"], columns="dataset", values="value")
     table = table.reindex(columns=natural_order(rows["dataset"]))
     table["mean"] = table.mean(axis=1, skipna=False)
-    ascending = metric in metrics.LOWER_IS_BETTER
-    return table.sort_values("mean", ascending=ascending, kind="stable").rename_axis(columns=None).reset_index()
+    return table.sort_values("mean", ascending=False, kind="stable").rename_axis(columns=None).reset_index()
 
 
 def _checked(predictions: pd.DataFrame) -> pd.DataFrame:

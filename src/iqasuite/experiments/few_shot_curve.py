@@ -127,13 +127,13 @@ def _asked(case: Case, pool: pd.Index, count: int, order: str, seed: list[int]) 
     return pool[images_to_ask(order, count, *of, seed=int(np.random.SeedSequence(seed).generate_state(1)[0]))]
 
 
-def _calibrated(case: Case, method: str, count: int, order: str, seed: int, draws: int = 2) -> float:
+def _calibrated(case: Case, method: str, count: int, order: str, seed: int) -> float:
     """The mass of vote sets that hold nine in ten of the seen observers' votes on the validation part."""
     p, votes, val = [], [], case.images("val")
     for i, name in enumerate(case.seen):
         own = case.votes[name].dropna()
         at = val.intersection(own.index)
-        for draw in range(1 if count in (0, ALL) else draws):
+        for draw in range(1 if count in (0, ALL) else 2):
             asked = _asked(case, case.images("train").intersection(own.index), count, order, [seed, 1000 + draw, i])
             p.append(predictions(case, case.quality_for(name), asked, own, at, [method])[method])
             votes.append(own[at].to_numpy(int))

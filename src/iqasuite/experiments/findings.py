@@ -13,7 +13,6 @@ from iqasuite.paths import results_root
 from iqasuite.report.tables import own_first, with_interval
 
 log = logging.getLogger(__name__)
-SHORT = {"accuracy": "accuracy", "srocc": "SROCC", "qwk": "QWK"}
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,8 @@ def findings() -> list[Finding]:
     """The main results of the suites that have been run; of another nothing is said, and a log line names it."""
     told = []
     for tell in (
-        _simulated,
-        _people,
-        _individual,
-        _repeated,
-        _aio0,
-        _maps,
-        _photographs,
-        _stills,
-        _losses,
-        _votes,
-        _committed,
+        *(_simulated, _people, _individual, _repeated, _aio0, _maps),
+        *(_photographs, _stills, _losses, _votes, _committed),
     ):
         try:
             told.append(tell())

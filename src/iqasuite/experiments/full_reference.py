@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -191,11 +191,11 @@ def split_by_photograph(run: Run, dataset: str, pairs: PseudoLabelled, n_splits:
     return kept_by_photograph(path, pairs.images, n_splits, seed)
 
 
-def levels_of_first(material: Material, n_kinds: int = 6) -> dict[str, list[np.ndarray]]:
-    """Of the first photograph: kind of distortion -> its reference crop and the five levels, mild to strong."""
+def levels_of_first(material: Material) -> dict[str, list[np.ndarray]]:
+    """Of the first photograph: six kinds of distortion -> the reference crop and the five levels, mild to strong."""
     images, shown = material.images, {}
     first = images[images["content"] == images["content"].iloc[0]]
-    for kind in list(dict.fromkeys(images["distortion"]))[:n_kinds]:
+    for kind in list(dict.fromkeys(images["distortion"]))[:6]:
         rows = first.index[first["distortion"] == kind][:N_LEVELS]
         reference, distorted = material.pairs.pairs(rows)
         shown[kind] = [reference[0], *distorted]
@@ -249,9 +249,7 @@ def architecture(run: Run, network: Mapping, splits: Mapping) -> dict[str, objec
     return {name: arguments[name] for name in ("variant", "width", "grid")}
 
 
-def train_networks(
-    run: Run, material: Material, settings: Mapping[str, Mapping], log: Callable[[str], None] = print
-) -> Networks:
+def train_networks(run: Run, material: Material, settings: Mapping[str, Mapping]) -> Networks:
     """One network for each fold and seed.
 
     Args:
@@ -261,7 +259,6 @@ def train_networks(
             of this suite whose networks of the same fold and seed are trained further; pretrain: sets of preferences
             that are learnt from first, and for how many epochs), losses (name -> weight), training (epochs, batch_size,
             lr, relight: half of the pairs lighter or darker, sorter) and viewing (crop, views).
-        log: takes one line an epoch.
 
     Raises:
         InputError: unknown views, losses or settings of the network; a run to start from that has no such networks.
@@ -277,7 +274,7 @@ def train_networks(
     fitted, taught = {}, {}
     for fold, seed in _keys(settings["splits"]):
         pairs = material.learnt(fold, settings["pairs"]["left_out"])
-        followed = Followed(run.checkpoints / f"{fold}_{seed}.pt", log)
+        followed = Followed(run.checkpoints / f"{fold}_{seed}.pt", print)
         began: nn.Module | Mapping
         if network["start"]:
             began, card = before[fold, seed]

@@ -62,12 +62,7 @@ def compared_networks(arguments: Mapping) -> dict[str, nn.Module]:
 
 
 def learn_pseudo_labels(
-    run: Run,
-    network: Callable[[], Network],
-    pretraining: Mapping,
-    crop: int,
-    seed: int,
-    log: Callable[[str], None] = print,
+    run: Run, network: Callable[[], Network], pretraining: Mapping, crop: int, seed: int
 ) -> Pretrained:
     """Train a network on distorted photographs that nobody has rated.
 
@@ -77,7 +72,6 @@ def learn_pseudo_labels(
         pretraining: `photographs`, a set or folder; `kinds` of distortion, none = all; `epochs`.
         crop: side of the training crops in pixels, at most `LARGEST_CROP`.
         seed: of distortions, split, first weights and order.
-        log: takes the lines of the training.
 
     Raises:
         InputError: photographs that cannot be read, or an unknown kind.
@@ -95,7 +89,7 @@ def learn_pseudo_labels(
         Schedule(epochs=pretraining["epochs"], lr=2e-3, warmup=1.0, weight_decay=0.02),
         LabelsPlan(min(crop, LARGEST_CROP)),
         seed,
-        followed=Followed(run.checkpoints / "pseudo.pt", log),
+        followed=Followed(run.checkpoints / "pseudo.pt", print),
     )
     n_photographs = distorted.images["content"].nunique()
     learnt_from = f"pseudo-labels of {len(distorted):,} distorted crops of {n_photographs} photographs ({name})"

@@ -97,19 +97,16 @@ def named_features(data: Dataset, images: pd.Index, side: int = 720) -> pd.DataF
     return pd.DataFrame(rows, images, list(NAMES))
 
 
-def trunk_vectors(
-    data: Dataset, images: pd.Index, bases: Sequence[str], sides: Sequence[int] = (540, 1080)
-) -> pd.DataFrame:
-    """Mean and deviation of the maps of frozen backbones, images brought to each size; kept by the store of features.
+def trunk_vectors(data: Dataset, images: pd.Index, bases: Sequence[str]) -> pd.DataFrame:
+    """Mean and deviation of the maps of frozen backbones, images brought to two sizes; kept by the store of features.
 
     Args:
         data, images: the set and which of its images.
         bases: see `models.backbones.backbone`; side by side.
-        sides: pixels of the shorter side, side by side.
     """
     vectors = []
     for base in bases:
-        for side in sides:
+        for side in (540, 1080):  # pixels of the shorter one
             whole = Patches(side, 0.0, TAPS.get(base, (-1,)), "moments")
             features = extract(data, base, whole, images=list(images), shown_at=(side, side), batch_size=_BATCH)
             vectors.append(features.vectors(list(images)))
@@ -237,12 +234,10 @@ def long_votes(votes: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index().assign(session=1, position=0)
 
 
-def calibrated(
-    of: Panel, observer: str, fitted: Observer, n_votes: int, seed: int = 0, most: int = 20
-) -> tuple[Population, Observer]:
+def calibrated(of: Panel, observer: str, fitted: Observer, n_votes: int, seed: int = 0) -> tuple[Population, Observer]:
     """The population and the observer with a mass of vote sets that holds nine in ten of other observers' votes.
 
-    Each of the others is taken as new, with as many votes on images drawn at random.
+    Each of the first twenty others is taken as new, with as many votes on images drawn at random.
 
     Args:
         of: panel.
@@ -250,10 +245,9 @@ def calibrated(
         fitted: the same, fitted.
         n_votes: number of votes.
         seed: of the draws.
-        most: how many of the others.
     """
     p, votes = [], []
-    for i, name in enumerate(of.votes.columns.drop(observer)[:most]):
+    for i, name in enumerate(of.votes.columns.drop(observer)[:20]):
         own = of.votes[name].dropna()
         quality = of.votes.drop(columns=[name, observer]).mean(axis=1) if of.truth is None else of.quality
         asked = own.sample(min(n_votes, len(own) // 2), random_state=seed + i)

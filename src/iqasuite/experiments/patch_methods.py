@@ -130,18 +130,17 @@ def niqe_quality(task: MosTask, size: tuple[int, int] | None, model: NiqeModel) 
     return quality.fillna(quality.min())
 
 
-def niqe_models(pristine: str = "", log: Callable[[str], None] = print) -> dict[str, NiqeModel]:
+def niqe_models(pristine: str) -> dict[str, NiqeModel]:
     """Models of pristine photographs, by name of the method: the published one where it is available, and one's own.
 
     Args:
         pristine: set of photographs that one is fitted to; "" = none.
-        log: takes a line where the published one is not available.
     """
     models = {}
     try:
         models["NIQE"] = NiqeModel.published()
     except InputError as error:
-        log(f"without the published model of pristine photographs: {error}")
+        print(f"without the published model of pristine photographs: {error}")
     if pristine:
         data = load(pristine)
         pixels = (_pixels(data, image, None) for image in data.images["image"])

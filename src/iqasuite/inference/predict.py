@@ -32,7 +32,7 @@ def predict(
 
 
 def predict_quality(
-    model: nn.Module, inputs: PixelInputs, images: Sequence[str], batch_size: int = 16
+    model: nn.Module, inputs: PixelInputs, images: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Votes of a no-reference network of MOS, in bfloat16 where the machine computes in it.
 
@@ -40,12 +40,11 @@ def predict_quality(
         model: images -> logits (B, 5) or votes (B,), as trained by `iqasuite.training.quality`.
         inputs: pixels; whole images, or a fixed grid of crops whose outputs are averaged.
         images: names, in the order of the result.
-        batch_size: images at a time.
 
     Returns:
         Votes from 1 to 5 (n,), and distributions (n, 5), or None where the network gives one number.
     """
-    predicted = _predicted(model, inputs, images, batch_size, half=True)
+    predicted = _predicted(model, inputs, images, 16, half=True)
     return (predicted, None) if predicted.ndim == 1 else (predicted @ np.arange(1.0, 6.0), predicted)
 
 

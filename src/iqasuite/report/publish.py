@@ -20,7 +20,7 @@ AIO_LIMITS = (
 )
 
 
-def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> list[Path]:
+def publish(suite: str, pattern: str, name: str) -> list[Path]:
     """Copy weights of a suite's runs to the project's `weights/`, in half precision, with their cards.
 
     Args:
@@ -28,7 +28,6 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
         pattern: of the files' names without ending, such as "aios_0_*". One that matches AIOs of several observers
             makes a set of AIOs.
         name: of the file, or of the set's folder, in which files are named by observer (`paths.safe_name`).
-        folder: in place of `weights/`.
 
     Returns:
         The files, AIOs by observer.
@@ -37,7 +36,7 @@ def publish(suite: str, pattern: str, name: str, folder: Path | None = None) -> 
         InputError: nothing matches, several files of nobody in particular, two AIOs of one observer, or an AIO without
             predictions of its test part.
     """
-    folder = folder or project_root() / "weights"
+    folder = project_root() / "weights"
     found = sorted((work_root(suite) / "weights").glob(f"{pattern}.safetensors"))
     observers = {path: read_card(path).observer for path in found}
     observers = {path: observer for path, observer in observers.items() if observer != "everybody"}

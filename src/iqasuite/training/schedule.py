@@ -74,14 +74,14 @@ def learning_rate(schedule: Schedule, progress: float, val_losses: Sequence[floa
     return schedule.lr * warm
 
 
-def plateaus(values: Sequence[float], patience: int, threshold: float = 1e-4) -> int:
-    """How often more than `patience` values in a row were not lower than the lowest before, by the share `threshold`.
+def plateaus(values: Sequence[float], patience: int) -> int:
+    """How often more than `patience` values in a row were not lower than the lowest before, by a share of 1e-4.
 
     The rule of `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
     lowest, waited, count = math.inf, 0, 0
     for value in values:
-        lowest, waited = (value, 0) if value < lowest * (1 - threshold) else (lowest, waited + 1)
+        lowest, waited = (value, 0) if value < lowest * (1 - 1e-4) else (lowest, waited + 1)
         if waited > patience:
             waited, count = 0, count + 1
     return count

@@ -20,7 +20,6 @@ from iqasuite.evaluation.uncertainty import content_weights, interval
 from iqasuite.inference.predictions import VOTES
 from iqasuite.names import natural_order
 
-METRICS = ("accuracy", "qwk", "mae")
 AT_LEAST = 20  # repeated images: fewer do not determine the fit's five parameters
 # Latent values at which distributions are summed, close enough for a noise of .03 of their spread.
 _GRID = np.linspace(-5, 5, 201)
