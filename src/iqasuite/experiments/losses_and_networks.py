@@ -15,14 +15,8 @@ from iqasuite.evaluation.source_by_source import source_scores, source_test
 from iqasuite.experiments.full_reference import pseudo_labelled_pairs, pseudo_name, split_by_photograph
 from iqasuite.experiments.pair_predictions import Votes
 from iqasuite.experiments.run import Run
+from iqasuite.inference import rated_pairs
 from iqasuite.inference.predictions import check_split, read_predictions
-from iqasuite.inference.rated_pairs import (
-    ensembles,
-    metric_predictions,
-    metric_predictor,
-    metric_values,
-    predict_rated_pairs,
-)
 from iqasuite.models.metrics.piq_metrics import METRICS
 from iqasuite.report.provenance import read_runs
 
@@ -195,9 +189,9 @@ def batch_sizes(compared: Compared, n_boot: int, seed: int) -> pd.DataFrame:
 def metrics_on_test(compared: Compared, metrics: Sequence[str]) -> pd.DataFrame:
     """Predictions frame of metrics for all test parts; those that made the labels are marked with *."""
     test = compared.predictions[compared.predictions["part"] == "test"]
-    values = metric_values(compared.pairs, list(test["image"].unique()), metrics)
+    values = rated_pairs.metric_values(compared.pairs, list(test["image"].unique()), metrics)
     titles = {metric: f"{METRICS[metric].title}{' *' if metric in CONSENSUS else ''}" for metric in metrics}
-    return metric_predictions(test, values.rename(columns=titles))
+    return rated_pairs.metric_predictions(test, values.rename(columns=titles))
 
 
 CONSENSUS_TITLE = "baseline: consensus of the labels"
@@ -214,13 +208,13 @@ def votes_on(compared: Compared, name: str, metrics: Sequence[str], side: int) -
     """
     data, everything = load(name, missing="drop"), compared.everything
     own = everything[(everything["dataset"] == name) & (everything["protocol"] != "faithful")]
-    asked = {metric: metric_predictor(metric) for metric in dict.fromkeys([*metrics, *CONSENSUS])}
-    values = predict_rated_pairs(data, asked, side)
+    asked = {metric: rated_pairs.metric_predictor(metric) for metric in dict.fromkeys([*metrics, *CONSENSUS])}
+    values = rated_pairs.predict_rated_pairs(data, asked, side)
     titles = {metric: METRICS[metric].title for metric in metrics}
     beside = (
         values[list(metrics)].rename(columns=titles).assign(**{CONSENSUS_TITLE: consensus(values[list(CONSENSUS)])})
     )
-    frames = [own, ensembles(own), metric_predictions(own, beside)]
+    frames = [own, rated_pairs.ensembles(own), rated_pairs.metric_predictions(own, beside)]
     return Votes(name, pd.concat(frames, ignore_index=True), data.sources_of_images())
 
 

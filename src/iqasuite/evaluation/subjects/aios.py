@@ -11,17 +11,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from iqasuite.datasets.dataset import first_votes
 from iqasuite.datasets.frames import LEAST_IMAGES
 from iqasuite.errors import InputError
-from iqasuite.evaluation import metrics, resampled
+from iqasuite.evaluation import metrics, resampled, uncertainty
 from iqasuite.evaluation.subjects.observers import content_of
-from iqasuite.evaluation.uncertainty import (
-    content_weights,
-    holm,
-    interval,
-    least_p,
-    over_trainings,
-    resampled_means,
-    tested,
-)
 from iqasuite.inference.predictions import VOTES, P, hard_predictions
 from iqasuite.names import natural_order
 
@@ -132,19 +123,19 @@ def specificity(
             for against, other in (("mean of others", mean_of_others), ("best other", others[best])):
                 both = own.notna().all(axis=1) & other.notna().all(axis=1)
                 mine, theirs, content = own[both], other[both], content_of(by_aio.index[both], contents)
-                weights, n_contents = content_weights(content, n_boot, seed), len(np.unique(content))
-                drawn = [resampled_means(values.to_numpy(), weights, seed) for values in (mine, theirs)]
+                weights, n_contents = uncertainty.content_weights(content, n_boot, seed), len(np.unique(content))
+                drawn = [uncertainty.resampled_means(values.to_numpy(), weights, seed) for values in (mine, theirs)]
                 name = best if against == "best other" else ""
-                found = [drawn[0][0], drawn[1][0], name, *tested(sign * (drawn[0] - drawn[1]), n_contents)]
+                found = [drawn[0][0], drawn[1][0], name, *uncertainty.tested(sign * (drawn[0] - drawn[1]), n_contents)]
                 if len(mine) < LEAST_IMAGES:
                     found = [np.nan, np.nan, "", *[np.nan] * 4]
                 rows.append((observer, metric, against, *found, len(mine), n_contents, mine.shape[1]))
     columns = ["observer", "metric", "against", "own", "other", "best_other", "gain", "low", "high", "p", "n"]
     table = pd.DataFrame(rows, columns=[*columns, "n_contents", "trainings"])
     grouped = table.groupby(["metric", "against"])
-    table.insert(10, "p_holm", grouped["p"].transform(lambda p: holm(p.to_numpy())))
+    table.insert(10, "p_holm", grouped["p"].transform(lambda p: uncertainty.holm(p.to_numpy())))
     tests = grouped["p"].transform("count")
-    table.insert(11, "p_least", [least_p(n, k) for n, k in zip(table["n_contents"], tests, strict=True)])
+    table.insert(11, "p_least", [uncertainty.least_p(n, k) for n, k in zip(table["n_contents"], tests, strict=True)])
     return table
 
 
@@ -191,7 +182,7 @@ def specificity_summary(
             counted = int((joined.groupby("observer")["image"].nunique() >= LEAST_IMAGES).sum())
             n_contents = len(np.unique(content_of(joined["image"].drop_duplicates(), contents).astype(str)))
             numbers = counted, int((ahead[:, 0] > 0).sum()), int((own[:, 0] > best).sum())
-            gains = gain[0], *interval(gain[1:], n_contents)
+            gains = gain[0], *uncertainty.interval(gain[1:], n_contents)
             rows.append((model, metric, *numbers, *gains, joined["seed"].nunique()))
     columns = ["model", "metric", "observers", "ahead_of_mean", "ahead_of_best", "gain", "low", "high", "trainings"]
     return pd.DataFrame(rows, columns=columns)
@@ -204,7 +195,7 @@ def _resampled_pairs(
     they have too few images in common; None where it is not defined for anybody, or the same for all AIOs."""
     images = pd.Index(np.sort(joined["image"].unique()))
     content = content_of(images, contents)
-    weights = np.vstack([np.ones((1, len(images))), content_weights(content, n_boot, seed)])
+    weights = np.vstack([np.ones((1, len(images))), uncertainty.content_weights(content, n_boot, seed)])
     found = np.empty((len(names), len(names), len(weights)))
     for column, observer in enumerate(names):
         of_aio: dict[str, list[np.ndarray]] = {}
@@ -214,7 +205,7 @@ def _resampled_pairs(
             drawn = weights[:, images.get_indexer(rows["image"])]
             of_aio.setdefault(aio, []).append(_in_resamples(rows, metric, drawn))
         for row, aio in enumerate(names):
-            found[row, column] = over_trainings(np.array(of_aio[aio]), seed) if aio in of_aio else np.nan
+            found[row, column] = uncertainty.over_trainings(np.array(of_aio[aio]), seed) if aio in of_aio else np.nan
     plain = found[..., 0]
     alike = metric == "srocc" and np.allclose(plain, plain[:1], atol=1e-9, equal_nan=True)
     return None if alike or (metric != "accuracy" and not np.isfinite(np.diag(plain)).any()) else found
