@@ -17,9 +17,7 @@ app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_data(
-    long: Annotated[bool, typer.Option("--long", help="All facts, not one line a set.")] = False,
-) -> None:
+def list_data(long: Annotated[bool, typer.Option("--long", help="All facts, not one line a set.")] = False) -> None:
     """List the data sets, their licences, and whether they are available.
 
     Example: iqasuite data list --long

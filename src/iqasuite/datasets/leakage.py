@@ -80,15 +80,9 @@ def near_duplicates(images: pd.DataFrame, paths: Mapping[str, Path], near: float
         raise InputError(f"paths: {len(lost)} images have none ({lost[0]!r} …); expected a file for each")
     pairs = near_pairs(thumbnails([paths[name] for name in named["image"]]), named["content"], near)
     a, b = named.iloc[pairs["first"]], named.iloc[pairs["second"]]
-    return pd.DataFrame(
-        {
-            "image_a": a["image"].to_numpy(),
-            "image_b": b["image"].to_numpy(),
-            "content_a": a["content"].to_numpy(),
-            "content_b": b["content"].to_numpy(),
-            "similarity": pairs["similarity"].to_numpy(),
-        }
-    )
+    sides = (("a", a), ("b", b))
+    columns = {f"{name}_{side}": rows[name].to_numpy() for name in ("image", "content") for side, rows in sides}
+    return pd.DataFrame(columns | {"similarity": pairs["similarity"].to_numpy()})
 
 
 def in_common(first: Dataset, second: Dataset) -> pd.DataFrame:

@@ -160,10 +160,7 @@ def _rules(
     nuisances: pd.DataFrame, others: pd.Series, train: pd.Series, test: pd.Series
 ) -> dict[str, tuple[pd.Series, np.ndarray]]:
     """Baselines and ceiling that need no model: what `_fit_and_predict` returns, by name."""
-    rules = {
-        MAJORITY: (test, majority(train.to_numpy(), len(test))),
-        CEILING: _fit_and_predict(others, train, test),
-    }
+    rules = {MAJORITY: (test, majority(train.to_numpy(), len(test))), CEILING: _fit_and_predict(others, train, test)}
     for nuisance, name in nuisance_baselines(nuisances).items():
         rule = _fit_and_predict if name == thresholds_on(nuisance) else _votes_by_category
         rules[name] = rule(nuisances[nuisance], train, test)

@@ -113,13 +113,7 @@ class Looking:
 
 
 def look(
-    dataset: Dataset,
-    split: pd.DataFrame,
-    folder: Path,
-    pattern: str,
-    side: int,
-    layer: int,
-    again: Sequence[str] = (),
+    dataset: Dataset, split: pd.DataFrame, folder: Path, pattern: str, side: int, layer: int, again: Sequence[str] = ()
 ) -> Looking:
     """Let the AIOs of one fold look at its test images.
 

@@ -17,12 +17,8 @@ _PREFIX = "baseline: "
 
 def looked_at(found: Tested) -> str:
     """Whose predictions of what are looked at in detail, and what the intervals are worth."""
-    votes, seeds, unit, n_units = (
-        found.main["target"].count() // found.n_seeds,
-        found.n_seeds,
-        found.unit,
-        found.n_units,
-    )
+    seeds, unit, n_units = found.n_seeds, found.unit, found.n_units
+    votes = found.main["target"].count() // seeds
     text = (
         f"Looked at in detail: the {len(found.observers)} AIOs of **{found.method}** ({found.protocol} protocol) on "
         f"{found.on}, {votes:,} votes of {found.who}. Intervals come from resampling {unit}"

@@ -213,12 +213,7 @@ def on_card(observer: str) -> str:
 
 
 def card_of(
-    fold: Fold,
-    start: Start,
-    protocol: str,
-    inputs: PixelInputs | StoredInputs,
-    size: tuple[int, int],
-    **facts: object,
+    fold: Fold, start: Start, protocol: str, inputs: PixelInputs | StoredInputs, size: tuple[int, int], **facts: object
 ) -> dict:
     """What the cards of all AIOs of a fold have in common.
 

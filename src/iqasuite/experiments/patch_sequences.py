@@ -25,13 +25,7 @@ from iqasuite.models.sequence import matched_width, n_parameters
 from iqasuite.training.loop import QUIET
 from iqasuite.training.patch_features import PatchFeatures
 from iqasuite.training.schedule import Schedule
-from iqasuite.training.sequences import (
-    Regressor,
-    ScoredSequences,
-    predict_patches,
-    predict_scores,
-    train_regressor,
-)
+from iqasuite.training.sequences import Regressor, ScoredSequences, predict_patches, predict_scores, train_regressor
 
 LABELS = {
     "birnn": "Bi-RCNN",

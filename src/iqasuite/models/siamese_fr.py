@@ -174,11 +174,7 @@ class BoundedScore(nn.Module):
         super().__init__()
         activation, weight, bias = _BOUNDED[bounded]
         self.layers = nn.Sequential(
-            nn.Linear(inputs, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, 1),
-            activation(),
+            nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 1), activation()
         )
         self.weight, self.bias = nn.Parameter(torch.tensor(weight)), nn.Parameter(torch.tensor(bias))
         self.register_buffer("mean", torch.tensor(0.0))

@@ -49,10 +49,7 @@ def comparison_in_words(row: pd.Series) -> str:
 
 
 def method_table(
-    scores: pd.DataFrame,
-    metrics: tuple[str, ...] = COLUMNS,
-    observer: str = "mean",
-    intervals: bool = True,
+    scores: pd.DataFrame, metrics: tuple[str, ...] = COLUMNS, observer: str = "mean", intervals: bool = True
 ) -> pd.DataFrame:
     """Methods (rows) × metrics (columns) as text, in the order own methods, baselines, ceiling, each best first.
 

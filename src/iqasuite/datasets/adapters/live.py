@@ -70,7 +70,5 @@ def _scores(files: Files) -> pd.DataFrame:
     lengths = [np.size(score), np.size(std), np.size(undistorted), len(references)]
     if set(lengths) != {len(names)}:
         raise InputError(f"{path}: {lengths} scores, deviations, orgs and refnames_all; expected {len(names)} of each")
-    table = pd.DataFrame(
-        {"name": names, "reference": references, "score": np.ravel(score), "std": np.ravel(std)},
-    )
+    table = pd.DataFrame({"name": names, "reference": references, "score": np.ravel(score), "std": np.ravel(std)})
     return table[np.ravel(undistorted) == 0].reset_index(drop=True)
