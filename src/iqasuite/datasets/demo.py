@@ -54,7 +54,7 @@ def images_of(content: str, pristine: np.ndarray, seed: int = 0) -> dict[str, tu
             }[kind](strength)
             made[f"{content}_{kind}_{level}.png"] = (kind, float(level), pixels)
     return {
-        name: (kind, float(level), pixels, _file_content(kind, level, pristine, pixels))
+        name: (kind, float(level), pixels, jpeg_bytes(pristine, int(level)) if kind == "jpeg" else png_bytes(pixels))
         for name, (kind, level, pixels) in made.items()
     }
 
@@ -214,10 +214,6 @@ def truth(made: pd.DataFrame) -> pd.DataFrame:
         frame = {"observer": observer.name, "image": made["image"], "expected_vote": expected}
         frames.append(pd.DataFrame(frame | {"quality": made["quality"]}))
     return pd.concat(frames, ignore_index=True)
-
-
-def _file_content(kind: str, level: float, pristine: np.ndarray, pixels: np.ndarray) -> bytes:
-    return jpeg_bytes(pristine, int(level)) if kind == "jpeg" else png_bytes(pixels)
 
 
 def _fingerprint(seed: int) -> str:

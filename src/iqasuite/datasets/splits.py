@@ -259,7 +259,7 @@ def read_split(path: Path | str) -> pd.DataFrame:
 
 def split_hash(split: pd.DataFrame) -> str:
     """SHA-256 of the split, the same whatever the order of its rows."""
-    return hashlib.sha256(_canonical(split).encode()).hexdigest()
+    return hashlib.sha256(_ordered(split).to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
 def _check_folds(n_folds: int, least: int, most: int, what: str, aim: str) -> None:
@@ -268,10 +268,6 @@ def _check_folds(n_folds: int, least: int, most: int, what: str, aim: str) -> No
     if not least <= n_folds <= most:
         expected = f"{least} to {most}" if most > least else f"{least}"
         raise InputError(f"n_folds={n_folds}: expected {expected}, there are {most} {what}")
-
-
-def _canonical(split: pd.DataFrame) -> str:
-    return _ordered(split).to_csv(index=False, lineterminator="\n")
 
 
 def _ordered(split: pd.DataFrame) -> pd.DataFrame:

@@ -81,9 +81,11 @@ def run_curve(
                     masses[method, count][votes.index.get_loc(name), rows] = mass
             for name in case.unseen:
                 of, own = votes.index.get_loc(name), votes.loc[name].dropna()
+                pool, test = case.images("train", "val").intersection(own.index), case.images("test")
                 for draw in range(max(n.values())):
                     of_draw = [m for m in methods if draw < n[m] and (count or m in _WITHOUT_VOTES)]
-                    for method, found in _predicted(case, own, count, order, of_draw, [seed, draw, of]).items():
+                    asked = _asked(case, pool, count, order, [seed, draw, of])
+                    for method, found in predictions(case, case.quality, asked, own, test, of_draw).items():
                         p[method, count][draw, of, rows] = found
     return Curve(votes.to_numpy(), contents[votes.columns].to_numpy(), p, masses)
 
@@ -93,14 +95,6 @@ def _draws(method: str, count: int, draws: int) -> int:
         return 1
     less = (4 if count >= _MANY else 1) * (1 if method in (FEW_SHOT, FEATURES) else 4)
     return max(draws // less, 1)
-
-
-def _predicted(
-    case: Case, own: pd.Series, count: int, order: str, methods: Sequence[str], seed: list[int]
-) -> dict[str, np.ndarray]:
-    """Distributions of the test part by method, of an observer who is asked for so many votes."""
-    pool = case.images("train", "val").intersection(own.index)
-    return predictions(case, case.quality, _asked(case, pool, count, order, seed), own, case.images("test"), methods)
 
 
 def curve_table(curve: Curve, dataset: str, n_boot: int = 500, seed: int = 0) -> pd.DataFrame:

@@ -174,7 +174,7 @@ def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
     folds = {"fold": [0] if quick else f"0..{n_folds - 1}"}
     of_stem = {
         "objective": "encodings",
-        "photographs": _photographs(),
+        "photographs": ["demo", *(["kodak24"] if card("kodak24").folder().is_dir() else [])],
         "network": network,
         "training": {"batch_size": 256, "lr": 2e-3, **stem},
     }
@@ -194,11 +194,6 @@ def _observers(network: dict, n_folds: int, quick: bool) -> list[dict]:
         _entry("everybody_{fold}", "04_finetune_aio", of_everybody, needs=["stem"], foreach=folds),
         _entry("aios_{fold}", "04_finetune_aio", of_aios, needs=["everybody_{fold}"], foreach=folds),
     ]
-
-
-def _photographs() -> list[str]:
-    """Sets of photographs to learn coding from: the demo's, and Kodak's where they are available."""
-    return ["demo", *(["kodak24"] if card("kodak24").folder().is_dir() else [])]
 
 
 def _network(data: Dataset) -> tuple[dict, float]:

@@ -95,10 +95,6 @@ def _in_cells(pixels: Tensor) -> np.ndarray:
     return F.avg_pool2d(pixels.sum(1, keepdim=True), CELL, ceil_mode=True)[:, 0].numpy(force=True)
 
 
-def _input_gradients(network: Network, x: Tensor) -> np.ndarray:
-    return _in_cells(_gradient(network, x).abs())
-
-
 def _integrated_gradients(network: Network, x: Tensor) -> np.ndarray:
     """Of the way from the image's mean colour to the image; the sum over all pixels is the difference of badness.
 
@@ -158,21 +154,17 @@ def _has_features(network: Network) -> bool:
     return network.cam_layer() is not None
 
 
-def _is_local(network: Network) -> bool:
-    return type(network).local is not Network.local
-
-
 # Name -> how it is made, which networks can have it, and what the others lack.
 _METHODS: dict[str, tuple[Maker, Callable[[Network], bool], str]] = {
     "attention": (_attention(lambda *found: focus_layer(layer_head_maps(*found))), _attends, "attention"),
     "rollout": (_attention(rollout), _attends, "attention"),
     "grad_cam": (_cam(grad_cam), _has_features, "convolutions or tokens"),
     "layer_cam": (_cam(layer_cam), _has_features, "convolutions or tokens"),
-    "input_gradients": (_input_gradients, lambda network: True, ""),
+    "input_gradients": (lambda network, x: _in_cells(_gradient(network, x).abs()), lambda network: True, ""),
     "integrated_gradients": (_integrated_gradients, lambda network: True, ""),
     "occlusion": (_occlusion, lambda network: True, ""),
     "windows": (_windows, lambda network: True, ""),
-    "quality": (_quality, _is_local, "quality of its places"),
+    "quality": (_quality, lambda network: type(network).local is not Network.local, "quality of its places"),
 }
 METHODS = tuple(_METHODS)
 

@@ -51,6 +51,8 @@ def record(
     Returns:
         A dictionary for `write_run`, without any path of the machine.
     """
+    from iqasuite.datasets.splits import split_hash
+
     now = time.time()
     described = {
         "name": name,
@@ -60,7 +62,7 @@ def record(
         "peak_memory_mib": peak_memory_mib(),
         "parameters": dict(parameters),
         "data": _described_data(dataset),
-        "split_hash": _split_hash(split),
+        "split_hash": None if split is None else split_hash(split),
         "seeds": [int(seed) for seed in seeds],
         "git": git_revision(),
         "device": device(),
@@ -173,14 +175,6 @@ def _described_data(dataset: Dataset | None) -> dict[str, Any] | None:
         "absent": len(dataset.absent),
         "simulated": dataset.simulated,
     }
-
-
-def _split_hash(split: pd.DataFrame | None) -> str | None:
-    if split is None:
-        return None
-    from iqasuite.datasets.splits import split_hash
-
-    return split_hash(split)
 
 
 def _git(*arguments: str) -> str:

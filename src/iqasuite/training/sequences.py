@@ -194,7 +194,8 @@ def train_regressor(
     training = batches(train, y_train, batch_size, drop=drop)
     center, spread = model.get_buffer("dense.mean"), model.get_buffer("dense.std")
     if standardise:
-        _fit_features(model, training)
+        patches = torch.cat([x[mask] for (x, mask), _ in training.epoch(0)])  # the real ones, not the padding
+        cast(TokenReduction, model.standardise).fit(patches)
         if len(set(y_train)) > 1:
             center.fill_(float(y_train.mean()))
             spread.fill_(float(y_train.std()))
@@ -244,9 +245,3 @@ def _targets_of(targets: Mapping[str, float], images: Sequence[str]) -> np.ndarr
     if missing:
         raise InputError(f"targets: {len(missing)} of {len(images)} images have none, the first is {missing[0]!r}")
     return np.array([targets[image] for image in images], np.float64)
-
-
-def _fit_features(model: nn.Module, batches: ArrayBatches) -> None:
-    """Mean and standard deviation of all real patches of the training images (of 4,000 of them)."""
-    vectors = torch.cat([x[mask] for (x, mask), _ in batches.epoch(0)])
-    cast(TokenReduction, model.standardise).fit(vectors)

@@ -118,7 +118,8 @@ def specificity(
             if observer not in by_aio.columns.get_level_values("aio"):
                 continue
             own, others = by_aio[observer], by_aio.drop(columns=observer, level="aio")
-            best = _best_other(own, others, sign)
+            ahead = sign * others.T.groupby(level="aio").mean().T.rsub(own.mean(axis=1), axis=0).mean()
+            best = ahead.idxmin()
             mean_of_others = others.T.groupby(level="seed").mean().T
             for against, other in (("mean of others", mean_of_others), ("best other", others[best])):
                 both = own.notna().all(axis=1) & other.notna().all(axis=1)
@@ -137,12 +138,6 @@ def specificity(
     tests = grouped["p"].transform("count")
     table.insert(11, "p_least", [uncertainty.least_p(n, k) for n, k in zip(table["n_contents"], tests, strict=True)])
     return table
-
-
-def _best_other(own: pd.DataFrame, others: pd.DataFrame, sign: int) -> str:
-    """The AIO that the own one is least ahead of, on the images that both have predicted."""
-    gain = others.T.groupby(level="aio").mean().T.rsub(own.mean(axis=1), axis=0)
-    return (sign * gain.mean()).idxmin()
 
 
 def specificity_summary(

@@ -127,7 +127,8 @@ def fit_subject_model(votes: pd.DataFrame, contents: pd.Series | None = None) ->
     quality, bias, _ = _location(cells, total)
     squares = cells.n * (cells.mean - quality[cells.image] - bias[cells.observer]) ** 2 + cells.within
     restricted = _restricted_likelihood(cells, *_start(cells))
-    quality_std, bias_std = _location_std(cells, cells.total(*restricted))
+    covariance, _, variance = _location_covariance(cells, cells.total(*restricted))
+    quality_std, bias_std = np.sqrt(variance), np.sqrt(np.diag(covariance))
     ambiguity = None if contents is None else _ambiguity_frame(cells, shared, restricted, names)
     return SubjectModel(
         _wald(quality, quality_std, images),
@@ -225,11 +226,6 @@ def _location_covariance(cells: _Cells, total: np.ndarray) -> tuple[Any, ...]:
     covariance -= covariance[np.ix_(cells.origin, cells.origin)].mean()  # the added constant's own part
     carried = shares @ covariance
     return covariance, carried, 1 / per_image + np.asarray((shares.multiply(carried)).sum(1)).ravel()
-
-
-def _location_std(cells: _Cells, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    covariance, _, variance = _location_covariance(cells, total)
-    return np.sqrt(variance), np.sqrt(np.diag(covariance))
 
 
 def _scored(

@@ -60,7 +60,8 @@ def variance_parts(
         if not np.isfinite(phi).all():
             raise InputError("features: none for some of the rated images, expected finite numbers")
     again = repeated_votes(votes)
-    noise = _noise(again, table.index)
+    difference = (again["vote_late"] - again["vote_early"]).astype(float)  # its variance is twice that of the noise
+    noise = (difference.groupby(again["observer"]).var() / 2).reindex(table.index).to_numpy(float)
     value = _parts(y, phi, _mean(noise))
     shares = [_shares(y[k], phi, _mean(noise[k])) for k in ~np.eye(len(y), dtype=bool)]
     left = [groups != content for content in np.unique(groups)]
@@ -73,12 +74,6 @@ def variance_parts(
     p = _p_values(y, phi, repeated if np.isfinite(repeated).all() else None, n_permutations, rng)
     found = {"part": PARTS, "variance": value, "share": share, "low": share - Z * error, "high": share + Z * error}
     return pd.DataFrame(found | {"p": p, "n_observers": len(y), "n_images": y.shape[1]})
-
-
-def _noise(again: pd.DataFrame, observers: pd.Index) -> np.ndarray:
-    """Variance of each observer's noise (observers,), nan where nothing was repeated."""
-    difference = (again["vote_late"] - again["vote_early"]).astype(float)
-    return (difference.groupby(again["observer"]).var() / 2).reindex(observers).to_numpy(float)
 
 
 def _mean(noise: np.ndarray) -> float:

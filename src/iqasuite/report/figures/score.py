@@ -54,7 +54,7 @@ def observer_scores(scores: pd.DataFrame, metric: str = "accuracy") -> Figure:
         metric: which one.
     """
     rows = scores[(scores["metric"] == metric) & ~scores["observer"].isin(["", "mean"])]
-    looks = _looks(_ordered(rows))
+    looks = _looks(sorted(pd.unique(rows["model"]), key=own_first))
     leading = next((m for m in looks if not m.startswith(("baseline:", "ceiling:"))), next(iter(looks)))
     first = rows[rows["model"] == leading].set_index("observer")["value"]
     observers = sorted(natural_order(rows["observer"]), key=lambda o: first.get(o, np.nan), reverse=True)
@@ -124,11 +124,6 @@ def method_scores(
         ax.set_xlabel(LABELS.get(metric, metric))
         ax.margins(x=0.08)
     return fig
-
-
-def _ordered(rows: pd.DataFrame) -> list[str]:
-    """Methods in the order of a legend: own ones, baselines, ceiling."""
-    return sorted(pd.unique(rows["model"]), key=own_first)
 
 
 @style.styled
