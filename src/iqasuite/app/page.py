@@ -256,7 +256,6 @@ def _model_menu(networks: answers.Networks) -> gr.Dropdown:
 
 
 def _offer(examples: Sequence[Sequence[Path]], inputs: Sequence[gr.Image]) -> None:
-    """Examples to choose from, by their names."""
     labels = [" and ".join(path.stem.replace("_", " ") for path in each) for each in examples]
     gr.Examples(
         [[str(path) for path in each] for each in examples],

@@ -37,7 +37,6 @@ def list_data(long: Annotated[bool, typer.Option("--long", help="All facts, not 
 
 
 def _facts(card) -> str:
-    """A card as lines."""
     from iqasuite.datasets.integrity import state
 
     lines = {
@@ -199,7 +198,6 @@ def _check(name: str, quick: bool) -> int:
 
 
 def _counts(report) -> str:
-    """A report's numbers as lines."""
 
     def of(number: int, expected: int | None) -> str:
         return f"{number:,}" if expected is None else f"{number:,} of {expected:,}"

@@ -260,7 +260,6 @@ def _viewed(pair: Tensor, view: View) -> Tensor:
 
 
 def _score(network: nn.Module, pair: Tensor, tile: int | None) -> float:
-    """Mean score of a pair's tiles."""
 
     def compared(_: nn.Module, tiles: Tensor) -> Tensor:
         return network(*normalise(tiles, network.get_buffer("mean"), network.get_buffer("std")))

@@ -266,7 +266,6 @@ def _network(network: nn.Module | Mapping[str, object], seed: int) -> nn.Module:
 
 
 def _batches(model: nn.Module, pairs: ScoredPairs, shown: Shown, seed: int) -> tuple[ArrayBatches, ArrayBatches | None]:
-    """Of the training and of the validation rows."""
     y, seen = np.asarray(pairs.targets), (model.get_buffer("mean"), model.get_buffer("std"), pairs.source)
 
     def batches(rows: np.ndarray, train: bool) -> ArrayBatches:

@@ -301,7 +301,6 @@ def _stacked(patches: Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
 
 
 def _dim(network: Backbone, patches: Patches) -> int:
-    """Features of a patch."""
     height, width = patches.sides
     widths = network.widths(patches.taps)
     try:
