@@ -123,7 +123,7 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
     if not card.downloads:
         typer.echo(f"  then      iqasuite data check {name}")
         return 1
-    if (card.size > 1e9 or not card.size) and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+    if (card.size > 1e9 or not card.size) and not yes and _on_terminal():
         typer.confirm(f"Download {_source(card)}?", abort=True)
     left = acquisition.get(card, into, keep_archives, _downloading())
     for step in left:
@@ -134,6 +134,10 @@ def _get(name: str, into: Path | None, keep_archives: bool, yes: bool) -> int:
     report = check(name, root=folder, quick=True)
     typer.echo(f"{_counts(report)}\n  next      iqasuite data check {name}")
     return 0 if report.whole else 1
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _downloading() -> Callable[[str, int, int], None]:
