@@ -10,7 +10,7 @@ from iqasuite.images.photographs import photographs
 from iqasuite.models import create
 from iqasuite.report import figures
 
-TRAINING = {"epochs": 1, "steps": 1, "batch_size": 2, "lr": 1e-3, "small_crops": 1.0, "sigma": 0.0}
+TRAINING = {"epochs": 1, "steps": 1, "batch_size": 2, "lr": 1e-3, "small": 1.0, "sigma": 0.0}
 
 
 @pytest.fixture(scope="module")

@@ -102,3 +102,14 @@ def test_kodak(kodak_folder, monkeypatch):
     monkeypatch.setenv("IQASUITE_DATA", str(kodak_folder.parent))
     files = photographs("kodak24")
     assert len(files) == 24 and JPEGStream(files[:2]).batch(4, 0)[0].shape == (4, 3, 256, 256)
+
+
+def test_mixed_crops_keep_their_classes_and_are_compressed_last():
+    files = photographs("demo", ["coffee", "china"])
+    plain, mixed = (JPEGStream(files, 64, seed=1, varied=True, mixed=share) for share in (0.0, 1.0))
+    (images, facts), (others, theirs) = plain.described(20, 0), mixed.described(20, 0)
+    assert facts["class"].tolist() == theirs["class"].tolist() and not torch.equal(images, others)
+    steps = others.double().diff(dim=3)[..., :, :].abs()
+    at_borders, within = steps[..., 7::8].mean(dim=(1, 2, 3)), steps[..., 3::8].mean(dim=(1, 2, 3))
+    coarse = torch.from_numpy((theirs["quality"] < 10).to_numpy(copy=True))
+    assert (at_borders[coarse] > 1.3 * within[coarse]).all()  # JPEG's blocks begin at the corner of the crop

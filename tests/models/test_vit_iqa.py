@@ -168,3 +168,14 @@ def test_unknown_model_is_named():
     with pytest.raises(InputError, match="vit_iqa"):
         models.create("vgg_iqa")
     assert "vit_iqa" in models.names()
+
+
+def test_tokens_lose_the_contrast_of_a_patch_unless_they_are_told():
+    torch.manual_seed(0)
+    x = torch.randn(1, 3, 32, 32)
+    for contrast in (False, True):
+        stem = ShiftedPatchTokens(8, 16, "diagonal", contrast)
+        same = torch.allclose(stem(x), stem(4 * x), atol=1e-4)
+        assert same is not contrast
+    blank = stem(torch.zeros(1, 3, 32, 32))
+    assert blank.isfinite().all()

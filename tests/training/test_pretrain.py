@@ -111,7 +111,7 @@ def test_small_crops_come_first_and_the_tokens_start_from_jpegs_transform(photog
     model = create("vit_iqa", image_size=64, trunk={"size": "tiny", "dim": 64, "depth": 1, "heads": 2, "mlp_dim": 64})
     seen = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)) if model.training else None)
-    schedule, plan = Schedule(epochs=2, lr=1e-9, precision="no"), JPEGPlan(batch_size=8, steps=2, small_crops=0.5)
+    schedule, plan = Schedule(epochs=2, lr=1e-9, precision="no"), JPEGPlan(batch_size=8, steps=2, small=0.5)
     pretrain_on_jpeg(model, photographs[:2], photographs[2:], schedule, plan)
     assert seen == [(16, 3, 32, 32)] * 2 + [(8, 3, 64, 64)] * 2
     of_the_image = model.stem.linear.weight.unflatten(1, (5, 3, 16, 16))[:, 0].mean(1)[:, :8, :8]

@@ -195,7 +195,7 @@ def test_a_transformer_learns_pseudo_labels_too_and_what_metrics_say(tmp_path):
     assert labels["mse"][worst].argmax() == 0 and labels["votes"][worst].argmax() == 0
     network = models.create("vit_iqa", image_size=64, trunk={"size": "tiny", "depth": 1})
     names = pairs.images.set_index("image")["content"]
-    plan = LabelsPlan(64, 4, steps=3, small_crops=0.5, beside=("distortion", "mse"))
+    plan = LabelsPlan(64, 4, steps=3, small=0.5, beside=("distortion", "mse"))
     parts = [list(names.index[names.isin(which)]) for which in (["a", "b"], ["c"])]
     result, logits = pretrain_on_pseudo_labels(network, pairs, *parts, Schedule(epochs=2, precision="no"), plan)
     assert result.epochs_run == 2 and logits.shape == (10, 12) and logits.isfinite().all()

@@ -72,14 +72,14 @@ def pretrain_on_distortions(
     Args:
         model: with five outputs, square images and a head of its own. Changed in place.
         learnt_from, held_out: photographs.
-        training: batch_size, steps, small_crops of `LabelsPlan`.
+        training: batch_size, steps, small of `LabelsPlan`.
         schedule, seed, followed: as of `loop.fit`.
 
     Returns:
         What the training did; `read` of the held-out photographs.
     """
     side = int(model.image_size)
-    how = {name: training[name] for name in ("batch_size", "steps", "small_crops")}
+    how = {name: training[name] for name in ("batch_size", "steps", "small")}
     shown = schedule.epochs * training["steps"] * how["batch_size"]
     pairs, names, others = distorted(learnt_from, held_out, side, seed, int(np.clip(shown, *_MADE)))
     plan = LabelsPlan(side, **how, beside=("distortion", "level", *MEASURED))

@@ -214,7 +214,7 @@ def pretrain(
         model: all of it is trained, with "encodings" the spectrum stem of a ViT-IQA alone. Changed in place.
         objective: one of `OBJECTIVES`.
         found: the photographs.
-        training: epochs, lr, batch_size, steps (batches an epoch); small_crops and sigma of `pretrain_on_jpeg`.
+        training: epochs, lr, batch_size, steps (batches an epoch); small, mix and sigma of `JPEGPlan`.
         protocol: "corrected" or "faithful", see `JPEGStream`.
         seed: of order, crops and everything drawn.
         checkpoint: file where a killed training goes on.
@@ -249,7 +249,8 @@ def pretrain(
         values = {"estimates": estimates, "truth": truth}
         return result, {name: pd.DataFrame(of.numpy(), columns=TARGETS) for name, of in values.items()}
     side, native = model.image_size, protocol == "corrected"
-    how = JPEGPlan(native=native, **{name: training[name] for name in ("batch_size", "steps", "small_crops", "sigma")})
+    names = ("batch_size", "steps", "small", "mix", "sigma")
+    how = JPEGPlan(native=native, **{name: training[name] for name in names if name in training})
     result = pretrain_on_jpeg(model, *parts, schedule, how, seed, followed)
     ways = {KEPT: (True, False), SHIFTED: (True, True), RESIZED: (False, False)}
     streams = {name: JPEGStream(found.held_out, side, seed + 2, *way) for name, way in ways.items()}

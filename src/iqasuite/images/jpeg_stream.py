@@ -39,6 +39,8 @@ class JPEGStream:
             do not begin at their corner.
         varied: native crops are turned by a quarter half of the time, and half of them come from a photograph made
             smaller, by up to 1.67: more kinds of contents from as many photographs.
+        mixed: share of the native crops that are mixed with one of another photograph and changed in gamma, contrast,
+            brightness and saturation before they are compressed.
 
     Raises:
         InputError: no photographs, one that cannot be read or is too small.
@@ -52,8 +54,10 @@ class JPEGStream:
         native: bool = True,
         shifted: bool = False,
         varied: bool = False,
+        mixed: float = 0.0,
     ) -> None:
-        self.crop, self.seed, self.native, self.shifted, self.varied = crop, seed, native, shifted, varied
+        self.crop, self.seed, self.native, self.shifted = crop, seed, native, shifted
+        self.varied, self.mixed = varied, mixed
         self._photographs = decode_once(photographs, crop + BLOCK * shifted)
         self.key = str(
             (crop, native, *(["shifted"] if shifted else []), [file_hash(path) for path in photographs])
@@ -88,6 +92,16 @@ class JPEGStream:
         return pixels, pd.DataFrame(facts, columns=["class", "quality", "photograph"])
 
     def _crop_and_compress(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
+        part = self._part(photograph, rng)
+        if self.mixed and rng.random() < self.mixed:
+            other = self._part(self._photographs[int(rng.integers(len(self._photographs)))], rng)
+            part = _mixed(part, other, rng)
+        compressed = jpeg(part[:, ::-1] if rng.random() < 0.5 else part, quality)
+        top, left = rng.integers(1, BLOCK, 2) if self.shifted else (0, 0)
+        return compressed[top : top + self.crop, left : left + self.crop]
+
+    def _part(self, photograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A random part, as large as the crop or a block larger where crops are shifted."""
         size = side = self.crop + BLOCK * self.shifted
         if self.varied and rng.random() < 0.5:
             side = round(size * rng.uniform(1, min(SMALLER, min(photograph.shape[:2]) / size)))
@@ -95,11 +109,7 @@ class JPEGStream:
         part = photograph[top : top + side, left : left + side]
         if side > size:
             part = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BICUBIC))
-        if self.varied and rng.random() < 0.5:
-            part = part.swapaxes(0, 1)
-        compressed = jpeg(part[:, ::-1] if rng.random() < 0.5 else part, quality)
-        top, left = rng.integers(1, BLOCK, 2) if self.shifted else (0, 0)
-        return compressed[top : top + self.crop, left : left + self.crop]
+        return part.swapaxes(0, 1) if self.varied and rng.random() < 0.5 else part
 
     def _compress_and_crop(self, photograph: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
         whole = jpeg(photograph, quality)
@@ -111,6 +121,18 @@ class JPEGStream:
         cut = Image.fromarray(whole[top : top + h, left : left + w])
         part = np.asarray(cut.resize((self.crop, self.crop), Image.Resampling.BILINEAR))
         return part[:, ::-1] if rng.random() < 0.5 else part
+
+
+def _mixed(part: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`part` with up to half of `other`, changed in gamma, contrast, brightness and saturation; uint8."""
+    share = rng.uniform(0.0, 0.5)
+    both = (1 - share) * part.astype(np.float32) + share * other
+    both = 255 * (both / 255) ** math.exp(rng.uniform(-0.5, 0.5))
+    middle = both.mean()
+    both = (both - middle) * math.exp(rng.uniform(-0.5, 0.3)) + middle + rng.uniform(-20, 20)
+    grey = both.mean(axis=2, keepdims=True)
+    both = grey + rng.uniform(0.0, 1.4) * (both - grey)
+    return both.clip(0, 255).round().astype(np.uint8)
 
 
 def decode_once(paths: list[Path], crop: int) -> list[np.ndarray]:

@@ -18,11 +18,14 @@ class ShiftedPatchTokens(nn.Module):
 
     `shift="axes"` moves by one pixel right, left, down, up (vit-pytorch); `shift="diagonal"` moves by half a patch
     along the four diagonals (the paper). What moves in from outside is 0.
+
+    The layer norm takes the contrast out of a patch, and with it the size of JPEG's quantisation steps. `contrast=True`
+    adds to each token a projection of the log of the standard deviation of its five patches and of their mean.
     """
 
     n_scales = 1
 
-    def __init__(self, dim: int, patch_size: int, shift: str = "axes"):
+    def __init__(self, dim: int, patch_size: int, shift: str = "axes", contrast: bool = False):
         super().__init__()
         step = 1 if shift == "axes" else patch_size // 2
         axes, diagonals = ((0, 1), (0, -1), (1, 0), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -30,6 +33,9 @@ class ShiftedPatchTokens(nn.Module):
         self.shifts = [(0, 0), *((step * dy, step * dx) for dy, dx in (axes if shift == "axes" else diagonals))]
         self.norm = nn.LayerNorm(5 * 3 * patch_size**2)
         self.linear = nn.Linear(5 * 3 * patch_size**2, dim)
+        self.contrast = nn.Linear(6, dim) if contrast else None
+        if self.contrast is not None:
+            nn.init.normal_(self.contrast.weight, std=0.5)  # heard beside the tokens from the first step
 
     def patches(self, x: Tensor) -> Tensor:
         """Patch vectors (B, rows · cols, 5 · 3 · p²) of images (B, 3, H, W), copied once."""
@@ -42,10 +48,12 @@ class ShiftedPatchTokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):  # the projection would round them later, after the copies
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        whitened = F.layer_norm(self.patches(x), self.norm.normalized_shape, eps=self.norm.eps)
+        patches = self.patches(x)
+        whitened = F.layer_norm(patches, self.norm.normalized_shape, eps=self.norm.eps)
         # LayerNorm's own weight and bias go into the projection: the images need no gradient, so none is computed
         # for the patch vectors, which are the largest tensors of the network.
-        return F.linear(whitened, self.linear.weight * self.norm.weight, self.linear(self.norm.bias))
+        tokens = F.linear(whitened, self.linear.weight * self.norm.weight, self.linear(self.norm.bias))
+        return tokens if self.contrast is None else tokens + self.contrast(_contrast(patches.float()))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         return height // self.patch_size, width // self.patch_size
@@ -65,3 +73,9 @@ class ShiftedPatchTokens(nn.Module):
             row, column = divmod(d // 64 % side**2, side)
             function = torch.from_numpy(np.outer(basis[d % 64 // 8], basis[d % 8])).float()
             weight[d, 0, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 3 * luma * function
+
+
+def _contrast(patches: Tensor) -> Tensor:
+    """Log standard deviation of each of the five patches and the mean of all, (B, N, 6)."""
+    deviations = patches.unflatten(2, (5, -1)).std(dim=-1)
+    return torch.cat([(deviations + 0.01).log(), patches.mean(dim=-1, keepdim=True)], dim=-1)

@@ -217,9 +217,9 @@ class ViTIQA(Network):
                 cells.
             patch_size: side of a patch in pixels; None = 16 of "spt", 240 of "spectrum".
             shift: "axes" (one pixel, vit-pytorch) or "diagonal" (half a patch, the paper), of "spt".
+            contrast: let the tokens of "spt" also know the contrast and the mean of their patches.
             scales: shorter sides in pixels that the image is brought to for the classifier; None = as it comes.
-            taps: layers of that network to read; None = the last. Of several classifiers, scales and taps may be given
-                by their names.
+            taps: layers of that network to read; None = the last. Of several classifiers by their names, as scales.
             cells: side of the grid that feature maps are pooled to (mean and standard deviation of each cell);
                 None = every position of the feature map, or 4 where scales or taps are given.
             components: principal components of the tokens' channels that the trunk sees, fitted by `reduce.fit` on
@@ -365,13 +365,14 @@ def _of(argument: str, given: Layers | Mapping[str, Layers], name: str, names: S
     return given.get(name)
 
 
-def _stem(
+def _stem(  # noqa: PLR0913 (what a suite may set, by name)
     dim: int,
     pretrained: bool,
     *,
     name: str = "spt",
     patch_size: int | None = None,
     shift: str = "axes",
+    contrast: bool = False,
     scales: Layers | Mapping[str, Layers] = None,
     taps: Layers | Mapping[str, Layers] = None,
     cells: int | None = None,
@@ -380,9 +381,9 @@ def _stem(
 ):
     """The stem, what reduces its tokens, and the mean and standard deviation of its inputs."""
     _check("stem: shift", shift, SHIFTS)
+    side = patch_size if patch_size is not None else 16 if name == "spt" else 240
     if name == "spt":
-        size = 16 if patch_size is None else patch_size
-        return ShiftedPatchTokens(dim, size, shift), nn.Identity(), IMAGENET_MEAN, IMAGENET_STD
+        return ShiftedPatchTokens(dim, side, shift, contrast), nn.Identity(), IMAGENET_MEAN, IMAGENET_STD
     names = name.split("+")
     cells = cells or (6 if len(names) > 1 or "spectrum" in names else 0)  # 0 = as of `BackboneTokens`
     of: tuple[Any, Any] | None = None  # what images come normalised with: as the first classifier wants them
@@ -392,7 +393,6 @@ def _stem(
         networks[each] = BackboneTokens(each, *layers, cells, freeze, pretrained, of)
         of = of or (networks[each].backbone.mean, networks[each].backbone.std)
     of = of or (IMAGENET_MEAN, IMAGENET_STD)
-    side = 240 if patch_size is None else patch_size
     stems: list[Any] = [networks.get(n) or SpectrumTokens(side, cells, of[0], of[1], freeze) for n in names]
     if len(stems) == 1:
         return stems[0], TokenReduction((stems[0].channels,), components), *of

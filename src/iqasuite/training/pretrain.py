@@ -52,8 +52,9 @@ class JPEGPlan:
         batch_size: crops a step.
         steps: batches an epoch.
         native: see `JPEGStream`; False is the authors' way.
-        small_crops: share of the epochs, from the first, in which crops have half the side and batches hold twice as
+        small: share of the epochs, from the first, in which crops have half the side and batches hold twice as
             many: a step costs half as much, and what a patch tells is learnt from more photographs.
+        mix: share of the crops that are mixed with others, see `JPEGStream`.
         loss: see `losses.create`.
         sigma: softness of the labels in classes.
     """
@@ -61,7 +62,8 @@ class JPEGPlan:
     batch_size: int = 32
     steps: int = 100
     native: bool = True
-    small_crops: float = 0.0
+    small: float = 0.0
+    mix: float = 0.0
     loss: str = "soft_cross_entropy"
     sigma: float = FAITHFUL_SIGMA
 
@@ -87,14 +89,15 @@ def pretrain_on_jpeg(
         schedule, seed, followed: as of `fit`.
     """
     crop, n = model.image_size, plan.batch_size
-    stream = JPEGStream(photographs, crop, seed, plan.native, varied=plan.native)
+    how = {"native": plan.native, "varied": plan.native, "mixed": plan.mix}
+    stream = JPEGStream(photographs, crop, seed, **how)
     check = JPEGStream(held_out, crop, seed + 1, plan.native)
     shown = (model.get_buffer("mean"), model.get_buffer("std"), plan.sigma)
     if model.card is None:
         _begin(model, stream.batch(256, -1 % 2**32)[0])
     train: Batches = StreamBatches(stream, n, plan.steps, *shown)
-    if n_small := round(plan.small_crops * schedule.epochs):
-        half = JPEGStream(photographs, crop // 2, seed, plan.native, varied=plan.native)
+    if n_small := round(plan.small * schedule.epochs):
+        half = JPEGStream(photographs, crop // 2, seed, **how)
         train = StagedBatches(StreamBatches(half, 2 * n, plan.steps, *shown), train, n_small)
     val = StreamBatches(check, n, max(1, 256 // n), *shown, fixed=True)
     return fit(model, train, val, create_loss(plan.loss), schedule, seed, accuracy, followed=followed)
@@ -207,14 +210,14 @@ class LabelsPlan:
         crop: side of the random crops in pixels; whole images are validated on.
         batch_size: images a step.
         steps: batches an epoch; None = all images once.
-        small_crops: as of `JPEGPlan`.
+        small: as of `JPEGPlan`.
         beside: labels asked for beside the votes: "distortion", "level", and names of the pairs' metrics.
     """
 
     crop: int = 192
     batch_size: int = 32
     steps: int | None = None
-    small_crops: float = 0.0
+    small: float = 0.0
     beside: Sequence[str] = ("distortion", "level")
 
 
@@ -281,7 +284,7 @@ def pretrain_on_pseudo_labels(
         torch.manual_seed(seed)
         wrapped = _WithLabels(model, targets.shape[1] - 5)
     train, val = training(plan.crop, plan.batch_size), batches(val_images, plan.crop, plan.batch_size, False)
-    if n_small := round(plan.small_crops * schedule.epochs):
+    if n_small := round(plan.small * schedule.epochs):
         train = StagedBatches(training(plan.crop // 2, 2 * plan.batch_size), train, n_small)
     loss = _labels_loss([label.shape[1] for label in wanted.values()])
     result = fit(wrapped, train, val, loss, schedule, seed, srocc_of_labels, followed=followed)
