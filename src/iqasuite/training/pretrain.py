@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def pretrain_on_jpeg(
         schedule, seed, followed: as of `fit`.
     """
     crop, n = model.image_size, plan.batch_size
-    how = {"native": plan.native, "varied": plan.native, "mixed": plan.mix}
+    how: dict[str, Any] = {"native": plan.native, "varied": plan.native, "mixed": plan.mix}
     stream = JPEGStream(photographs, crop, seed, **how)
     check = JPEGStream(held_out, crop, seed + 1, plan.native)
     shown = (model.get_buffer("mean"), model.get_buffer("std"), plan.sigma)
