@@ -5,7 +5,8 @@ PYTHON ?= python3
 SUITE ?= demo
 # Runs at one time; empty: one for each GPU, without a GPU one for each core.
 JOBS ?=
-TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 1))")
+# one more than cores: some tests only wait, for a browser or a cluster
+TEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 1) + 1)")
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed

@@ -21,6 +21,8 @@ class _Program(typer.Typer):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        # jsonschema, which checks notebooks, would parse a grammar of international addresses for 3 s a process.
+        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
         return super().__call__(*args, **options)
 
 
