@@ -31,6 +31,7 @@ def test_smoke_suite_runs_from_end_to_end(repository, tmp_path, monkeypatch):
             shutil.copy(source, tmp_path / name)
     shorten(tmp_path / "notebooks" / "suites" / "smoke.yaml")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("IQASUITE_")}
+    environment["IQASUITE_CACHE"] = str(repository / ".cache")  # the demo set is made at most once for all tests
     done = subprocess.run(
         [sys.executable, "-m", "iqasuite", "suite", "run", "smoke", "--jobs", "1"],  # the other core has its own tests
         cwd=tmp_path,

@@ -69,7 +69,8 @@ def test_weights_of_the_suite_come_first(project):
         run.find_weights("nobody")
 
 
-def test_what_was_used_is_recorded_and_checkpoints_go(project):
+def test_what_was_used_is_recorded_and_checkpoints_go(project, repository, monkeypatch):
+    monkeypatch.setenv("IQASUITE_CACHE", str(repository / ".cache"))  # the demo set is made at most once for all tests
     run = Run("s", "a", {"seed": 7, "epochs": 2})
     data = demo.load()
     split = run.folds(data, 4)
