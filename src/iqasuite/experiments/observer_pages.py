@@ -86,7 +86,7 @@ def build(suite: Suite, root: Path) -> list[Observer]:
     template = templates.get_template("observer.html.j2")
     for number, each in enumerate(observers):
         beside = {"previous": observers[number - 1], "following": observers[(number + 1) % len(observers)]}
-        write_atomic(root / each.page, template.render(suite=suite, observer=each, votes=VOTES.tolist(), **beside))
+        write_atomic(root / each.page, template.render(suite=suite, observer=each, **beside))
     return observers
 
 
@@ -135,9 +135,7 @@ def _add_images(observers: list[Observer], suite: Suite, root: Path, dataset: st
         for image in names
     ]
     page = environment().get_template("images.html.j2")
-    write_atomic(
-        root / "images.html", page.render(suite=suite, observers=observers, images=every, votes=VOTES.tolist())
-    )
+    write_atomic(root / "images.html", page.render(suite=suite, observers=observers, images=every))
 
 
 def _row(about: pd.DataFrame, image: str, vote: float, shares: pd.Series) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.errors import InputError
 from iqasuite.paths import locked, read_json, results_root, work_root, write_atomic
-from iqasuite.report.figures.style import png_of
+from iqasuite.report.figures.style import webp_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ CAPTIONS = "captions.json"
 
 
 def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi: int = 110) -> Path:
-    """Write `results/<suite>/figures/<run>/<name>.png` and remember its caption.
+    """Write `results/<suite>/figures/<run>/<name>.webp` and remember its caption.
 
     Args:
         fig: the figure.
@@ -30,10 +30,10 @@ def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi:
         dpi: pixels per inch.
 
     Returns:
-        The file's path. The figure stays open, and a notebook that shows it then shows the same bytes.
+        The file's path. The figure stays open, and a notebook that shows it then shows the same pixels.
     """
     fig.set_dpi(dpi)
-    return _save(results_root(suite) / "figures" / run, f"{name}.png", caption, png_of(fig))
+    return _save(results_root(suite) / "figures" / run, f"{name}.webp", caption, webp_of(fig))
 
 
 def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: str, index: bool = False) -> Path:
