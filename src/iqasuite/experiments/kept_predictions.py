@@ -1,7 +1,7 @@
 """Predictions kept beside a suite's results, and its scores computed anew from them: nothing is trained for it.
 
 What is kept holds no vote and no score of a set: `targets` are looked up in the set itself, which whoever recomputes
-needs. Predicted numbers are rounded to `DIGITS` significant digits: a small probability keeps its logarithm.
+needs. Predicted numbers are rounded to six significant digits: a small probability keeps its logarithm.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from iqasuite.errors import InputError
 from iqasuite.experiments.suite import Suite, read_suite
 from iqasuite.inference.predictions import P, read_table
 from iqasuite.paths import cache_root, data_root, project_root, results_root, work_root, write_atomic
+from iqasuite.report.outputs import significant
 from iqasuite.report.provenance import read_runs
 
 OF_OBSERVERS, OF_MOS = "predictions", "mos_predictions"  # folders in work/<suite>, by what is predicted
 SCORED_BY = ("05_evaluate_aios", "13_benchmark")  # notebooks that read nothing but predictions, the split and the set
-DIGITS = 6
-TOLERANCE = 0.005  # between scores of predictions and of those rounded to DIGITS digits
+TOLERANCE = 0.005  # between scores of predictions and of those rounded to six digits
 _KEYS = ["dataset", "model", "protocol", "observer", "part", "metric"]
 _TEXTS = ["run", "dataset", "model", "protocol", "part", "observer", "image"]
 
@@ -49,17 +49,9 @@ def keep(suite: Suite) -> list[Path]:
             continue
         frames = [read_table(path).drop(columns="target").assign(run=path.stem) for path in files]
         together = pd.concat(frames, ignore_index=True)[["run", *(c for c in PREDICTIONS if c != "target")]]
-        together[["prediction", *P]] = _significant(together[["prediction", *P]].to_numpy(float))
-        content = gzip.compress(frame_csv(together).encode(), mtime=0)
+        content = gzip.compress(frame_csv(significant(together)).encode(), mtime=0)
         written.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.gz", content))
     return written
-
-
-def _significant(numbers: np.ndarray) -> np.ndarray:
-    """The numbers rounded to `DIGITS` significant digits."""
-    size = np.floor(np.log10(np.abs(numbers), where=numbers != 0, out=np.zeros_like(numbers)))
-    scale = 10.0 ** (DIGITS - 1 - np.nan_to_num(size))
-    return np.round(numbers * scale) / scale
 
 
 def recompute(name: str) -> pd.DataFrame:

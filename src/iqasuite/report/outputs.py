@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from iqasuite.csv_texts import frame_csv
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTIONS = "captions.json"
+DIGITS = 6  # significant ones, of numbers in tables and predictions that are kept
 
 
 def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi: int = 110) -> Path:
@@ -48,7 +50,7 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
     Returns:
         The file's path.
     """
-    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(frame, index).encode())
+    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(significant(frame), index).encode())
 
 
 def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Path:
@@ -83,6 +85,17 @@ def gather_scores(suite: str) -> Path | None:
             return None
         together = pd.concat(frames).drop_duplicates(["dataset", "model", "protocol", "observer", "part", "metric"])
         return write_atomic(results_root(suite) / "scores.csv", frame_csv(together))
+
+
+def significant(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its numbers rounded to `DIGITS` significant digits; whole numbers stay as they are."""
+    rounded = frame.copy()
+    for place in (place for place, kind in enumerate(frame.dtypes) if kind.kind == "f"):
+        numbers = frame.iloc[:, place].to_numpy(float)
+        fraction = np.isfinite(numbers) & (numbers != np.round(numbers))
+        scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(numbers), where=fraction, out=np.zeros_like(numbers))))
+        rounded.isetitem(place, np.where(fraction, np.round(numbers * scale) / scale, numbers))
+    return rounded
 
 
 def captions(folder: Path) -> dict[str, str]:
