@@ -244,7 +244,13 @@ def test_a_run_that_was_ended_before_its_notebook_was_filed_does_not_pass_for_do
 
 
 def test_a_run_forgets_what_the_one_before_left(project):
-    for file in ("figures/one/a.webp", "tables/one/a.csv", "runs/one.json", "notebooks/one.ipynb", "figures/two/a.webp"):
+    for file in (
+        "figures/one/a.webp",
+        "tables/one/a.csv",
+        "runs/one.json",
+        "notebooks/one.ipynb",
+        "figures/two/a.webp",
+    ):
         path = project.root / "results" / "small" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -107,7 +107,9 @@ def _maps() -> Finding:
         f"blur, noise and JPEG, the attention of an AIO has {_value(attention)} ({int(attention['n'])} images) and the "
         f"quality map of the default network {_value(default)}; most maps do not say where an image is bad."
     )
-    return Finding(text, "explain", "believed", "tables/believed/localisation.csv", "figures/believed/localisation.webp")
+    return Finding(
+        text, "explain", "believed", "tables/believed/localisation.csv", "figures/believed/localisation.webp"
+    )
 
 
 def _photographs() -> Finding:

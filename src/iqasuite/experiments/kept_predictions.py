@@ -6,7 +6,7 @@ needs. Predicted numbers are rounded to six significant digits: a small probabil
 
 from __future__ import annotations
 
-import gzip
+import lzma
 import os
 import shutil
 import subprocess
@@ -37,7 +37,7 @@ _TEXTS = ["run", "dataset", "model", "protocol", "part", "observer", "image"]
 
 
 def keep(suite: Suite) -> list[Path]:
-    """Write `results/<suite>/predictions/<kind>.csv.gz` from what a suite's runs predicted; nothing where none did.
+    """Write `results/<suite>/predictions/<kind>.csv.xz` from what a suite's runs predicted; nothing where none did.
 
     Returns:
         The files, the same bytes for the same predictions.
@@ -49,8 +49,8 @@ def keep(suite: Suite) -> list[Path]:
             continue
         frames = [read_table(path).drop(columns="target").assign(run=path.stem) for path in files]
         together = pd.concat(frames, ignore_index=True)[["run", *(c for c in PREDICTIONS if c != "target")]]
-        content = gzip.compress(frame_csv(significant(together)).encode(), mtime=0)
-        written.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.gz", content))
+        content = lzma.compress(frame_csv(significant(together)).encode())
+        written.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.xz", content))
     return written
 
 
@@ -72,7 +72,7 @@ def recompute(name: str) -> pd.DataFrame:
     """
     suite, results = read_suite(name), results_root(name)
     runs = [run.name for run in suite.runs if run.notebook in SCORED_BY]
-    files = sorted((results / "predictions").glob("*.csv.gz"))
+    files = sorted((results / "predictions").glob("*.csv.xz"))
     if not runs or not files:
         found = f"{len(files)} files of predictions in {results / 'predictions'}, {len(runs)} runs of notebooks"
         raise InputError(f"suite {name}: {found} {', '.join(SCORED_BY)}; expected one or more of each")
@@ -89,7 +89,7 @@ def recompute(name: str) -> pd.DataFrame:
                 (root / dataset).parent.mkdir(parents=True, exist_ok=True)
                 (root / dataset).symlink_to(project_root() / dataset)
         for file in files:
-            _restore(file, root / "work" / name / file.name.removesuffix(".csv.gz"), by_name)
+            _restore(file, root / "work" / name / file.name.removesuffix(".csv.xz"), by_name)
         for run in runs:
             _execute(root, name, run)
         again = [_scores(root / "results" / name, run) for run in runs]

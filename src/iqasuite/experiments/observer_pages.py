@@ -108,7 +108,7 @@ def _observer(name: str, scores: pd.DataFrame, bias: pd.DataFrame, figures: list
 
 def _add_images(observers: list[Observer], suite: Suite, root: Path, dataset: str, method: str) -> None:
     """Votes, predictions and images of simulated observers, on their pages and on one of all images."""
-    file = root / "predictions" / f"{OF_OBSERVERS}.csv.gz"
+    file = root / "predictions" / f"{OF_OBSERVERS}.csv.xz"
     if not file.is_file():
         return
     try:
@@ -154,7 +154,7 @@ def _kind(about: pd.DataFrame, image: str) -> dict[str, str]:
 
 
 def _thumbnail(image: str) -> str:
-    return f"images/{safe_name(image)}.jpg"
+    return f"images/{safe_name(image)}.webp"
 
 
 def _thumbnails(data: Dataset, names: list[str], folder: Path) -> None:
@@ -162,5 +162,5 @@ def _thumbnails(data: Dataset, names: list[str], folder: Path) -> None:
         small = Image.fromarray(data.read(image))
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         content = io.BytesIO()
-        small.save(content, "JPEG", quality=80)
+        small.save(content, "webp", quality=80, method=6)
         write_atomic(folder.parent / _thumbnail(image), content.getvalue())

@@ -28,7 +28,7 @@ TAGS = {
 ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan", "scope", "start", "style", "title", "width"}
 LINK = re.compile(r"(https?://|mailto:|#)\S*|[\w./%?=~-]*(#[\w-]*)?")
 IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[\w+/=\s-]*|(?!//)[\w./%~-]*")
-PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')  # names and brackets have no colour: half of a page's size
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')  # code that is not coloured: as large as the rest
 STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 ACCENTS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303"}
 SYMBOLS = {

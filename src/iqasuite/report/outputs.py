@@ -50,7 +50,9 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
     Returns:
         The file's path.
     """
-    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(significant(frame), index).encode())
+    return _save(
+        results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(significant(frame), index).encode()
+    )
 
 
 def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Path:
