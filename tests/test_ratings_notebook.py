@@ -113,7 +113,7 @@ def test_declared_nuisances(repository, tmp_path, monkeypatch, name, overlap):
         48,
         "means of 4 categories, leave one out",
     ]
-    assert (results / "figures" / "01_look_at_the_ratings" / "nuisance.png").is_file()
+    assert (results / "figures" / "01_look_at_the_ratings" / "nuisance.webp").is_file()
     assert ("baseline: thresholds on rate" in said) == ("rate" in table.index) == (name == "both kinds")
     if name == "both kinds":
         assert table.loc["rate", "value"] < 0.2

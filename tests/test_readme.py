@@ -59,7 +59,7 @@ def test_cards_of_committed_weights_say_what_the_results_say(repository):
 
 
 def test_cards_of_the_demos_aios_say_what_was_predicted(repository, demo_set):
-    predicted = kept(repository / "results" / "demo" / "predictions" / "predictions.csv.gz")
+    predicted = kept(repository / "results" / "demo" / "predictions" / "predictions.csv.xz")
     votes = first_votes(demo_set.votes).set_index(["observer", "image"])["vote"]
     cards = sorted((repository / "weights" / "demo_aios").glob("*.json"))
     assert len(cards) == 5

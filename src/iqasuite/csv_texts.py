@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import re
 import zlib
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from iqasuite.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_NO_TABLE = (ValueError, EOFError, zlib.error, lzma.LZMAError, ArithmeticError, MemoryError)  # parser, encoding, packed
 _STARTS = r"[=+\-@\t\r\n＝＋－＠]"  # of a formula
 
 
@@ -53,7 +55,7 @@ def read_csv(path: Path | str, expected: str, **options: Any) -> pd.DataFrame:
         table = pd.read_csv(path, **options)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected {expected}") from error
-    except (ValueError, EOFError, zlib.error, ArithmeticError, MemoryError) as error:  # parser, encoding, empty, packed
+    except _NO_TABLE as error:
         raise InputError(f"{path}: not a CSV table ({str(error).strip()}); expected {expected}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes the fields too many for names of the rows
         raise InputError(f"{path}: rows with more fields than the {table.shape[1]} of the header; expected {expected}")

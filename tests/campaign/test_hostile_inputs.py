@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import lzma
 import sqlite3
 import tarfile
 import zipfile
@@ -236,9 +237,9 @@ def test_predictions(what, tmp_path, hostile_file):
     from iqasuite.experiments.kept_predictions import kept
     from iqasuite.inference.predictions import read_table
 
-    file = tmp_path / ("p.csv" if what == "table" else "p.csv.gz")
+    file = tmp_path / ("p.csv" if what == "table" else "p.csv.xz")
     content = frame_csv(predicted() if what == "table" else predicted().drop(columns="target").assign(run="one"))
-    file.write_bytes(content.encode() if what == "table" else gzip.compress(content.encode()))
+    file.write_bytes(content.encode() if what == "table" else lzma.compress(content.encode()))
     if what == "kept":
         plain, read = tmp_path / "p.csv", kept
         plain.write_text(content)

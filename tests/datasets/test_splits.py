@@ -64,8 +64,13 @@ def test_impossible_numbers_of_folds(images, n_folds):
 def test_saved_and_read_again(images, tmp_path):
     split = splits.by_content(images, 3)
     path = splits.save_split(split, tmp_path / "splits" / "s.csv")
+    assert path.read_text().splitlines()[0] == "image,content,fold 0,fold 1,fold 2"
     pd.testing.assert_frame_equal(splits.read_split(path), split)
     assert splits.split_hash(splits.read_split(path)) == splits.split_hash(split)
+    some = split.drop(index=[0, 40]).reset_index(drop=True)  # not every fold has every image
+    pd.testing.assert_frame_equal(splits.read_split(splits.save_split(some, path)), some)
+    split.to_csv(path, index=False)  # a row an image and fold, as people write it
+    pd.testing.assert_frame_equal(splits.read_split(path), split)
 
 
 def test_unreadable_splits(tmp_path):

@@ -244,13 +244,19 @@ def test_a_run_that_was_ended_before_its_notebook_was_filed_does_not_pass_for_do
 
 
 def test_a_run_forgets_what_the_one_before_left(project):
-    for file in ("figures/one/a.png", "tables/one/a.csv", "runs/one.json", "notebooks/one.ipynb", "figures/two/a.png"):
+    for file in (
+        "figures/one/a.webp",
+        "tables/one/a.csv",
+        "runs/one.json",
+        "notebooks/one.ipynb",
+        "figures/two/a.webp",
+    ):
         path = project.root / "results" / "small" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     batch._forget("small", "one")
     left = [path for path in (project.root / "results").rglob("*") if path.is_file()]
-    assert left == [project.root / "results/small/figures/two/a.png"]
+    assert left == [project.root / "results/small/figures/two/a.webp"]
 
 
 @pytest.mark.parametrize(

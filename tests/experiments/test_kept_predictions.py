@@ -1,6 +1,6 @@
 """Scores computed anew from kept predictions: the same where nothing was touched, others where something was."""
 
-import gzip
+import lzma
 
 import numpy as np
 import pandas as pd
@@ -68,9 +68,9 @@ def finished(project):
 def test_scores_come_again_from_predictions_alone(finished):
     gallery.build("small")
     kept = sorted((finished.root / "results" / "small" / "predictions").iterdir())
-    assert [path.name for path in kept] == ["mos_predictions.csv.gz", "predictions.csv.gz"]
+    assert [path.name for path in kept] == ["mos_predictions.csv.xz", "predictions.csv.xz"]
     before = kept[1].read_bytes()
-    text = gzip.decompress(before).decode()
+    text = lzma.decompress(before).decode()
     assert text.startswith("run,dataset,model,protocol,seed,fold,part,observer,image,prediction,p1,")  # no target
     compared = kept_predictions.recompute("small")
     assert set(compared["observer"]) == {"=Ana", "mean"} and compared["value"].notna().any()
@@ -79,7 +79,7 @@ def test_scores_come_again_from_predictions_alone(finished):
     assert kept[1].read_bytes() == before
     first = text.splitlines()[1]
     others = first.rsplit(",", 6)[0] + ",5.0" + ",,,,,"
-    kept[1].write_bytes(gzip.compress(text.replace(first, others).encode()))
+    kept[1].write_bytes(lzma.compress(text.replace(first, others).encode()))
     assert kept_predictions.largest_difference(kept_predictions.recompute("small")) > 0.02
 
 

@@ -1,6 +1,6 @@
 """Pages of observers: numbers of the tables, votes and images where they may be shown, links that lead somewhere."""
 
-import gzip
+import lzma
 import re
 import shutil
 from dataclasses import replace
@@ -40,8 +40,8 @@ def demo(project, repository, demo_set):
         about = "demo", "ViT-IQA, spectrum", "corrected", 0, 0, "test", observer
         frames.append(predictions_frame(*about, images, own, p).drop(columns="target").assign(run="aios_0_0"))
     (results / "predictions").mkdir()
-    content = gzip.compress(frame_csv(pd.concat(frames)).encode())
-    (results / "predictions" / "predictions.csv.gz").write_bytes(content)
+    content = lzma.compress(frame_csv(pd.concat(frames)).encode())
+    (results / "predictions" / "predictions.csv.xz").write_bytes(content)
     return results, images
 
 

@@ -1,10 +1,14 @@
+import io
+
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from iqasuite.datasets.frames import validate
 from iqasuite.errors import InputError
 from iqasuite.report.figures.style import one_panel
-from iqasuite.report.outputs import captions, gather_scores, save_figure, save_scores
+from iqasuite.report.outputs import captions, gather_scores, save_figure, save_scores, save_table
 
 ROW = {
     "dataset": "demo",
@@ -46,8 +50,21 @@ def test_what_is_no_scores_frame_is_refused_and_changes_nothing(project):
 def test_a_saved_figure_is_shown_again_as_it_was_saved_until_it_changes(project):
     figure, axes = one_panel(3, 2)
     axes.plot([1, 2])
-    saved = save_figure(figure, "small", "one", "a", "A line.").read_bytes()
-    assert figure._repr_png_() is figure._repr_png_() and figure._repr_png_() == saved
+    saved = save_figure(figure, "small", "one", "a", "A line.")
+    assert saved.name == "a.webp" and pixels(figure._repr_png_()) == pixels(saved.read_bytes())
     axes.set_title("Another")
-    assert figure._repr_png_() != saved
-    assert save_figure(figure, "small", "one", "b", "The same, coarse.", dpi=50).read_bytes() == figure._repr_png_()
+    assert pixels(figure._repr_png_()) != pixels(saved.read_bytes())
+    coarse = save_figure(figure, "small", "one", "b", "The same, coarse.", dpi=50)
+    assert pixels(figure._repr_png_()) == pixels(coarse.read_bytes())
+
+
+def pixels(file):
+    image = Image.open(io.BytesIO(file))
+    return image.size, image.convert("RGB").tobytes()
+
+
+def test_tables_have_six_significant_digits_and_whole_numbers_stay(project):
+    frame = pd.DataFrame({"n": [12345678], "x": [1 / 3], "p": [1.23456789e-9], "whole": [12345678.0], "none": [np.nan]})
+    read = pd.read_csv(save_table(frame.assign(wide=np.inf), "small", "one", "t", "A table."))
+    assert read.iloc[0].tolist()[:4] == [12345678, 0.333333, 1.23457e-9, 12345678.0]
+    assert np.isnan(read["none"][0]) and np.isinf(read["wide"][0]) and read["whole"].dtype == float

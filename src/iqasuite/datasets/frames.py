@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,16 @@ def read_frame(path: Path | str, kind: str) -> pd.DataFrame:
     )
     for column in _TEXT.intersection(frame.columns):
         frame[column] = frame[column].map(without_guard)
-    return validate(frame, kind, str(path))
+    return validate(_long(frame) if kind == "split" else frame, kind, str(path))
+
+
+def _long(split: pd.DataFrame) -> pd.DataFrame:
+    """A row for each image and fold, of a split that is saved with a column for each fold ("fold 0"); others as is."""
+    folds = [column for column in split if re.fullmatch(r"fold \d+", str(column))]
+    if not folds:
+        return split
+    rows = split.melt(split.columns.difference(folds), folds, "fold", "part")
+    return rows[rows["part"] != ""].assign(fold=lambda long: long["fold"].str.removeprefix("fold "))
 
 
 def validate(frame: pd.DataFrame, kind: str, source: str = "") -> pd.DataFrame:

@@ -244,8 +244,9 @@ def part_table(split: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_split(split: pd.DataFrame, path: Path | str) -> Path:
-    """Write the split as CSV, whole or not at all; names that spreadsheets take for formulas are guarded."""
-    return write_atomic(path, frame_csv(_ordered(split)))
+    """Write the split as CSV, a row an image and a column a fold; names that look like formulas are guarded."""
+    parts = _ordered(split).set_index(["image", "content", "fold"])["part"].unstack("fold", fill_value="")
+    return write_atomic(path, frame_csv(parts.add_prefix("fold ").reset_index()))
 
 
 def read_split(path: Path | str) -> pd.DataFrame:

@@ -53,6 +53,9 @@ def file_notebook(notebook: NotebookNode, suite: Suite, run: Run) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # the executed copy lies two folders deeper
             cell.source = cell.source.replace("](../docs/", "](../../../docs/")
+        cell.metadata.pop("execution", None)  # the same times again, for papermill's duration to be found
+        for name in ("start_time", "end_time", "exception"):
+            cell.metadata.get("papermill", {}).pop(name, None)
         if "outputs" in cell:
             cell.outputs = _joined(cell.outputs)
             for output in cell.outputs:

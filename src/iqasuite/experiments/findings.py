@@ -43,12 +43,12 @@ def findings() -> list[Finding]:
 
 def _simulated() -> Finding:
     text = _observers("demo", "demo", "{} simulated observers of the demo set")
-    return Finding(text, "demo", "evaluate", "tables/evaluate/gains.csv", "figures/evaluate/cross_comparison.png")
+    return Finding(text, "demo", "evaluate", "tables/evaluate/gains.csv", "figures/evaluate/cross_comparison.webp")
 
 
 def _people() -> Finding:
     text = _observers("lab", "tta_h265_lab", "{} people who rated stills of H.265 video in a laboratory")
-    return Finding(text, "lab", "evaluate", "tables/evaluate/gains.csv", "figures/evaluate/methods.png")
+    return Finding(text, "lab", "evaluate", "tables/evaluate/gains.csv", "figures/evaluate/methods.webp")
 
 
 def _individual() -> Finding:
@@ -64,7 +64,7 @@ def _individual() -> Finding:
         f"strictness, the gain is {gains['srocc']} in SROCC, and {int(order['ahead_of_best'])} of {int(order[number])} "
         "AIOs are ahead of the best of the others."
     )
-    figure = "figures/evaluate/specificity.png"
+    figure = "figures/evaluate/specificity.webp"
     return Finding(text, "lab", "evaluate", "tables/evaluate/specificity_summary.csv", figure)
 
 
@@ -80,7 +80,7 @@ def _repeated() -> Finding:
         f"{_value(own.loc[('JPEGResNet18', 'corrected')])}, beside {_value(rule)} of {_name(rule)}; thresholds chosen "
         f"for accuracy alone reach {monotone:.3f}."
     )
-    return Finding(text, "study", "evaluate", "tables/evaluate/marks.csv", "figures/evaluate/marks.png")
+    return Finding(text, "study", "evaluate", "tables/evaluate/marks.csv", "figures/evaluate/marks.webp")
 
 
 def _aio0() -> Finding:
@@ -93,7 +93,7 @@ def _aio0() -> Finding:
         f"JPEGResNet18 with {_value(beside.loc['block grid kept'])}; where the crop does not begin on JPEG's grid of "
         f"blocks, AIO0 has {_value(shifted)}."
     )
-    return Finding(text, "aio0", "aio0", "tables/aio0/held_out.csv", "figures/aio0/held_out.png")
+    return Finding(text, "aio0", "aio0", "tables/aio0/held_out.csv", "figures/aio0/held_out.webp")
 
 
 def _maps() -> Finding:
@@ -107,17 +107,19 @@ def _maps() -> Finding:
         f"blur, noise and JPEG, the attention of an AIO has {_value(attention)} ({int(attention['n'])} images) and the "
         f"quality map of the default network {_value(default)}; most maps do not say where an image is bad."
     )
-    return Finding(text, "explain", "believed", "tables/believed/localisation.csv", "figures/believed/localisation.png")
+    return Finding(
+        text, "explain", "believed", "tables/believed/localisation.csv", "figures/believed/localisation.webp"
+    )
 
 
 def _photographs() -> Finding:
     text = _ranking("nr", "live_challenge", "clive_benchmark", "photographs of LIVE In the Wild")
-    return Finding(text, "nr", "clive_benchmark", "scores.csv", "figures/clive_benchmark/medians.png")
+    return Finding(text, "nr", "clive_benchmark", "scores.csv", "figures/clive_benchmark/medians.webp")
 
 
 def _stills() -> Finding:
     text = _ranking("nr", "tta_h265_lab", "lab_benchmark", "stills of H.265 video")
-    return Finding(text, "nr", "lab_benchmark", "scores.csv", "figures/lab_benchmark/medians.png")
+    return Finding(text, "nr", "lab_benchmark", "scores.csv", "figures/lab_benchmark/medians.webp")
 
 
 def _losses() -> Finding:
@@ -132,7 +134,7 @@ def _losses() -> Finding:
         else f"As a loss for networks with a reference, {row['model']} over {row['other']} gains {_difference(row)} in "
         f"SROCC ({int(row['n']):,} pairs of {int(row['n_contents'])} photographs, pseudo-labels)."
     )
-    figure = "figures/compare/significance_loss.png"
+    figure = "figures/compare/significance_loss.webp"
     return Finding(text, "fr", "compare", "tables/compare/significance_loss.csv", figure)
 
 
@@ -147,7 +149,7 @@ def _votes() -> Finding:
         f"({int(metric['n'])} pairs of {sources} source images, so no order of methods is certain), {metric['model']} "
         f"has SROCC {_value(metric)} and the best of {len(networks)} networks {_value(network)}."
     )
-    return Finding(text, "fr", "compare", "scores.csv", "figures/compare/sources_tta_h265_lab.png")
+    return Finding(text, "fr", "compare", "scores.csv", "figures/compare/sources_tta_h265_lab.webp")
 
 
 def _committed() -> Finding:
@@ -161,7 +163,7 @@ def _committed() -> Finding:
         f"Wild, each predicted by a network that has not seen its scene; {_name(other)} has "
         f"{_value(other)} and {_name(rule)} {_value(rule)}."
     )
-    return Finding(text, "weights", "mobile_nr", "scores.csv", "figures/benchmark/medians.png")
+    return Finding(text, "weights", "mobile_nr", "scores.csv", "figures/benchmark/medians.webp")
 
 
 def _observers(suite: str, dataset: str, who: str) -> str:

@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from PIL import Image
-
 from iqasuite.experiments import kept_predictions, landing, observer_pages
 from iqasuite.experiments.gallery_items import Item, figures_of, highlight, scores, tables_of
 from iqasuite.experiments.page_templates import duration, environment, style
@@ -23,12 +21,11 @@ from iqasuite.experiments.suite import GIVEN, Run, Suite, check, read_suite
 from iqasuite.paths import project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
 from iqasuite.report.executed import link_images
-from iqasuite.report.figures.style import is_light, lighter
 from iqasuite.report.outputs import gather_scores
 from iqasuite.report.provenance import read_runs
 
 FOLD_ABOVE = 20  # of a larger kind, the figures of the runs that are not shown are in work/ only
-LARGE = 100_000  # bytes of a figure: diagrams have less, only photographs more
+LARGE = 75_000  # bytes of a figure: diagrams have less, photographs more
 README_ROWS = 12
 MAIN_NUMBERS = 4  # of a run, that its kind's table shows
 
@@ -255,7 +252,7 @@ def _remove_strangers(suite: Suite, root: Path) -> None:
 
 
 def _lighten(suite: Suite, kind: Kind, root: Path) -> None:
-    """Keep what a kind's runs left, each figure once, in as few bytes as show the same.
+    """Keep what a kind's runs left, each figure once.
 
     Runs that are not shown leave their executed notebooks and large figures in `work/` only; of a kind of more than
     `FOLD_ABOVE` runs, all their figures.
@@ -266,27 +263,14 @@ def _lighten(suite: Suite, kind: Kind, root: Path) -> None:
         if card in kind.shown:
             if card.page:
                 link_images(notebook, figures)
-            for path in filter(_is_large, figures.glob("*.png")):
-                _store_lighter(path)
             continue
         notebook.unlink(missing_ok=True)  # work/ has a copy
         notebook.with_suffix(".html").unlink(missing_ok=True)
         shutil.rmtree(notebook.with_suffix(""), ignore_errors=True)
-        for path in sorted(figures.glob("*.png")):
-            if len(kind.cards) > FOLD_ABOVE or _is_large(path):
+        for path in sorted(figures.glob("*.webp")):
+            if len(kind.cards) > FOLD_ABOVE or path.stat().st_size > LARGE:
                 (work / card.name).mkdir(parents=True, exist_ok=True)
                 shutil.move(path, work / card.name / path.name)
-        if figures.is_dir() and not list(figures.glob("*.png")):
+        if figures.is_dir() and not list(figures.glob("*.webp")):
             shutil.rmtree(figures)
         card.page, card.figures = "", figures_of(figures, root)
-
-
-def _is_large(path: Path) -> bool:
-    return path.stat().st_size > LARGE
-
-
-def _store_lighter(path: Path) -> None:
-    """Write a figure that was saved before figures were made light, in fewer bytes; another stays as it is."""
-    with Image.open(path) as image:
-        if not is_light(image) and len(light := lighter(image)) < path.stat().st_size:
-            write_atomic(path, light)

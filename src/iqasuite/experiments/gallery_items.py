@@ -45,7 +45,7 @@ class Item:
 
 def figures_of(folder: Path, root: Path) -> list[Item]:
     """A run's figures in the order in which they were saved, those that are there."""
-    return [_figure(folder / f"{name}.png", text, root) for name, text in _present(folder, "png").items()]
+    return [_figure(folder / f"{name}.webp", text, root) for name, text in _present(folder, "webp").items()]
 
 
 def tables_of(folder: Path, root: Path) -> list[Item]:
@@ -56,7 +56,7 @@ def tables_of(folder: Path, root: Path) -> list[Item]:
 def highlight(entry: str, root: Path) -> Item | None:
     """The figure or table that an entry `run/name` of a suite's highlights names; None where it is not there."""
     run, _, name = entry.partition("/")
-    for kind, ending, item in (("figures", "png", _figure), ("tables", "csv", _table)):
+    for kind, ending, item in (("figures", "webp", _figure), ("tables", "csv", _table)):
         path = root / kind / run / f"{name}.{ending}"
         if path.is_file():
             return item(path, captions(path.parent).get(name, name), root)

@@ -1,12 +1,12 @@
 """Predictions kept beside a suite's results, and its scores computed anew from them: nothing is trained for it.
 
 What is kept holds no vote and no score of a set: `targets` are looked up in the set itself, which whoever recomputes
-needs. Predicted numbers are rounded to `DIGITS` significant digits: a small probability keeps its logarithm.
+needs. Predicted numbers are rounded to six significant digits: a small probability keeps its logarithm.
 """
 
 from __future__ import annotations
 
-import gzip
+import lzma
 import os
 import shutil
 import subprocess
@@ -26,18 +26,18 @@ from iqasuite.errors import InputError
 from iqasuite.experiments.suite import Suite, read_suite
 from iqasuite.inference.predictions import P, read_table
 from iqasuite.paths import cache_root, data_root, project_root, results_root, work_root, write_atomic
+from iqasuite.report.outputs import significant
 from iqasuite.report.provenance import read_runs
 
 OF_OBSERVERS, OF_MOS = "predictions", "mos_predictions"  # folders in work/<suite>, by what is predicted
 SCORED_BY = ("05_evaluate_aios", "13_benchmark")  # notebooks that read nothing but predictions, the split and the set
-DIGITS = 6
-TOLERANCE = 0.005  # between scores of predictions and of those rounded to DIGITS digits
+TOLERANCE = 0.005  # between scores of predictions and of those rounded to six digits
 _KEYS = ["dataset", "model", "protocol", "observer", "part", "metric"]
 _TEXTS = ["run", "dataset", "model", "protocol", "part", "observer", "image"]
 
 
 def keep(suite: Suite) -> list[Path]:
-    """Write `results/<suite>/predictions/<kind>.csv.gz` from what a suite's runs predicted; nothing where none did.
+    """Write `results/<suite>/predictions/<kind>.csv.xz` from what a suite's runs predicted; nothing where none did.
 
     Returns:
         The files, the same bytes for the same predictions.
@@ -49,17 +49,9 @@ def keep(suite: Suite) -> list[Path]:
             continue
         frames = [read_table(path).drop(columns="target").assign(run=path.stem) for path in files]
         together = pd.concat(frames, ignore_index=True)[["run", *(c for c in PREDICTIONS if c != "target")]]
-        together[["prediction", *P]] = _significant(together[["prediction", *P]].to_numpy(float))
-        content = gzip.compress(frame_csv(together).encode(), mtime=0)
-        written.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.gz", content))
+        content = lzma.compress(frame_csv(significant(together)).encode())
+        written.append(write_atomic(results_root(suite.name) / "predictions" / f"{kind}.csv.xz", content))
     return written
-
-
-def _significant(numbers: np.ndarray) -> np.ndarray:
-    """The numbers rounded to `DIGITS` significant digits."""
-    size = np.floor(np.log10(np.abs(numbers), where=numbers != 0, out=np.zeros_like(numbers)))
-    scale = 10.0 ** (DIGITS - 1 - np.nan_to_num(size))
-    return np.round(numbers * scale) / scale
 
 
 def recompute(name: str) -> pd.DataFrame:
@@ -80,7 +72,7 @@ def recompute(name: str) -> pd.DataFrame:
     """
     suite, results = read_suite(name), results_root(name)
     runs = [run.name for run in suite.runs if run.notebook in SCORED_BY]
-    files = sorted((results / "predictions").glob("*.csv.gz"))
+    files = sorted((results / "predictions").glob("*.csv.xz"))
     if not runs or not files:
         found = f"{len(files)} files of predictions in {results / 'predictions'}, {len(runs)} runs of notebooks"
         raise InputError(f"suite {name}: {found} {', '.join(SCORED_BY)}; expected one or more of each")
@@ -97,7 +89,7 @@ def recompute(name: str) -> pd.DataFrame:
                 (root / dataset).parent.mkdir(parents=True, exist_ok=True)
                 (root / dataset).symlink_to(project_root() / dataset)
         for file in files:
-            _restore(file, root / "work" / name / file.name.removesuffix(".csv.gz"), by_name)
+            _restore(file, root / "work" / name / file.name.removesuffix(".csv.xz"), by_name)
         for run in runs:
             _execute(root, name, run)
         again = [_scores(root / "results" / name, run) for run in runs]

@@ -74,7 +74,7 @@ def _entries(suite: Suite) -> list[Entry]:
         page = f"notebooks/{run.name}.html"
         link = page if (root / page).is_file() else "index.html"
         entries.append(Entry("run", f"{suite.name} · {run.name}", f"{suite.name}/{quote(link)}"))
-        for kind, ending in (("figures", "png"), ("tables", "csv")):
+        for kind, ending in (("figures", "webp"), ("tables", "csv")):
             folder = root / kind / run.name
             for name, caption in captions(folder).items():
                 if (folder / f"{name}.{ending}").is_file():

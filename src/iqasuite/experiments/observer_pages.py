@@ -86,7 +86,7 @@ def build(suite: Suite, root: Path) -> list[Observer]:
     template = templates.get_template("observer.html.j2")
     for number, each in enumerate(observers):
         beside = {"previous": observers[number - 1], "following": observers[(number + 1) % len(observers)]}
-        write_atomic(root / each.page, template.render(suite=suite, observer=each, votes=VOTES.tolist(), **beside))
+        write_atomic(root / each.page, template.render(suite=suite, observer=each, **beside))
     return observers
 
 
@@ -108,7 +108,7 @@ def _observer(name: str, scores: pd.DataFrame, bias: pd.DataFrame, figures: list
 
 def _add_images(observers: list[Observer], suite: Suite, root: Path, dataset: str, method: str) -> None:
     """Votes, predictions and images of simulated observers, on their pages and on one of all images."""
-    file = root / "predictions" / f"{OF_OBSERVERS}.csv.gz"
+    file = root / "predictions" / f"{OF_OBSERVERS}.csv.xz"
     if not file.is_file():
         return
     try:
@@ -135,9 +135,7 @@ def _add_images(observers: list[Observer], suite: Suite, root: Path, dataset: st
         for image in names
     ]
     page = environment().get_template("images.html.j2")
-    write_atomic(
-        root / "images.html", page.render(suite=suite, observers=observers, images=every, votes=VOTES.tolist())
-    )
+    write_atomic(root / "images.html", page.render(suite=suite, observers=observers, images=every))
 
 
 def _row(about: pd.DataFrame, image: str, vote: float, shares: pd.Series) -> dict[str, Any]:
@@ -156,7 +154,7 @@ def _kind(about: pd.DataFrame, image: str) -> dict[str, str]:
 
 
 def _thumbnail(image: str) -> str:
-    return f"images/{safe_name(image)}.jpg"
+    return f"images/{safe_name(image)}.webp"
 
 
 def _thumbnails(data: Dataset, names: list[str], folder: Path) -> None:
@@ -164,5 +162,5 @@ def _thumbnails(data: Dataset, names: list[str], folder: Path) -> None:
         small = Image.fromarray(data.read(image))
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         content = io.BytesIO()
-        small.save(content, "JPEG", quality=80)
+        small.save(content, "webp", quality=80, method=6)
         write_atomic(folder.parent / _thumbnail(image), content.getvalue())

@@ -25,16 +25,16 @@ _SAME_SHAPE = 0.02  # relative difference of aspect between a saved figure and i
 def link_images(notebook: Path, figures: Path) -> None:
     """Turn the images in an executed notebook's outputs into links to files.
 
-    An image that the run has saved as a figure becomes a link to that figure: where the bytes are the same, or where
+    An image that the run has saved as a figure becomes a link to that figure: where the pixels are the same, or where
     the cell names the figure and shows it at another resolution. Any other is written beside the notebook, as
-    `<run>/<number>.png`. A notebook without images in its outputs stays as it is.
+    `<run>/<number>.webp`. A notebook without images in its outputs stays as it is.
 
     Args:
         notebook: `results/<suite>/notebooks/<run>.ipynb`.
         figures: folder of the run's figures, `results/<suite>/figures/<run>`.
     """
     content = nbformat.read(notebook, as_version=4)
-    saved = {_digest(path.read_bytes()): path for path in sorted(figures.glob("*.png"))}
+    saved = {_digest(Image.open(path)): path for path in sorted(figures.glob("*.webp"))}
     texts = captions(figures)
     written = 0
     for cell in content.cells:
@@ -46,10 +46,10 @@ def link_images(notebook: Path, figures: Path) -> None:
             if image is None:
                 output.data = {"text/plain": output.data.get("text/plain", "an image that cannot be read")}
                 continue
-            path = saved.get(_digest(_bytes(output.data[kind]))) or _named(cell.source, image, saved.values())
+            path = saved.get(_digest(image)) or _named(cell.source, image, saved.values())
             if path is None:
                 written += 1
-                path = notebook.with_suffix("") / f"{written}.png"
+                path = notebook.with_suffix("") / f"{written}.webp"
                 write_atomic(path, lighter(image))
             alt = texts.get(path.stem, "Figure") if path.parent == figures else cell.metadata.get("alt", "Figure")
             output.data = {"text/html": _link(path, notebook.parents[1], alt), "text/plain": alt}
@@ -99,5 +99,5 @@ def _image(data: str) -> Image.Image | None:
     return image
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _digest(image: Image.Image) -> str:
+    return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).hexdigest()

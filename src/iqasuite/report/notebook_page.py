@@ -28,6 +28,7 @@ TAGS = {
 ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan", "scope", "start", "style", "title", "width"}
 LINK = re.compile(r"(https?://|mailto:|#)\S*|[\w./%?=~-]*(#[\w-]*)?")
 IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[\w+/=\s-]*|(?!//)[\w./%~-]*")
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')  # code that is not coloured: as large as the rest
 STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 ACCENTS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303"}
 SYMBOLS = {
@@ -77,7 +78,7 @@ def body(notebook: Path) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    return clean(exporter.from_notebook_node(content)[0])
+    return clean(PLAIN.sub(r"\1", exporter.from_notebook_node(content)[0]))
 
 
 def sections(html: str) -> list[tuple[str, str]]:

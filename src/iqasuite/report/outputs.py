@@ -6,22 +6,24 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from iqasuite.csv_texts import frame_csv
 from iqasuite.datasets.frames import read_frame, validate
 from iqasuite.errors import InputError
 from iqasuite.paths import locked, read_json, results_root, work_root, write_atomic
-from iqasuite.report.figures.style import png_of
+from iqasuite.report.figures.style import webp_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTIONS = "captions.json"
+DIGITS = 6  # significant ones, of numbers in tables and predictions that are kept
 
 
 def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi: int = 110) -> Path:
-    """Write `results/<suite>/figures/<run>/<name>.png` and remember its caption.
+    """Write `results/<suite>/figures/<run>/<name>.webp` and remember its caption.
 
     Args:
         fig: the figure.
@@ -30,10 +32,10 @@ def save_figure(fig: Figure, suite: str, run: str, name: str, caption: str, dpi:
         dpi: pixels per inch.
 
     Returns:
-        The file's path. The figure stays open, and a notebook that shows it then shows the same bytes.
+        The file's path. The figure stays open, and a notebook that shows it then shows the same pixels.
     """
     fig.set_dpi(dpi)
-    return _save(results_root(suite) / "figures" / run, f"{name}.png", caption, png_of(fig))
+    return _save(results_root(suite) / "figures" / run, f"{name}.webp", caption, webp_of(fig))
 
 
 def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: str, index: bool = False) -> Path:
@@ -48,7 +50,9 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
     Returns:
         The file's path.
     """
-    return _save(results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(frame, index).encode())
+    return _save(
+        results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(significant(frame), index).encode()
+    )
 
 
 def save_scores(scores: pd.DataFrame, suite: str, run: str, caption: str) -> Path:
@@ -83,6 +87,17 @@ def gather_scores(suite: str) -> Path | None:
             return None
         together = pd.concat(frames).drop_duplicates(["dataset", "model", "protocol", "observer", "part", "metric"])
         return write_atomic(results_root(suite) / "scores.csv", frame_csv(together))
+
+
+def significant(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its numbers rounded to `DIGITS` significant digits; whole numbers stay as they are."""
+    rounded = frame.copy()
+    for place in (place for place, kind in enumerate(frame.dtypes) if kind.kind == "f"):
+        numbers = frame.iloc[:, place].to_numpy(float)
+        fraction = np.isfinite(numbers) & (numbers != np.round(numbers))
+        scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(numbers), where=fraction, out=np.zeros_like(numbers))))
+        rounded.isetitem(place, np.where(fraction, np.round(numbers * scale) / scale, numbers))
+    return rounded
 
 
 def captions(folder: Path) -> dict[str, str]:
