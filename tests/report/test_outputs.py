@@ -68,3 +68,10 @@ def test_tables_have_six_significant_digits_and_whole_numbers_stay(project):
     read = pd.read_csv(save_table(frame.assign(wide=np.inf), "small", "one", "t", "A table."))
     assert read.iloc[0].tolist()[:4] == [12345678, 0.333333, 1.23457e-9, 12345678.0]
     assert np.isnan(read["none"][0]) and np.isinf(read["wide"][0]) and read["whole"].dtype == float
+
+
+def test_a_table_without_columns_is_refused_before_anything_is_written(project):
+    with pytest.raises(InputError, match="table orders of run many: it has no columns"):
+        save_table(pd.DataFrame(), "small", "many", "orders", "Orders.")
+    assert not (project.root / "results").exists()
+    save_table(pd.DataFrame(columns=["order"]), "small", "many", "orders", "Orders.")  # no rows are an answer

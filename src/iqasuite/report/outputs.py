@@ -49,7 +49,12 @@ def save_table(frame: pd.DataFrame, suite: str, run: str, name: str, caption: st
 
     Returns:
         The file's path.
+
+    Raises:
+        InputError: a table without columns, which nobody could read again.
     """
+    if not index and frame.columns.empty:
+        raise InputError(f"table {name} of run {run}: it has no columns; expected one or more")
     return _save(
         results_root(suite) / "tables" / run, f"{name}.csv", caption, frame_csv(significant(frame), index).encode()
     )
