@@ -158,7 +158,9 @@ def scratch_folder(path: Path | None = None) -> Iterator[Path]:
     Raises:
         InputError: it cannot be written, or the disk is full.
     """
-    path = path or Path(tempfile.gettempdir()) / "iqasuite"
+    if path is None:
+        with writable("folder for temporary files (TMPDIR)"):
+            path = Path(tempfile.gettempdir()) / "iqasuite"
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
