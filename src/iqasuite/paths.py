@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from iqasuite.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_log = logging.getLogger(__name__)
 _UNFINISHED = ".unfinished-"  # in the names of temporary files and folders
 TAKEN = r"((con|prn|aux|nul|com\d|lpt\d)?(\..*)?|_.*-[0-9a-f]{8})"  # by Windows, or by `safe_name` itself
 
@@ -87,14 +89,23 @@ def writable(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        about = None if error.filename is None else Path(os.fsdecode(error.filename))
-        ours = about is None or about in path.parents or path in about.parents or about.parent == path.parent
-        if isinstance(error, (BrokenPipeError, TimeoutError)) or not ours:  # of a reader, of a lock, of another file
+        of_another = error.filename is not None and not _prevents(os.fsdecode(error.filename), path)
+        if isinstance(error, (BrokenPipeError, TimeoutError)) or of_another:  # of a reader, of a lock, of another file
             raise
+        shown = re.sub(rf"\.([^/\\]+){_UNFINISHED}[^/\\]*", r"\1", str(path))  # the name that it would have got
         reason = error.strerror or error
         raise InputError(
-            f"{path}: cannot be written ({reason}); expected a folder with room that may be written to"
+            f"{shown}: cannot be written ({reason}); expected a folder with room that may be written to"
         ) from error
+
+
+def _prevents(name: str, path: Path) -> bool:
+    """Whether an error of a file `name` keeps `path` from being written: one above, below or beside it."""
+    folder, about = Path(os.path.realpath(path.parent)), Path(os.path.realpath(name))
+    if not about.is_relative_to(folder):
+        return folder.is_relative_to(about)
+    first, *deeper = about.relative_to(folder).parts or ("",)
+    return not deeper or first == path.name or first.startswith(unfinished(path))
 
 
 @contextmanager
@@ -126,17 +137,37 @@ def replacing(path: Path | str, mode: str = "wb", **options: Any) -> Iterator[IO
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill, which replaces `path` at the end of the block; `path` stays where the block fails."""
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
-    try:
+    """A temporary folder to fill, which replaces `path` at the end of the block; `path` stays where the block fails.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    with scratch_folder(path) as temporary:
         yield temporary
         os.chmod(temporary, 0o755)
         if path.exists():
             os.replace(path, temporary / "replaced")
         os.replace(temporary, path)
         shutil.rmtree(path / "replaced", ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(path: Path | None = None) -> Iterator[Path]:
+    """A temporary folder, gone after the block: beside `path`, which is made from it, or where the system has them.
+
+    Raises:
+        InputError: it cannot be written, or the disk is full.
+    """
+    if path is None:
+        with writable("folder for temporary files (TMPDIR)"):
+            path = Path(tempfile.gettempdir()) / "iqasuite"
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path)))
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> Path:
@@ -166,18 +197,22 @@ def check_writable(folder: Path | str) -> None:
 def locked(path: Path | str) -> Iterator[None]:
     """Let one process at a time make `path`, a file or folder; what a killed one left unfinished of it is removed.
 
-    The lock is the file `<path>.lock`. It stays, and is given back when its process ends, however it ends.
+    The lock is the file `<path>.lock`. It stays, and is given back when its process ends, however it ends. Who waits
+    for it longer than a moment logs so.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
-    path = Path(path)
+    path, lock = Path(path), FileLock(f"{path}.lock")
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.lock")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            _log.info("%s: another process is at it; waiting", path)
+            lock.acquire()
     try:
         remove_unfinished(path)
         yield

@@ -42,8 +42,19 @@ def simulated(n_images: int, n_observers: int):
         p = Observer(PEOPLE, PEOPLE.mean() + PEOPLE.sd() * rng.standard_normal(6), np.zeros((6, 6)))
         vote = 1 + (rng.random((len(rated), 1)) > p.distribution(quality[rated]).cumsum(1)[:, :4]).sum(1)
         position = np.arange(1, len(rated) + 1)
-        frames.append(pd.DataFrame({"observer": f"o{k}", "session": 1, "position": position, "image": names[rated],
-                                    "vote": vote, "duration": np.nan, "timestamp": pd.NaT}))  # fmt: skip
+        frames.append(
+            pd.DataFrame(
+                {
+                    "observer": f"o{k}",
+                    "session": 1,
+                    "position": position,
+                    "image": names[rated],
+                    "vote": vote,
+                    "duration": np.nan,
+                    "timestamp": pd.NaT,
+                }
+            )
+        )
     return names, quality, validate(pd.concat(frames, ignore_index=True), "votes")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
 NODES = ("node1", "node2")
+PATIENCE = 600  # seconds after which something hangs, on a busy machine too
 CONFIGURATION = r"""
 ClusterName=little
 SlurmctldHost={host}(127.0.0.1)
@@ -95,7 +96,7 @@ def up(folder: Path, cores: int = 2, memory: int = 16_000) -> dict[str, str]:
     munged = ["munged", "--force", *files.values(), f"--log-file={folder}/munged.log", f"--seed-file={folder}/seed"]
     commands = [munged, ["slurmctld"], *(["slurmd", "-N", node] for node in NODES)]
     for command in commands:  # each goes into the background by itself
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode:
             raise RuntimeError(f"{command[0]} did not start: {done.stderr}")
     _until(lambda: _output(["sinfo", "-h", "-N", "-p", "normal", "-o", "%T"], environment).split() == ["idle"] * 2)
@@ -106,14 +107,14 @@ def down(folder: Path) -> None:
     """Stop the cluster's daemons, and with them its jobs. The folder stays, with the logs."""
     environment = dict(os.environ) | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
     if (folder / "slurmctld.pid").is_file():
-        subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, check=False, timeout=60)
+        subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, check=False, timeout=PATIENCE)
         with suppress(TimeoutError):
             _until(lambda: not _output(["squeue", "-h"], environment), patience=30)
     for file in [folder / "slurmctld.pid", *folder.glob("slurmd-*.pid"), folder / "munge.pid"]:
         number = int(file.read_text()) if file.is_file() else 0
         if number:
             os.kill(number, signal.SIGTERM)
-            _until(lambda number=number: not Path(f"/proc/{number}").exists(), patience=30)
+            _until(lambda number=number: not Path(f"/proc/{number}").exists())
 
 
 def _keep_configuration(program: Path, environment: dict[str, str]) -> None:
@@ -129,7 +130,8 @@ def _path() -> str:
 
 
 def _output(command: list[str], environment: dict[str, str]) -> str:
-    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60).stdout
+    options = {"env": environment, "check": False, "capture_output": True, "text": True, "timeout": PATIENCE}
+    return subprocess.run(command, **options).stdout
 
 
 def _free_ports(number: int) -> list[int]:
@@ -142,7 +144,7 @@ def _free_ports(number: int) -> list[int]:
     return ports
 
 
-def _until(true, patience: float = 120) -> None:
+def _until(true, patience: float = PATIENCE) -> None:
     end = time.monotonic() + patience
     while not true():
         if time.monotonic() > end:

@@ -100,6 +100,7 @@ def test_a_killed_job_and_a_drained_node_change_no_result(project, repository, c
     assert "2 of 2 runs ok" in errors
 
     assert epochs(work["there"]) == epochs(work["here"])  # the third checkpoint was gone on from
+    until(lambda: "COMPLETING" not in {state for _, state, _ in jobs(cluster)})
     _, *later = jobs(cluster)
     (other,) = {"node1", "node2"} - {node}
     assert [(state, place) for _, state, place in later] == [("COMPLETED", other)] * 2
@@ -120,7 +121,7 @@ def jobs(environment) -> list[list[str]]:
 
 
 def said(environment, *command: str) -> str:
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=HANGS).stdout
 
 
 def until(true):

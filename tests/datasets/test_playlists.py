@@ -281,7 +281,7 @@ def test_nothing_is_half_converted(tmp_path, monkeypatch):
         return write(votes.assign(vote=1), path)
 
     monkeypatch.setattr(playlists, "write_playlist", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"csv/.*: cannot be written \(No space"):
         convert_playlists(source, target, overwrite=True)
     assert {path: path.read_text() for path in target.rglob("*") if path.is_file()} == before
     assert os.listdir(target) == ["Obs1"]

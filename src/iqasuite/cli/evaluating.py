@@ -85,9 +85,9 @@ def evaluate(
     if why := ev.unknown(scores, found, rows):
         warn(why)
     ranked = ev.above_statistics(data, found, rows)
-    if predictions is not None:
-        write_atomic(predictions, frame_csv(found))
     _write_scores(scores, ranked, ev.heading(data, model, rows, observer, part), target)
+    if predictions is not None:  # last: on a full disk the scores have been said
+        write_atomic(predictions, frame_csv(found))
 
 
 def _observer(data: Dataset, network: Entry | None, observer: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import typer
@@ -55,8 +56,9 @@ class Commands(TyperGroup):
             raise typer.Exit(2) from None
         except BrokenPipeError:  # the reader of our lines has gone (| head)
             raise
-        except OSError as error:  # a full disk, a folder that cannot be written
-            typer.echo(f"error: {error}", err=True)
+        except OSError as error:  # a full disk behind `>`; files are named by `paths.writable`
+            where = "standard output: " if error.filename is None and error.errno == errno.ENOSPC else ""
+            typer.echo(f"error: {where}{error}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None

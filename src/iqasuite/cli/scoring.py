@@ -154,9 +154,10 @@ def _score_alone(
 def _map_writer(folder: Path | None) -> Callable | None:
     if folder is None:
         return None
+    from iqasuite.paths import check_writable
     from iqasuite.report.figures.maps import save_map  # matplotlib takes a second
 
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     return partial(save_map, folder=folder)
 
 

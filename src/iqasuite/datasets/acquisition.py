@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from iqasuite.datasets.card import Card, Download
-from iqasuite.datasets.download import fetch, held
+from iqasuite.datasets.download import fetch
 from iqasuite.datasets.extraction import BY_HAND, by_hand, extract, is_archive
 from iqasuite.errors import InputError
-from iqasuite.paths import data_root, read_json, write_atomic
+from iqasuite.paths import data_root, locked, read_json, writable, write_atomic
 
 _log = logging.getLogger(__name__)
 UNFINISHED = ".unfinished.json"  # in the set's folder while it is being made: what is in place already
@@ -42,9 +42,8 @@ def get(
         raise InputError(f"{card.name}: cannot be downloaded by a program; expected by hand: {card.manual}")
     folder, into = place(card, into), into or data_root()
     archives = into / "downloads" / card.name
-    into.mkdir(parents=True, exist_ok=True)
     left = []
-    with held(into / f".{card.name}.lock"):
+    with locked(into / f".{card.name}"), writable(into):
         folder.mkdir(parents=True, exist_ok=True)
         marker = folder / UNFINISHED
         done = _done(marker)

@@ -29,7 +29,7 @@ from iqasuite.images.distortions.compression import JPEG_CLASSES, jpeg, jpeg_byt
 from iqasuite.images.distortions.noise import white_noise
 from iqasuite.images.distortions.registry import LEVELS
 from iqasuite.images.photographs import PHOTOGRAPHS, SIZE, contents
-from iqasuite.paths import cache_root, file_hash, locked, read_json, replacing_folder, writable
+from iqasuite.paths import cache_root, file_hash, locked, read_json, replacing_folder
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def make(root: Path | str, seed: int = 0) -> None:
     root = Path(root)
     if _is_current(root, seed):
         return
-    with locked(root), writable(root):  # runs of a batch want it at the same time: one of them makes it
+    with locked(root):  # runs of a batch want it at the same time: one of them makes it
         if not _is_current(root, seed):
             _log.info("making the demo set in %s", root)
             with replacing_folder(root) as folder:

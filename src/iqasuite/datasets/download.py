@@ -11,8 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -20,14 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from filelock import FileLock, Timeout
-
 if TYPE_CHECKING:
     from requests import Response
 
 from iqasuite.datasets.card import Download
 from iqasuite.errors import InputError
-from iqasuite.paths import data_root, file_hash, read_json, write_atomic
+from iqasuite.paths import data_root, file_hash, locked, read_json, writable, write_atomic
 
 _log = logging.getLogger(__name__)
 
@@ -82,12 +79,11 @@ def fetch(
         `target`.
 
     Raises:
-        InputError: address, answer, length or checksum are wrong, or no room for the file. Nothing is then at `target`
-            that was not there before.
+        InputError: address, answer, length or checksum are wrong, or the file cannot be written. Nothing is then at
+            `target` that was not there before.
     """
     target, record = Path(target), record or data_root() / "downloads.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with held(target.parent / ".download.lock"):
+    with locked(target.parent / ".download"), writable(target):
         if target.is_file():
             _verify(target, download, download.sha256, record, "delete it to download it again")
             return target
@@ -110,7 +106,7 @@ def fetch(
 def _verify(path: Path, download: Download, published: str, record: Path, advice: str) -> None:
     """Compare a file with the published checksum, else with the recorded one; record it where there is none."""
     digest = file_hash(path)
-    with held(record.with_name(f".{record.name}.lock")):
+    with locked(record.with_name(f".{record.name}")):
         records = read_record(record)
         first = records.get(download.url, {}).get("sha256", "")
         if published and digest != published.lower():
@@ -125,21 +121,6 @@ def _verify(path: Path, download: Download, published: str, record: Path, advice
         if digest != first:
             records[download.url] = {"sha256": digest, "size": path.stat().st_size, "date": date.today().isoformat()}
             write_atomic(record, json.dumps(records, indent=1, sort_keys=True) + "\n")
-
-
-@contextmanager
-def held(lock: Path) -> Iterator[None]:
-    """A lock between processes; says so where it has to wait."""
-    file = FileLock(lock)
-    try:
-        file.acquire(timeout=0)
-    except Timeout:
-        _log.info("%s: another process is at it; waiting", lock.parent)
-        file.acquire()
-    try:
-        yield
-    finally:
-        file.release()
 
 
 def read_record(record: Path) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from iqasuite.errors import InputError
-from iqasuite.paths import writable
+from iqasuite.paths import scratch_folder
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BY_HAND = (".rar", ".7z")  # no free library reads these safely
@@ -82,8 +81,7 @@ def extract(archive: Path | str, folder: Path | str) -> int:
         )
     if not name.endswith(ARCHIVES):
         raise InputError(f"{archive}: expected an archive, one of {', '.join(ARCHIVES)}")
-    with writable(folder):
-        return _unpacked(archive, folder)
+    return _unpacked(archive, folder)
 
 
 def by_hand(archive: Path, folder: Path) -> str:
@@ -94,9 +92,7 @@ def by_hand(archive: Path, folder: Path) -> str:
 
 def _unpacked(archive: Path, folder: Path) -> int:
     """Number of files of an archive that are in the folder now."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}.", dir=folder.resolve().parent))
-    try:
+    with scratch_folder(folder.resolve()) as temporary:
         unpacked = temporary / "files"
         unpacked.mkdir()
         entries = _zip_entries(archive) if archive.suffix.lower() == ".zip" else _tar_entries(archive)
@@ -111,8 +107,6 @@ def _unpacked(archive: Path, folder: Path) -> int:
             raise InputError(f"{archive}: damaged or truncated ({reason}); expected a whole archive") from error
         _move(files, unpacked, folder, archive)
         return len(files)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(entries: Iterator[tuple[str, int, _Readable | None]], archive: Path, folder: Path) -> list[PurePosixPath]:

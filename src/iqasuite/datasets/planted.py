@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 from iqasuite.errors import InputError
 from iqasuite.images.fingerprints import NEAR, near_pairs, thumbnails
 from iqasuite.images.loading import read_image
+from iqasuite.paths import scratch_folder
 
 _LARGEST = 1024  # pixels of a copy's longer side: more would only take time
 
@@ -57,15 +57,15 @@ def planted_recall(paths: Sequence[Path], n: int = 30, seed: int = 0) -> pd.Data
     rng = np.random.default_rng(seed)
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(n, len(paths))).round().astype(int))
     planted, files = [], list[Path]()
-    with tempfile.TemporaryDirectory(prefix="planted_") as folder:
+    with scratch_folder() as folder:
         for original in chosen:
             image = Image.fromarray(read_image(paths[original]))
             image.thumbnail((_LARGEST, _LARGEST))
             for kind, copy in copies(np.asarray(image), rng).items():
-                files.append(Path(folder) / f"{len(files)}.jpg")
+                files.append(folder / f"{len(files)}.jpg")
                 copy.save(files[-1], quality=10 if kind.startswith("recompressed") else 90)
                 planted.append((kind, int(original)))
-        copied = thumbnails(files, Path(folder) / "cache").copy()
+        copied = thumbnails(files, folder / "cache").copy()
     originals = thumbnails(paths)
     pairs = near_pairs(np.concatenate([originals, copied]), near=0.0)
     pairs = pairs[(pairs["first"] < len(paths)) & (pairs["second"] >= len(paths))]

@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from iqasuite.datasets.matlab_sessions import read_mat_session, text_of_time
 from iqasuite.datasets.spreadsheets import composed, is_left_behind, read_rows, read_times
 from iqasuite.errors import InputError
 from iqasuite.names import natural_key
-from iqasuite.paths import check_writable, write_atomic
+from iqasuite.paths import scratch_folder, write_atomic
 
 _log = logging.getLogger(__name__)
 LONG = ["Image Name", "Vote", "Duration", "Timestamp"]
@@ -154,9 +153,8 @@ def convert_playlists(source: Path | str, target: Path | str, overwrite: bool = 
             f"{source}: nothing converted, {len(messages)} of {len(files)} files wrong: {'; '.join(messages)}"
         )
     top = Path(target) if Path(target).suffix.lower() != ".csv" else Path(target).parent
-    check_writable(top)
-    with tempfile.TemporaryDirectory(dir=top, prefix=".converting") as folder:  # a full disk is noticed here
-        made = [write_playlist(votes[written], Path(folder) / f"{i}.csv") for i, written in enumerate(votes)]
+    with scratch_folder(top / "playlists") as folder:  # a full disk is noticed here
+        made = [write_playlist(votes[written], folder / f"{i}.csv") for i, written in enumerate(votes)]
         for new, written in zip(made, votes, strict=True):
             written.parent.mkdir(parents=True, exist_ok=True)
             os.replace(new, written)

@@ -35,7 +35,7 @@ from iqasuite.images.distortions.pixels import SMALLEST
 from iqasuite.images.distortions.registry import ALL, DISTORTIONS, LEVELS, N_LEVELS, STILLS
 from iqasuite.images.loading import read_image
 from iqasuite.images.read_ahead import read_ahead
-from iqasuite.paths import cache_root, file_hash, locked, replacing_folder, writable
+from iqasuite.paths import cache_root, file_hash, locked, replacing_folder
 
 _log = logging.getLogger(__name__)
 # How a table is read: "NA" and "007" are names like any other.
@@ -113,7 +113,7 @@ def make(
     folder = Path(root) if root is not None else cache_root() / "pseudo_labelled"
     path = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     if not _is_whole(path, size):
-        with locked(path), writable(path):  # runs of a batch want the same set at the same time: one of them makes it
+        with locked(path):  # runs of a batch want the same set at the same time: one of them makes it
             if not _is_whole(path, size):
                 _build(path, paths, metrics, _plan(paths, distortions, places, seed, share), size, seed)
     return _opened(path, size)

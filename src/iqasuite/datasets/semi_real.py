@@ -26,7 +26,7 @@ from iqasuite.images.distortions.compression import jpeg_bytes
 from iqasuite.images.loading import image_size, read_image
 from iqasuite.images.photographs import HELD_OUT
 from iqasuite.images.photographs import photographs as files_of
-from iqasuite.paths import cache_root, data_root, file_hash, locked, replacing_folder, safe_name, writable
+from iqasuite.paths import cache_root, data_root, file_hash, locked, replacing_folder, safe_name
 
 _log = logging.getLogger(__name__)
 NAME = "aio_semi_real"
@@ -69,7 +69,7 @@ def load(
     folder = Path(root) if root is not None else cache_root() / NAME
     path = folder / _address(plan, files, size)
     if not _is_whole(path, plan):
-        with locked(path), writable(path):  # runs of a batch want it at the same time: one of them makes it
+        with locked(path):  # runs of a batch want it at the same time: one of them makes it
             if not _is_whole(path, plan):
                 _build(path, plan, files, size)
     return _dataset(path, plan, study, size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from iqasuite.errors import InputError
+from iqasuite.paths import scratch_folder
 from iqasuite.weights.card import Card, Scale
 from iqasuite.weights.catalogue import Entry
 from iqasuite.weights.export import INPUT, SCORE, Scored, export_onnx, quantised, session
@@ -161,10 +161,10 @@ def _engine(name: str, scored: Scored, images: Sequence[np.ndarray]) -> tuple[Ca
         return _torch_call(scored, half=name == "torch bfloat16"), size
     votes = Scale(name="votes", low=1.0, high=5.0)
     entry = Entry("network", Path("network"), Card(architecture="network", arguments={}, scale=votes))
-    with tempfile.TemporaryDirectory() as folder:
-        file = export_onnx(scored.network, Path(folder) / "float32.onnx", entry)
+    with scratch_folder() as folder:
+        file = export_onnx(scored.network, folder / "float32.onnx", entry)
         if name == "ONNX int8":
-            file = quantised(file, Path(folder) / "int8.onnx", images, limit=math.inf)  # the table has the difference
+            file = quantised(file, folder / "int8.onnx", images, limit=math.inf)  # the table has the difference
         size, ready = file.stat().st_size, session(file, torch.get_num_threads())
     return lambda image: float(ready.run([SCORE], {INPUT: image[None]})[0][0]), size
 

@@ -166,10 +166,10 @@ def _execute(suite: Suite, run: Run, parameters: dict[str, Any], threads: int) -
     os.environ.update(_environment() | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
     logging.getLogger("papermill").setLevel(logging.WARNING)
     executed = work_root(suite.name) / "notebooks" / f"{run.name}.ipynb"
-    executed.parent.mkdir(parents=True, exist_ok=True)
     error = ""
     try:
         with writable(executed):
+            executed.parent.mkdir(parents=True, exist_ok=True)
             papermill.execute_notebook(
                 str(run.notebook_file),
                 str(executed),

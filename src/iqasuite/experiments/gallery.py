@@ -18,7 +18,7 @@ from iqasuite.experiments.gallery_items import Item, figures_of, highlight, scor
 from iqasuite.experiments.page_templates import duration, environment, style
 from iqasuite.experiments.parameters import Parameter, declared_parameters
 from iqasuite.experiments.suite import GIVEN, Run, Suite, check, read_suite
-from iqasuite.paths import project_root, results_root, work_root, write_atomic
+from iqasuite.paths import check_writable, project_root, results_root, work_root, write_atomic
 from iqasuite.report import notebook_page
 from iqasuite.report.executed import link_images
 from iqasuite.report.outputs import gather_scores
@@ -97,6 +97,7 @@ def build(suite: Suite | str) -> Path:
     """
     suite = read_suite(suite) if isinstance(suite, str) else suite
     root = results_root(suite.name)
+    check_writable(root)
     _remove_strangers(suite, root)
     kinds = _kinds(suite, root)
     for kind in kinds:
@@ -269,8 +270,8 @@ def _lighten(suite: Suite, kind: Kind, root: Path) -> None:
         shutil.rmtree(notebook.with_suffix(""), ignore_errors=True)
         for path in sorted(figures.glob("*.webp")):
             if len(kind.cards) > FOLD_ABOVE or path.stat().st_size > LARGE:
-                (work / card.name).mkdir(parents=True, exist_ok=True)
-                shutil.move(path, work / card.name / path.name)
+                write_atomic(work / card.name / path.name, path.read_bytes())
+                path.unlink()
         if figures.is_dir() and not list(figures.glob("*.webp")):
             shutil.rmtree(figures)
         card.page, card.figures = "", figures_of(figures, root)

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +24,15 @@ from iqasuite.datasets.frames import PREDICTIONS, read_frame
 from iqasuite.errors import InputError
 from iqasuite.experiments.suite import Suite, read_suite
 from iqasuite.inference.predictions import P, read_table
-from iqasuite.paths import cache_root, data_root, project_root, results_root, work_root, write_atomic
+from iqasuite.paths import (
+    cache_root,
+    data_root,
+    project_root,
+    results_root,
+    scratch_folder,
+    work_root,
+    write_atomic,
+)
 from iqasuite.report.outputs import significant
 from iqasuite.report.provenance import read_runs
 
@@ -80,8 +87,7 @@ def recompute(name: str) -> pd.DataFrame:
     datasets = [str(described[run]["parameters"]["dataset"]) for run in runs if run in described]
     by_path = {path: load(path, missing="drop") for path in dict.fromkeys(datasets)}
     by_name = {data.name: data for data in by_path.values()}
-    with tempfile.TemporaryDirectory(prefix="recompute-") as folder:
-        root = Path(folder)
+    with scratch_folder() as root:
         shutil.copytree(project_root() / "notebooks", root / "notebooks")
         shutil.copytree(results / "tables" / "split", root / "results" / name / "tables" / "split")
         for dataset in map(Path, by_path):

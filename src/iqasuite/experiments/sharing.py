@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from iqasuite.errors import InputError
-from iqasuite.paths import project_root, writable
+from iqasuite.paths import check_writable, project_root, writable
 from iqasuite.report.provenance import cores
 from iqasuite.training.processes import n_processes
 
@@ -97,7 +97,7 @@ def one_gpu() -> Iterator[None]:
 def free_gpu(available: list[str]) -> tuple[FileLock, str]:
     """Wait for a GPU that no other run has taken; a lock is given back when its process ends, however it ends."""
     folder = project_root() / "work" / "gpus" / platform.node()  # nodes of a cluster share the folder, not the GPUs
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     while True:
         for gpu in available:
             lock = FileLock(folder / f"{gpu}.lock")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -24,6 +23,7 @@ from iqasuite.images.loading import image_size
 from iqasuite.inference.predictor import LONGEST, Predictor
 from iqasuite.models import accepts, create
 from iqasuite.models.network import Network
+from iqasuite.paths import check_writable, scratch_folder
 from iqasuite.report.tables import with_interval
 from iqasuite.training.inputs import PixelInputs
 from iqasuite.training.loop import Followed, Result, TrainingError
@@ -72,7 +72,7 @@ def check(settings: Settings, resume: bool, overwrite: bool) -> None:
 
     Raises:
         InputError: options that cannot be, weights that are there already, no checkpoint to go on from, or one that
-            was not asked for.
+            was not asked for; a folder that cannot be written.
     """
     if settings.output.suffix != ".safetensors":
         raise InputError(f"--output {settings.output}: ending {settings.output.suffix!r}, expected .safetensors")
@@ -90,6 +90,7 @@ def check(settings: Settings, resume: bool, overwrite: bool) -> None:
         raise InputError(f"--resume: no checkpoint {settings.checkpoint}; expected the one of the same command")
     if there and not resume:
         raise InputError(f"{settings.checkpoint}: of a training that was interrupted; --resume goes on, or remove it")
+    check_writable(settings.output.parent)
 
 
 def run(
@@ -308,8 +309,8 @@ def tested(
     """Scores frames of the test part, read as `iqasuite score` will read images: beside the training part's mean, and
     beside the rank baselines.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = save_quality(model, Path(folder) / settings.output.name, dataset, shorter_side, facts)
+    with scratch_folder() as folder:
+        path = save_quality(model, folder / settings.output.name, dataset, shorter_side, facts)
         predictor = Predictor(catalogue.entry_of(path, settings.output.stem), settings.precision)
     test = parts["test"]
     predictions = evaluating.predicted_rows(predictor, dataset, test, settings.observer, "test", settings.batch_size)

@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import math
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 
 from iqasuite.errors import InputError
 from iqasuite.models.heads import distribution
-from iqasuite.paths import write_atomic
+from iqasuite.paths import scratch_folder, write_atomic
 from iqasuite.weights.catalogue import CATEGORIES, Entry
 
 OPSET = 17  # onnxruntime has it since 1.12 (2022), onnxruntime-web too
@@ -187,8 +186,8 @@ def quantised(
     if not len(images):
         raise InputError(f"{path}: no images; expected some that show the ranges of the activations")
     facts = session(source).get_modelmeta().custom_metadata_map  # refuses what is not ours
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "written.onnx"
+    with scratch_folder() as folder:
+        prepared, written = folder / "prepared.onnx", folder / "written.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         outside = _outside_convolutions(onnx.load(prepared).graph)
         quantize_static(
