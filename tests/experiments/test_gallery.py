@@ -250,7 +250,8 @@ def test_each_image_is_stored_once_and_building_again_changes_nothing(small):
     assert page.count('src="../figures/good/votes.webp"') == 2 and page.count('src="../notebooks/good/1.webp"') == 1
     assert page.count("an image that cannot be read") == 1 and ">Part &amp; one</a>" in page
     kept = np.asarray(Image.open(small / "notebooks" / "good" / "1.webp").convert("RGB")).astype(int)
-    assert kept.shape == photo.shape and np.corrcoef(kept.ravel(), photo.ravel())[0, 1] > 0.8  # even of noise
+    gray, as_it_was = kept.mean(axis=2).ravel(), photo.mean(axis=2).ravel()  # colours have half the resolution
+    assert kept.shape == photo.shape and np.corrcoef(gray, as_it_was)[0, 1] > 0.8  # even of noise
     files = {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
     gallery.build("small")
     assert files == {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
@@ -295,7 +296,7 @@ def test_captions_keep_their_order_and_names_have_no_folders(project):
         outputs.save_table(pd.DataFrame({"x": [1]}), "small", "one", name, f"Table {name}")
     assert list(outputs.captions(project.root / "results/small/tables/one")) == ["b", "a"]
     with pytest.raises(InputError, match="'../a'"):
-        outputs.save_table(pd.DataFrame(), "small", "one", "../a", "")
+        outputs.save_table(pd.DataFrame({"x": [1]}), "small", "one", "../a", "")
 
 
 def test_a_figure_is_the_same_file_each_time(project):
