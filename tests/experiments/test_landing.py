@@ -17,7 +17,7 @@ def rounded(path) -> set[str]:
 def test_numbers_of_the_findings_are_in_their_tables(repository, monkeypatch):
     monkeypatch.chdir(repository)
     told = findings()
-    assert len(told) == 11
+    assert len(told) == 12
     for finding in told:
         root = repository / "results" / finding.suite
         assert (root / finding.source).is_file() and (root / finding.figure).is_file(), finding

@@ -31,7 +31,7 @@ def findings() -> list[Finding]:
     """The main results of the suites that have been run; of another nothing is said, and a log line names it."""
     told = []
     for tell in (
-        *(_simulated, _people, _individual, _repeated, _aio0, _maps),
+        *(_simulated, _people, _individual, _few_votes, _repeated, _aio0, _maps),
         *(_photographs, _stills, _losses, _votes, _committed),
     ):
         try:
@@ -66,6 +66,19 @@ def _individual() -> Finding:
     )
     figure = "figures/evaluate/specificity.webp"
     return Finding(text, "lab", "evaluate", "tables/evaluate/specificity_summary.csv", figure)
+
+
+def _few_votes() -> Finding:
+    rows = _table("people", "many_lab_two/curve").query("metric == 'accuracy'").astype({"votes": str})
+    after = rows.set_index(["method", "votes"])
+    own, plain = after.loc["few-shot, named features"], after.loc[("bias only (P.910)", "5")]
+    text = (
+        f"An observer of the laboratory whom no network has learnt from is predicted, on scenes that it has not seen, "
+        f"with accuracy {_value(own.loc['5'])} after five votes, {_value(own.loc['20'])} after twenty and "
+        f"{_value(own.loc['all'])} after all; before any, as people in general, with "
+        f"{_value(after.loc[('population', '0')])}; the usual correction of a bias has {_value(plain)} after five."
+    )
+    return Finding(text, "people", "many_lab_two", "tables/many_lab_two/curve.csv", "figures/many_lab_two/curve.webp")
 
 
 def _repeated() -> Finding:
