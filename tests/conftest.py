@@ -110,7 +110,7 @@ def kodak_folder(real_data) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests first, so that no worker is left with a long one at the end; whole batches lead.
+    """Files with slow tests first, so that no worker is left with a long one at the end; each begins with a batch.
 
     What needs a GPU is skipped where there is none.
     """
@@ -120,8 +120,17 @@ def pytest_collection_modifyitems(items):
         for item in on_gpu if not torch.cuda.is_available() else ():
             item.add_marker(pytest.mark.skip(reason="there is no GPU"))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    batches = ("test_smoke_suite.py", "test_study.py")
-    items.sort(key=lambda item: (item.path.name not in batches, item.path not in slow))
+    items.sort(key=lambda item: item.path not in slow)
+    whole = "test_smoke_suite_runs", "test_a_study_goes_from_votes_to_gallery", "test_a_killed_job_and_a_drained_node"
+    batches = [item for item in items if item.name.startswith(whole)]
+    rest = [item for item in items if item not in batches]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT") or 1)
+    share = -(-len(rest) // workers)  # of consecutive tests, what xdist gives to each worker at first
+    items[:] = [
+        item
+        for worker in range(workers)
+        for item in (*batches[worker::workers], *rest[worker * share : (worker + 1) * share])
+    ]
 
 
 def skips(config: pytest.Config) -> Counter[str]:
