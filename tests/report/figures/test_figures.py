@@ -353,13 +353,13 @@ def test_diagrams_have_few_colours_and_photographs_small_losses():
     ):
         plain = io.BytesIO()
         fig.savefig(plain, format="png", bbox_inches="tight")  # the layout has come to rest after this
-        picture, plain = Image.open(io.BytesIO(webp_of(fig))), io.BytesIO()
+        picture, shown, plain = Image.open(io.BytesIO(webp_of(fig))), Image.open(io.BytesIO(png_of(fig))), io.BytesIO()
+        assert shown.convert("RGB").tobytes() == picture.convert("RGB").tobytes()
         fig.savefig(plain, format="png", bbox_inches="tight")
         whole = Image.open(plain).convert("RGB")
         assert picture.format == "WEBP" and picture.size == whole.size
         assert (picture.convert("RGB").getcolors(256) is not None) == few
         assert np.abs(np.asarray(picture.convert("RGB"), int) - np.asarray(whole, int)).mean() < off
-        assert Image.open(io.BytesIO(png_of(fig))).convert("RGB").tobytes() == picture.convert("RGB").tobytes()
 
 
 def test_patch_figures(rng):
