@@ -26,6 +26,12 @@ class Finding:
     source: str  # file of the numbers, relative to the suite's results
     figure: str = ""  # file of a figure that shows them, "" where there is none
 
+    @property
+    def page(self) -> str:
+        """The run's page, or the suite's where another run of its kind is shown; relative to the suite's results."""
+        page = f"notebooks/{self.run}.html"
+        return page if (results_root(self.suite) / page).is_file() else "index.html"
+
 
 def findings() -> list[Finding]:
     """The main results of the suites that have been run; of another nothing is said, and a log line names it."""
