@@ -53,7 +53,7 @@ SAID = {
 }
 QUICK = {"room": (0, 1, 4), "files": (0, 1, 3), "read-only": (0,), "length": (100, 20_000)}
 GONE_ON_WITH = {"rows.part", "plan.json", "a.bin.part", "a.tgz.part", ".unfinished.json"}  # what the next call reads
-GONE_ON_WITH |= {"a.bin.part.json", "a.tgz.part.json"}
+GONE_ON_WITH |= {"a.bin.part.json", "a.tgz.part.json", "a.tgz"}
 
 
 @pytest.fixture
