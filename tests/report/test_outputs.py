@@ -75,3 +75,9 @@ def test_a_table_without_columns_is_refused_before_anything_is_written(project):
         save_table(pd.DataFrame(), "small", "many", "orders", "Orders.")
     assert not (project.root / "results").exists()
     save_table(pd.DataFrame(columns=["order"]), "small", "many", "orders", "Orders.")  # no rows are an answer
+
+
+@pytest.mark.parametrize("value", [5e-324, 1.23e-306, -2e-320, 1.7e308])
+def test_numbers_at_the_ends_of_their_range_stay_numbers(project, value):
+    path = save_table(pd.DataFrame({"p": [value]}), "small", "one", "table", "T.")
+    assert pd.read_csv(path)["p"].iloc[0] == pytest.approx(value, rel=1e-5, abs=1e-300)

@@ -100,8 +100,9 @@ def significant(frame: pd.DataFrame) -> pd.DataFrame:
     for place in (place for place, kind in enumerate(frame.dtypes) if kind.kind == "f"):
         numbers = frame.iloc[:, place].to_numpy(float)
         fraction = np.isfinite(numbers) & (numbers != np.round(numbers))
-        scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(numbers), where=fraction, out=np.zeros_like(numbers))))
-        rounded.isetitem(place, np.where(fraction, np.round(numbers * scale) / scale, numbers))
+        size = np.floor(np.log10(np.abs(numbers), where=fraction, out=np.zeros_like(numbers)))
+        scale = 10.0 ** np.minimum(DIGITS - 1 - size, 300)  # of the smallest p-values it would be infinite
+        rounded.isetitem(place, np.where(fraction, np.round(np.where(fraction, numbers, 0) * scale) / scale, numbers))
     return rounded
 
 
